@@ -1,0 +1,46 @@
+"""The methods, as rows of one table: `GET /v1/algorithms` shows it and workers run from it."""
+
+from __future__ import annotations
+
+from api_schemas.algorithms.algorithm import Algorithm, SettingValue
+from api_schemas.algorithms.emmet import EMMET
+from api_schemas.algorithms.memit import MEMIT
+from api_schemas.algorithms.recommended import ModelShape, recommended_for
+from api_schemas.algorithms.rome import ROME
+from api_schemas.algorithms.settings import EditSettings, SettingsOverrides
+
+ALGORITHMS: dict[str, Algorithm] = {row.name: row for row in (EMMET, MEMIT, ROME)}
+
+__all__ = [
+    "ALGORITHMS",
+    "Algorithm",
+    "EditSettings",
+    "ModelShape",
+    "SettingValue",
+    "SettingsOverrides",
+    "resolve_settings",
+]
+
+
+def resolve_settings(algorithm: Algorithm, shape: ModelShape, overrides: SettingsOverrides) -> EditSettings:
+    """Complete settings: the model's recommendation, then the method's, then a preset, then what the caller set.
+
+    Raises ValueError naming the field, the value and the remedy where the preset is unknown or a layer does not exist.
+    """
+    chosen: dict[str, SettingValue | list[int]] = {**recommended_for(shape), **algorithm.defaults}
+    if overrides.preset is not None:
+        if overrides.preset not in algorithm.presets:
+            known = ", ".join(sorted(algorithm.presets)) or "none"
+            raise ValueError(f"settings.preset {overrides.preset!r} is unknown for {algorithm.name}; known: {known}")
+        chosen |= algorithm.presets[overrides.preset]
+    explicit = overrides.model_dump(exclude_none=True, exclude={"preset"})
+    if "mu" in explicit:
+        chosen["mu_relative"] = None
+    if "mu_relative" in explicit:
+        chosen["mu"] = None
+    chosen |= explicit
+    settings = EditSettings.model_validate(chosen)
+    beyond = [layer for layer in settings.layers if layer >= shape.n_layers]
+    if beyond:
+        raise ValueError(f"settings.layers {beyond}: the model has layers 0 to {shape.n_layers - 1}")
+    return settings.model_copy(update={"layers": tuple(sorted(settings.layers))})

@@ -1,0 +1,83 @@
+"""Where the parts of each model family lie. A new architecture is one new row of `ARCHITECTURES`.
+
+Only what differs between families is data here; how the parts are run is `editing.decoder`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from editing.errors import UnsupportedModelError
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Module paths of one model family, relative to the `*ForCausalLM` model unless said otherwise.
+
+    `projection` is the linear map W (d_out, d_in) that writes the MLP's output into the residual stream, relative
+    to a decoder layer; `transposed` says that it is stored as (d_in, d_out) (GPT-2's Conv1D).
+    `positions` is a learned position embedding added to the token embedding, `rotary` a module that gives (cos, sin)
+    to every layer, and `cache_argument` what a layer calls its key-value cache.
+    `norm_after_mlp` says that the MLP's output is normalised before it joins the stream, so that a change of W's
+    output is not a change of the stream: editing several layers at once is refused there.
+    """
+
+    model_type: str
+    layers: str
+    projection: str
+    embedding: str
+    final_norm: str
+    head: str = "lm_head"
+    positions: str | None = None
+    rotary: str | None = None
+    transposed: bool = False
+    cache_argument: str = "past_key_values"
+    norm_after_mlp: bool = False
+
+
+_LLAMA_LIKE = {
+    "layers": "model.layers",
+    "projection": "mlp.down_proj",
+    "embedding": "model.embed_tokens",
+    "final_norm": "model.norm",
+    "rotary": "model.rotary_emb",
+}
+
+ARCHITECTURES: dict[str, Architecture] = {
+    row.model_type: row
+    for row in (
+        Architecture(
+            "gpt2",
+            layers="transformer.h",
+            projection="mlp.c_proj",
+            embedding="transformer.wte",
+            positions="transformer.wpe",
+            final_norm="transformer.ln_f",
+            transposed=True,
+        ),
+        Architecture(
+            "gptj",
+            layers="transformer.h",
+            projection="mlp.fc_out",
+            embedding="transformer.wte",
+            final_norm="transformer.ln_f",
+            cache_argument="layer_past",
+        ),
+        Architecture("llama", **_LLAMA_LIKE),
+    )
+}
+
+
+def architecture_of(model: nn.Module) -> Architecture:
+    """The row for `model`, by its `config.model_type`. Raises UnsupportedModelError naming the families that work."""
+    model_type = str(getattr(getattr(model, "config", None), "model_type", type(model).__name__))
+    try:
+        return ARCHITECTURES[model_type]
+    except KeyError:
+        known = ", ".join(sorted(ARCHITECTURES))
+        raise UnsupportedModelError(
+            f"model type {model_type!r} cannot be edited; supported: {known}. "
+            "To add a family, add its row to editing/architectures.py"
+        ) from None

@@ -1,0 +1,104 @@
+"""One loaded model, opened so that its layers can be run one by one.
+
+Editing needs to run layers 0..l once and layers l+1.. many times, with its own mask, positions and key-value cache.
+`Decoder` calls the model's own decoder layers for that, so every architecture's mathematics stays transformers'.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from editing.architectures import Architecture, architecture_of
+from editing.projection import EditableProjection
+
+
+class LayerCache(Protocol):
+    """What an attention layer asks of its cache: keys and values (rows, kv_heads, tokens, head_dim) in, all out."""
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]: ...
+
+
+class Decoder:
+    """A causal language model whose MLP output projections have been made editable (`EditableProjection`).
+
+    The model is put in evaluation mode and its parameters stop requiring gradients. After that it is never written to.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.architecture: Architecture = architecture_of(model)
+        self.model = model.eval().requires_grad_(False)
+        row = self.architecture
+        self.layers: list[nn.Module] = list(model.get_submodule(row.layers).children())
+        self.embedding = model.get_submodule(row.embedding)
+        self.positions = model.get_submodule(row.positions) if row.positions else None
+        self.rotary = model.get_submodule(row.rotary) if row.rotary else None
+        self.final_norm = model.get_submodule(row.final_norm)
+        self.head = model.get_submodule(row.head)
+        self.projections: list[EditableProjection] = [self._open(n, layer) for n, layer in enumerate(self.layers)]
+
+    def _open(self, number: int, layer: nn.Module) -> EditableProjection:
+        parent_path, _, name = self.architecture.projection.rpartition(".")
+        parent = layer.get_submodule(parent_path)
+        present = getattr(parent, name)
+        if isinstance(present, EditableProjection):
+            return present
+        projection = EditableProjection(present, number)
+        setattr(parent, name, projection)
+        return projection
+
+    @property
+    def config(self) -> Any:
+        return self.model.config
+
+    @property
+    def device(self) -> torch.device:
+        return self.projections[0].weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.projections[0].weight.dtype
+
+    @property
+    def context_length(self) -> int:
+        """The longest sequence, in tokens, that the model was made for."""
+        return int(self.config.max_position_embeddings)
+
+    def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Token ids (rows, T) and position ids (rows, T) → the stream before layer 0, (rows, T, d_out)."""
+        hidden: Tensor = self.embedding(tokens)
+        return hidden if self.positions is None else hidden + self.positions(positions)
+
+    def run_layers(
+        self,
+        hidden: Tensor,
+        positions: Tensor,
+        mask: Tensor | None,
+        first: int,
+        last: int,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
+        """Layers first..last-1 on the stream `hidden` (rows, T, d_out), which it returns after layer last-1.
+
+        `mask` is additive and four-dimensional, (rows, 1, T, T_all) in the stream's dtype, where T_all counts what
+        the cache puts before these tokens; None is plain causal attention over these tokens alone.
+        """
+        rotary = {} if self.rotary is None else {"position_embeddings": self.rotary(hidden, positions)}
+        for number in range(first, last):
+            out = self.layers[number](
+                hidden,
+                attention_mask=mask,
+                position_ids=positions,
+                use_cache=cache is not None,
+                **{self.architecture.cache_argument: cache},
+                **rotary,
+            )
+            hidden = out[0] if isinstance(out, tuple) else out
+        return hidden
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The stream after the last layer, (..., d_out), at the positions that are read → logits (..., vocabulary)."""
+        out: Tensor = self.head(self.final_norm(hidden))
+        return out
