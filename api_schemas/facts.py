@@ -5,18 +5,28 @@ from __future__ import annotations
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 SUBJECT_SLOT = "{}"
 
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 
 
-def _clean(text: str, what: str) -> str:
-    if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
-        raise ValueError(f"{what} holds an unpaired surrogate; send valid Unicode text")
+def field_error(field: str, message: str) -> PydanticCustomError:
+    """An error of a whole object that is about one of its fields: whoever reports it adds `field` to the location."""
+    return PydanticCustomError("fact", "{message}", {"field": field, "message": message})
+
+
+def _clean(text: str) -> str:
+    if not text.isascii() and any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+        raise ValueError("holds an unpaired surrogate; send valid Unicode text")
     if "\x00" in text:
-        raise ValueError(f"{what} holds a NUL character; remove it")
+        raise ValueError("holds a NUL character; remove it")
     return text
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 120 else text[:117] + "…")
 
 
 class Neighbor(BaseModel):
@@ -30,7 +40,7 @@ class Neighbor(BaseModel):
     @field_validator("prompt", "target")
     @classmethod
     def _text(cls, value: str | None) -> str | None:
-        return None if value is None else _clean(value, "the text")
+        return None if value is None else _clean(value)
 
 
 class Fact(BaseModel):
@@ -58,12 +68,12 @@ class Fact(BaseModel):
     @field_validator("prompt", "subject", "target_new", "target_old")
     @classmethod
     def _text(cls, value: str | None) -> str | None:
-        return None if value is None else _clean(value, "the text")
+        return None if value is None else _clean(value)
 
     @field_validator("paraphrases")
     @classmethod
     def _texts(cls, value: list[str]) -> list[str]:
-        return [_clean(text, "the text") for text in value]
+        return [_clean(text) for text in value]
 
     @field_validator("subject", "target_new")
     @classmethod
@@ -75,19 +85,24 @@ class Fact(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.target_old is not None and not self.target_old.strip():
-            raise ValueError("target_old is empty; leave it out where the old answer is not known")
+            raise field_error("target_old", "is empty; leave it out where the old answer is not known")
         if self.prompt.count(SUBJECT_SLOT) > 1:
-            raise ValueError(f"prompt {self.prompt!r} has {{}} more than once; put it where the subject stands, once")
+            raise field_error(
+                "prompt", f"{_short(self.prompt)} has {{}} more than once; put it where the subject stands, once"
+            )
         if SUBJECT_SLOT not in self.prompt:
             if self.subject not in self.prompt:
-                raise ValueError(
-                    f"subject {self.subject!r} does not occur in prompt {self.prompt!r}; put {{}} where the subject stands"
+                raise field_error(
+                    "subject",
+                    f"subject {_short(self.subject)} does not occur in prompt {_short(self.prompt)}; "
+                    "put {} where the subject stands",
                 )
             before, _, after = self.prompt.partition(self.subject)
             self.prompt = f"{before}{SUBJECT_SLOT}{after}"
         if self.target_old is not None and self.target_old.strip() == self.target_new.strip():
-            raise ValueError(
-                f"target_new {self.target_new!r} equals target_old; give the answer that shall replace the old one"
+            raise field_error(
+                "target_new",
+                f"{_short(self.target_new)} equals target_old; give the answer that shall replace the old one",
             )
         return self
 
@@ -97,19 +112,33 @@ class Fact(BaseModel):
         return self.prompt.replace(SUBJECT_SLOT, self.subject)
 
 
+def contradictions(facts: list[Fact]) -> list[tuple[int, int]]:
+    """Pairs (earlier, later) of facts with the same prompt and subject and different new targets."""
+    first: dict[tuple[str, str], int] = {}
+    pairs = []
+    for index, fact in enumerate(facts):
+        earlier = first.setdefault((fact.prompt.strip(), fact.subject.strip()), index)
+        if facts[earlier].target_new.strip() != fact.target_new.strip():
+            pairs.append((earlier, index))
+    return pairs
+
+
 def _from_counterfact(record: dict[str, Any]) -> dict[str, Any]:
     """CounterFact's record shape (Meng et al. 2022): `requested_rewrite`, `paraphrase_prompts`, …"""
     rewrite = record["requested_rewrite"]
     if not isinstance(rewrite, dict):
-        raise ValueError("requested_rewrite must be an object with prompt, subject, target_new and target_true")
+        raise field_error("requested_rewrite", "must be an object with prompt, subject, target_new and target_true")
     old = _target(rewrite.get("target_true"))
+    neighborhood = record.get("neighborhood_prompts", [])
+    if not isinstance(neighborhood, list):
+        raise field_error("neighborhood_prompts", "must be a list of prompts")
     return {
         "prompt": rewrite.get("prompt"),
         "subject": rewrite.get("subject"),
         "target_new": _target(rewrite.get("target_new")),
         "target_old": old,
         "paraphrases": record.get("paraphrase_prompts", []),
-        "neighbors": [{"prompt": prompt, "target": old} for prompt in record.get("neighborhood_prompts", [])],
+        "neighbors": [{"prompt": prompt, "target": old} for prompt in neighborhood],
     }
 
 

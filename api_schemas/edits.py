@@ -1,0 +1,85 @@
+"""Edit batches: what a client sends, and the job it watches."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from api_schemas.algorithms import SettingsOverrides
+from api_schemas.facts import Fact
+from api_schemas.metrics import BatchMetrics, Thresholds
+
+EditState = Literal[
+    "queued", "planning", "optimising", "solving", "checking", "succeeded", "rejected", "failed", "cancelled"
+]
+FINAL_STATES: frozenset[EditState] = frozenset({"succeeded", "rejected", "failed", "cancelled"})
+RUNNING_STATES: tuple[EditState, ...] = ("planning", "optimising", "solving", "checking")
+
+Label = Annotated[str, StringConstraints(max_length=200)]
+
+
+class EditRequest(BaseModel):
+    """A batch of fact edits on one model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: Annotated[str, Field(max_length=200, examples=["smollm2-135m"], description="NAME, NAME@v3 or NAME@alias")]
+    algorithm: Annotated[str, Field(max_length=50)] = "emmet"
+    settings: SettingsOverrides = SettingsOverrides()
+    facts: list[Fact]
+    label: Label | None = None
+    thresholds: Thresholds = {}
+    dry_run: bool = False
+    urgent: bool = False
+
+
+class Progress(BaseModel):
+    """`done` of `total` in `stage` (facts, or optimiser steps of a shard as a fraction of its facts)."""
+
+    stage: str
+    done: float
+    total: float
+    eta_seconds: float | None = None
+    detail: str | None = None
+
+
+class EditError(BaseModel):
+    """Why a batch has no version; `facts` are the indices it is about."""
+
+    code: str
+    title: str
+    detail: str
+    facts: list[int] = []
+
+
+class EditJob(BaseModel):
+    """An edit batch as `GET /v1/edits/{id}` shows it."""
+
+    id: str
+    object: Literal["edit"] = "edit"
+    kind: Literal["edit", "revert"] = "edit"
+    state: EditState
+    model: str
+    requested: str
+    base_version: str | None
+    version: str | None
+    algorithm: str
+    settings: dict[str, Any]
+    facts: int
+    label: str | None
+    thresholds: dict[str, float]
+    dry_run: bool
+    urgent: bool
+    progress: Progress
+    metrics: BatchMetrics | None
+    error: EditError | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class EditPage(BaseModel):
+    data: list[EditJob]
+    next_cursor: str | None

@@ -1,0 +1,44 @@
+"""Evaluations: measure any version on given facts, beside another version where asked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api_schemas.edits import EditError, Progress
+from api_schemas.facts import Fact
+from api_schemas.metrics import Measurement, MetricName
+
+EvaluationState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class EvaluationRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    model: Annotated[str, Field(max_length=200, examples=["smollm2-135m@v1"])]
+    facts: list[Fact]
+    metrics: Annotated[list[MetricName], Field(min_length=1, max_length=8)] = ["ES", "PS", "NS", "S"]
+    compare_with: Annotated[
+        str | None, Field(max_length=200, examples=["v0"], description="A version or alias of the same model.")
+    ] = None
+
+
+class EvaluationJob(BaseModel):
+    """`metrics` is keyed by NAME@vN. `facts` are per-fact rows, a page of them."""
+
+    id: str
+    object: Literal["evaluation"] = "evaluation"
+    state: EvaluationState
+    model: str
+    compare_with: str | None
+    requested_metrics: list[MetricName]
+    n_facts: int
+    progress: Progress
+    metrics: dict[str, dict[str, Measurement]] | None
+    facts: list[dict[str, Any]] = []
+    next_cursor: str | None = None
+    error: EditError | None
+    created_at: datetime
+    finished_at: datetime | None

@@ -1,0 +1,48 @@
+"""Measurements: their names, and how a measured value travels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MetricName = Literal["ES", "PS", "NS", "S", "EM", "GA", "GE", "drift"]
+METRICS: tuple[MetricName, ...] = ("ES", "PS", "NS", "S", "EM", "GA", "GE", "drift")
+
+
+class Measurement(BaseModel):
+    """`value` is null where nothing could be measured (n = 0)."""
+
+    value: float | None
+    n: int
+
+
+class LayerReport(BaseModel):
+    """What the solve did to one layer (norms and costs as in MATH: relative where a ratio makes sense)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    layer: int
+    mu_used: float
+    condition_number: float
+    memorization_error: float
+    preservation_cost: float
+    relative_norm: float
+    rank: int
+
+
+class BatchMetrics(BaseModel):
+    """The measurements beside a batch: before and after the edit, per layer, and where the time went (seconds)."""
+
+    before: dict[str, Measurement] = {}
+    after: dict[str, Measurement] = {}
+    drift: Measurement | None = None
+    layers: list[LayerReport] = []
+    seconds: dict[str, float] = {}
+
+
+Thresholds = Annotated[
+    dict[MetricName, Annotated[float, Field(allow_inf_nan=False)]],
+    Field(description="Least value for a score, greatest for drift; a batch outside them is not published."),
+]
+DEFAULT_THRESHOLDS: dict[MetricName, float] = {"EM": 0.5, "drift": 1.5}

@@ -1,0 +1,55 @@
+"""Model references: `NAME` (its `latest`), `NAME@v3`, `NAME@alias`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+ALIAS_PATTERN = r"^(?!v\d+$)[a-z][a-z0-9._-]{0,63}$"
+VERSION_PATTERN = r"^v(0|[1-9]\d{0,8})$"
+LATEST = "latest"
+
+ModelName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+AliasName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9._-]{0,63}$")]
+VersionName = Annotated[str, StringConstraints(pattern=VERSION_PATTERN)]
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """Either a version number or an alias of the model `name`."""
+
+    name: str
+    version: int | None = None
+    alias: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.alias if self.version is None else version_name(self.version)}"
+
+
+def version_name(number: int) -> str:
+    """3 → "v3"."""
+    return f"v{number}"
+
+
+def version_number(name: str) -> int:
+    """ "v3" → 3. Raises ValueError for anything else."""
+    if not re.match(VERSION_PATTERN, name):
+        raise ValueError(f"{name!r} is not a version; versions are written v0, v1, v2, …")
+    return int(name[1:])
+
+
+def parse_reference(text: str) -> ModelReference:
+    """Raises ValueError, naming the forms that work, where `text` is not a reference."""
+    name, at, rest = text.partition("@")
+    if re.match(NAME_PATTERN, name) and (rest or not at):
+        if not at:
+            return ModelReference(name, alias=LATEST)
+        if re.match(VERSION_PATTERN, rest):
+            return ModelReference(name, version=int(rest[1:]))
+        if re.match(ALIAS_PATTERN, rest):
+            return ModelReference(name, alias=rest)
+    raise ValueError(f"{text[:100]!r} is not a model reference; write NAME, NAME@v3 or NAME@alias")
