@@ -1,0 +1,88 @@
+# Every habit of this repository as one word. `make` alone lists them.
+# `make run` and `make test` need nothing beforehand but Python 3.11 or newer, git and a compiler.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format bench acceptance clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+
+# cpu or cuda. Said once (`TORCH=cuda make setup`), it holds until said otherwise.
+TORCH ?= $(or $(shell cat $(VENV)/.torch 2>/dev/null),cpu)
+TORCH_VERSION := 2.13.0
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+STAMP := $(VENV)/.setup-$(TORCH)
+
+# Threads that spin while they wait take the cores away from the other processes of a small machine.
+export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 0
+
+help: ## List what make can do
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP) ## Make .venv with everything that is needed (TORCH=cuda for NVIDIA GPUs)
+
+run: setup ## Start emmetd: API, worker and queue in one (ARGS="--port 9000")
+	@exec $(BIN)/emmetd serve $(ARGS)
+
+test: setup ## Run the test suite (ARGS="tests/editing -k solve")
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## Check format, lint, types and the layers of imports
+	@echo "ruff format"; $(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
+	echo "ruff check"; $(BIN)/ruff check --quiet .
+	echo "mypy --strict"; $(BIN)/mypy
+	echo "import-linter"; $(BIN)/lint-imports
+
+format: setup ## Rewrite the code in the house format and repair what ruff can
+	@$(BIN)/ruff check --quiet --fix-only . && $(BIN)/ruff format .
+
+bench: setup ## Measure speed and memory, with settings and hardware named (ARGS=...)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+acceptance: setup ## Hold a real server with the real default model against its promises (ARGS=...)
+	@$(BIN)/python -m benchmarks.acceptance $(ARGS)
+
+clean: ## Remove .venv, caches and build outputs; data folders stay
+	@rm -rf $(VENV) build ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	@say() { printf 'setup: %s\n' "$$*"; }
+	fail() { printf 'setup: %s\n' "$$*" >&2; exit 1; }
+	[[ "$(TORCH)" == cpu || "$(TORCH)" == cuda ]] || fail "TORCH=$(TORCH) is unknown; say TORCH=cpu or TORCH=cuda"
+	if ! $(BIN)/python -c '' 2>/dev/null; then
+	    new_enough='import sys; sys.exit(sys.version_info < (3, 11))'
+	    python=
+	    for candidate in $${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+	        if "$$candidate" -c "$$new_enough" 2>/dev/null; then python=$$candidate; break; fi
+	    done
+	    [[ -n "$$python" ]] || fail "no Python 3.11 or newer found; install one, or name it: PYTHON=/path/to/python3.12 make setup"
+	    "$$python" -c 'import ensurepip, venv' 2>/dev/null || fail \
+	        "$$($$python -V) cannot make virtual environments; on Debian or Ubuntu: apt-get install python3-venv"
+	    say "making $(VENV) with $$($$python -V)"
+	    rm -rf $(VENV)
+	    "$$python" -m venv $(VENV)
+	fi
+	installed=$$($(BIN)/python -c 'from importlib.metadata import version; print(version("torch"))' 2>/dev/null || true)
+	if [[ "$(TORCH)" == cuda ]]; then
+	    if [[ "$$installed" == *+cpu ]]; then $(PIP) uninstall --yes torch; fi
+	    say "installing PyTorch $(TORCH_VERSION) with CUDA (several GB)"
+	    $(PIP) install 'torch==$(TORCH_VERSION)'
+	elif [[ "$$installed" != '$(TORCH_VERSION)+cpu' ]]; then
+	    say "installing PyTorch $(TORCH_VERSION) for the CPU (about 200 MB)"
+	    $(PIP) install --no-deps 'torch==$(TORCH_VERSION)+cpu' 2>/dev/null \
+	        || $(PIP) install --no-deps --retries 1 --timeout 15 --index-url '$(TORCH_CPU_INDEX)' 'torch==$(TORCH_VERSION)' 2>/dev/null \
+	        || { say "no CPU-only build to be had; installing the general one (several GB on Linux)";
+	             $(PIP) install 'torch==$(TORCH_VERSION)'; }
+	fi
+	say "installing emmetd and what it needs"
+	$(PIP) install --constraint constraints.txt --editable '.[dev,postgres]'
+	rm -f $(VENV)/.setup-*
+	echo '$(TORCH)' > $(VENV)/.torch
+	touch $@
+	say "done"

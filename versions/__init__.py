@@ -1,0 +1,1 @@
+"""The versioned weight-delta store: SQL rows, blobs, lineage and aliases. Knows no torch and no editing."""
