@@ -1,0 +1,145 @@
+"""Queries on edit batches: accepting them, their facts, their state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from api_schemas.edits import FINAL_STATES, EditState
+from api_schemas.references import ModelReference
+from versions import events, lineage
+from versions.clock import new_id, now
+from versions.errors import BatchNotFoundError, ConflictError, IdempotencyConflictError, QueueFullError
+from versions.tables import BatchRow, FactRow
+
+
+@dataclass(frozen=True)
+class NewBatch:
+    """A request that has been checked. `facts` are dumps of `api_schemas.facts.Fact`."""
+
+    reference: ModelReference
+    algorithm: str
+    settings: dict[str, Any]
+    thresholds: dict[str, float]
+    facts: Sequence[dict[str, Any]]
+    label: str | None = None
+    dry_run: bool = False
+    urgent: bool = False
+    if_match: int | None = None
+    caller: str = ""
+    idempotency_key: str | None = None
+    body_sha256: str | None = None
+
+
+def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchRow, bool]:
+    """Write the batch and its facts; (row, False) if the same Idempotency-Key brought the same body before."""
+    if new.idempotency_key is not None and (known := _by_key(session, new)) is not None:
+        return known, False
+    version = lineage.resolve(session, new.reference)
+    if new.if_match is not None and new.if_match != version.number:
+        raise ConflictError(f"If-Match v{new.if_match}: {new.reference} is v{version.number} now")
+    if unfinished(session, new.reference.name) >= most_queued:
+        raise QueueFullError(f"{most_queued} batches wait already for model {new.reference.name!r}; try again later")
+    row = BatchRow(
+        id=new_id("edit"),
+        seq=(session.scalar(select(func.max(BatchRow.seq))) or 0) + 1,
+        kind="edit",
+        model=new.reference.name,
+        requested=str(new.reference),
+        line=new.reference.alias,
+        branch_of=new.reference.version,
+        algorithm=new.algorithm,
+        settings=new.settings,
+        thresholds=new.thresholds,
+        label=new.label,
+        dry_run=new.dry_run,
+        urgent=new.urgent,
+        facts=len(new.facts),
+        state="queued",
+        progress={"stage": "queued", "done": 0, "total": len(new.facts)},
+        caller=new.caller,
+        idempotency_key=new.idempotency_key,
+        body_sha256=new.body_sha256,
+        created_at=now(),
+    )
+    session.add(row)
+    session.flush()
+    session.execute(
+        insert(FactRow), [{"batch_id": row.id, "number": n, "fact": fact} for n, fact in enumerate(new.facts)]
+    )
+    events.append(session, row.id, "queued")
+    session.flush()
+    return row, True
+
+
+def _by_key(session: Session, new: NewBatch) -> BatchRow | None:
+    query = select(BatchRow).where(BatchRow.caller == new.caller, BatchRow.idempotency_key == new.idempotency_key)
+    row = session.scalar(query)
+    if row is not None and row.body_sha256 != new.body_sha256:
+        raise IdempotencyConflictError(
+            f"Idempotency-Key {new.idempotency_key!r} was used with another body; use a new key for a new request"
+        )
+    return row
+
+
+def unfinished(session: Session, model: str) -> int:
+    query = select(func.count()).select_from(BatchRow)
+    return session.scalar(query.where(BatchRow.model == model, BatchRow.state.not_in(FINAL_STATES))) or 0
+
+
+def get(session: Session, batch_id: str) -> BatchRow:
+    row = session.get(BatchRow, batch_id)
+    if row is None:
+        raise BatchNotFoundError(f"no edit {batch_id!r}; GET /v1/edits lists them")
+    return row
+
+
+def page(session: Session, model: str | None, before_seq: int | None, limit: int) -> list[BatchRow]:
+    """Batches newest first; one more than `limit` says that there are others."""
+    query = select(BatchRow)
+    if model is not None:
+        query = query.where(BatchRow.model == model)
+    if before_seq is not None:
+        query = query.where(BatchRow.seq < before_seq)
+    return list(session.scalars(query.order_by(BatchRow.seq.desc()).limit(limit + 1)))
+
+
+def facts(session: Session, batch_id: str, first: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
+    """The batch's facts in the caller's order."""
+    query = select(FactRow.fact).where(FactRow.batch_id == batch_id, FactRow.number >= first)
+    return list(session.scalars(query.order_by(FactRow.number).limit(limit)))
+
+
+def set_state(session: Session, row: BatchRow, state: EditState, **data: Any) -> None:
+    """Move the batch on; the change is an event. A final state stays."""
+    if row.state in FINAL_STATES or row.state == state:
+        return
+    row.state = state
+    if state in FINAL_STATES:
+        row.finished_at = now()
+    events.append(session, row.id, state, data)
+
+
+def set_progress(session: Session, row: BatchRow, stage: str, done: float, total: float, eta: float | None) -> None:
+    row.progress = {"stage": stage, "done": done, "total": total, "eta_seconds": eta}
+
+
+def fail(session: Session, row: BatchRow, state: EditState, error: dict[str, Any]) -> None:
+    """End the batch as failed, rejected or cancelled with its reason."""
+    if row.state not in FINAL_STATES:
+        row.error = error
+        set_state(session, row, state, error=error)
+
+
+def request_cancel(session: Session, row: BatchRow) -> BatchRow:
+    """Cancel at once what has not begun; ask what runs to stop at its next step."""
+    if row.state == "queued":
+        error = {"code": "cancelled", "title": "Cancelled", "detail": "cancelled before it began", "facts": []}
+        fail(session, row, "cancelled", error)
+    elif row.state not in FINAL_STATES:
+        row.cancel_requested = True
+    return row

@@ -1,0 +1,97 @@
+"""Everything that the store refuses, as one tree.
+
+StoreError
+├── NotFoundError
+│   ├── ModelNotFoundError
+│   ├── VersionNotFoundError       a version number or an alias
+│   ├── BatchNotFoundError
+│   └── EvaluationNotFoundError
+├── ConflictError
+│   ├── AliasMovedError            compare and set failed
+│   ├── ParentMovedError           the line's alias no longer points at the batch's parent
+│   ├── AliasReservedError         `latest` cannot be deleted, `v7` cannot be an alias
+│   ├── FingerprintConflictError   a worker's model is not the one that the name is bound to
+│   └── IdempotencyConflictError   the key was used with another body
+├── LeaseLostError                 another worker holds the task now; this one's work must not be committed
+├── QueueFullError
+├── CursorError
+└── BlobError
+    ├── BlobMissingError
+    └── BlobCorruptError
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Base of all errors raised by `versions`; `code` is stable and travels to the HTTP client."""
+
+    code = "store_error"
+
+
+class NotFoundError(StoreError):
+    code = "not_found"
+
+
+class ModelNotFoundError(NotFoundError):
+    code = "model_not_found"
+
+
+class VersionNotFoundError(NotFoundError):
+    code = "version_not_found"
+
+
+class BatchNotFoundError(NotFoundError):
+    code = "edit_not_found"
+
+
+class EvaluationNotFoundError(NotFoundError):
+    code = "evaluation_not_found"
+
+
+class ConflictError(StoreError):
+    code = "conflict"
+
+
+class AliasMovedError(ConflictError):
+    code = "alias_moved"
+
+
+class ParentMovedError(ConflictError):
+    code = "parent_moved"
+
+
+class AliasReservedError(ConflictError):
+    code = "alias_reserved"
+
+
+class FingerprintConflictError(ConflictError):
+    code = "fingerprint_mismatch"
+
+
+class IdempotencyConflictError(ConflictError):
+    code = "idempotency_key_reused"
+
+
+class LeaseLostError(StoreError):
+    code = "lease_lost"
+
+
+class QueueFullError(StoreError):
+    code = "queue_full"
+
+
+class CursorError(StoreError):
+    code = "invalid_cursor"
+
+
+class BlobError(StoreError):
+    code = "blob_error"
+
+
+class BlobMissingError(BlobError):
+    code = "blob_missing"
+
+
+class BlobCorruptError(BlobError):
+    code = "blob_corrupt"

@@ -1,0 +1,20 @@
+"""Queries on events, the log of every batch's life."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from versions.clock import now
+from versions.tables import EventRow
+
+
+def append(session: Session, batch_id: str, kind: str, data: dict[str, Any] | None = None) -> None:
+    session.add(EventRow(batch_id=batch_id, kind=kind, data=data or {}, created_at=now()))
+
+
+def after(session: Session, batch_id: str, event_id: int, limit: int = 1000) -> list[EventRow]:
+    query = select(EventRow).where(EventRow.batch_id == batch_id, EventRow.id > event_id)
+    return list(session.scalars(query.order_by(EventRow.id).limit(limit)))

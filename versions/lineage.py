@@ -1,0 +1,114 @@
+"""Queries on versions and their lineage: parent, branches, and what a reference means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api_schemas.references import LATEST, ModelReference, version_name
+from versions import models
+from versions.clock import now
+from versions.errors import ParentMovedError, VersionNotFoundError
+from versions.tables import AliasRow, BatchRow, VersionRow
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """What a checked batch becomes. `matrix_hashes`: layer → SHA-256 of the edited matrix's bytes."""
+
+    layers: list[int]
+    rank: int
+    blob: str
+    bytes: int
+    matrix_hashes: Mapping[str, str]
+    provenance: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+
+
+def get(session: Session, model: str, number: int) -> VersionRow:
+    row = session.get(VersionRow, (model, number))
+    if row is None:
+        newest = models.get(session, model).next_version - 1
+        raise VersionNotFoundError(f"model {model!r} has no version v{number}; it has v0 to v{newest}")
+    return row
+
+
+def resolve(session: Session, reference: ModelReference) -> VersionRow:
+    """The version that `reference` means now. Raises NotFoundError naming what exists."""
+    model = models.get(session, reference.name).name
+    if reference.version is not None:
+        return get(session, model, reference.version)
+    alias = session.get(AliasRow, (model, reference.alias or LATEST))
+    if alias is None:
+        known = ", ".join(row.alias for row in aliases_of(session, model))
+        raise VersionNotFoundError(f"model {model!r} has no alias {reference.alias!r}; its aliases: {known}")
+    return get(session, model, alias.version)
+
+
+def aliases_of(session: Session, model: str) -> list[AliasRow]:
+    return list(session.scalars(select(AliasRow).where(AliasRow.model == model).order_by(AliasRow.alias)))
+
+
+def page(session: Session, model: str, after: int | None, limit: int) -> list[VersionRow]:
+    """Versions newest first, those below number `after`; one more than `limit` says that there are others."""
+    query = select(VersionRow).where(VersionRow.model == model)
+    if after is not None:
+        query = query.where(VersionRow.number < after)
+    return list(session.scalars(query.order_by(VersionRow.number.desc()).limit(limit + 1)))
+
+
+def ancestry(session: Session, model: str, number: int) -> list[VersionRow]:
+    """The versions from the base's first child to `number`, in the order in which their deltas add up."""
+    chain: list[VersionRow] = []
+    row = get(session, model, number)
+    while row.parent is not None:
+        chain.append(row)
+        row = get(session, model, row.parent)
+    return chain[::-1]
+
+
+def publish(session: Session, batch: BatchRow, new: NewVersion) -> VersionRow:
+    """Give a checked batch its number, and move its line's alias, if that still points at the batch's parent.
+
+    Version row and alias are one transaction: call it inside `Database.writing()`.
+    """
+    assert batch.base_version is not None, "a batch has its parent from the moment it is planned"
+    parent = get(session, batch.model, batch.base_version)
+    alias = session.get(AliasRow, (batch.model, batch.line)) if batch.line is not None else None
+    if batch.line is not None and (alias is None or alias.version != parent.number):
+        found = "is gone" if alias is None else f"points at {version_name(alias.version)}"
+        raise ParentMovedError(
+            f"alias {batch.line!r} was moved while the batch ran: it {found}, the batch was made on "
+            f"{version_name(parent.number)}; submit it again, or edit {batch.model}@{version_name(parent.number)} as a branch"
+        )
+    model = models.get(session, batch.model)
+    row = VersionRow(
+        model=batch.model,
+        number=model.next_version,
+        parent=parent.number,
+        batch_id=batch.id,
+        algorithm=batch.algorithm,
+        label=batch.label,
+        facts=batch.facts,
+        total_facts=parent.total_facts + batch.facts,
+        layers=new.layers,
+        rank=new.rank,
+        blob=new.blob,
+        bytes=new.bytes,
+        matrix_hashes=dict(new.matrix_hashes),
+        provenance=dict(new.provenance),
+        metrics=dict(new.metrics),
+        state="available",
+        created_at=now(),
+    )
+    model.next_version += 1
+    session.add(row)
+    if alias is not None:
+        alias.version = row.number
+        alias.updated_at = now()
+    session.flush()
+    return row

@@ -1,0 +1,51 @@
+"""Lines: the batches that move one alias run one at a time, in the order in which they were accepted."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, aliased
+
+from api_schemas.edits import RUNNING_STATES
+from api_schemas.references import ModelReference
+from versions import batches, lineage, tasks
+from versions.clock import now
+from versions.errors import NotFoundError
+from versions.tables import BatchRow
+
+
+def startable(session: Session) -> list[BatchRow]:
+    """Queued batches at the head of a line on which nothing runs, and all queued branches.
+
+    Urgent batches of a line come before the others that still wait.
+    """
+    running = aliased(BatchRow)
+    busy = select(running.model, running.line).where(running.state.in_(RUNNING_STATES), running.line.is_not(None))
+    taken = {(model, line) for model, line in session.execute(busy)}
+    waiting = select(BatchRow).where(BatchRow.state == "queued").order_by(BatchRow.urgent.desc(), BatchRow.seq)
+    heads = []
+    for row in session.scalars(waiting):
+        if row.line is not None:
+            if (row.model, row.line) in taken:
+                continue
+            taken.add((row.model, row.line))
+        heads.append(row)
+    return heads
+
+
+def advance(session: Session) -> list[BatchRow]:
+    """Start every batch that can run now: pin its parent and write its first task."""
+    started = []
+    for row in startable(session):
+        try:
+            base = lineage.resolve(session, ModelReference(row.model, version=row.branch_of, alias=row.line))
+        except NotFoundError as error:
+            reason = {"code": error.code, "title": "The parent is gone", "detail": str(error), "facts": []}
+            batches.fail(session, row, "failed", reason)
+            continue
+        row.base_version = base.number
+        row.started_at = now()
+        batches.set_state(session, row, "planning", base_version=base.number)
+        batches.set_progress(session, row, "planning", 0, row.facts, None)
+        tasks.create(session, model=row.model, queue=f"control:{row.model}", kind="plan", batch_id=row.id)
+        started.append(row)
+    return started

@@ -1,0 +1,18 @@
+"""Alembic's entry: runs migrations over the URL that `versions.database.migrate` was given."""
+
+from __future__ import annotations
+
+import os
+
+from alembic import context
+
+from versions.database import Database
+from versions.tables import Base
+
+url = context.config.attributes.get("url") or os.environ["EMMETD_DATABASE_URL"]
+database = Database(url)
+with database.engine.connect() as connection:
+    context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=database.is_sqlite)
+    with context.begin_transaction():
+        context.run_migrations()
+database.close()

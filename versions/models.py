@@ -1,0 +1,73 @@
+"""Queries on models."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api_schemas.references import LATEST
+from versions.clock import now
+from versions.errors import FingerprintConflictError, ModelNotFoundError
+from versions.tables import AliasRow, ModelRow, VersionRow
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """What a worker found when it loaded a model. A NAME stays bound to the first identity that it had."""
+
+    fingerprint: str
+    tokenizer_fingerprint: str
+    dtype: str
+    model_type: str
+    n_layers: int
+    d_in: int
+    d_out: int
+    context_length: int
+    tokenizer_blob: str
+    chat_template: str | None
+
+
+def register(session: Session, name: str, source: str) -> ModelRow:
+    """The model's row, made on first sight with its base `v0` and `latest` pointing at it."""
+    row = session.get(ModelRow, name)
+    if row is None:
+        row = ModelRow(name=name, source=source, created_at=now(), next_version=1)
+        session.add(row)
+        session.flush()
+        session.add(
+            VersionRow(
+                model=name, number=0, layers=[], matrix_hashes={}, provenance={}, state="available", created_at=now()
+            )
+        )
+        session.add(AliasRow(model=name, alias=LATEST, version=0, updated_at=now()))
+        session.flush()
+    return row
+
+
+def bind(session: Session, name: str, identity: ModelIdentity) -> ModelRow:
+    """Bind NAME to what was loaded, or raise FingerprintConflictError if it is bound to something else."""
+    row = get(session, name)
+    for field in ("fingerprint", "tokenizer_fingerprint", "dtype"):
+        bound, found = getattr(row, field), getattr(identity, field)
+        if bound is not None and bound != found:
+            raise FingerprintConflictError(
+                f"model {name!r} is bound to {field} {bound[:12]}, but this worker loaded {found[:12]}; "
+                "give the other model another name (--model-name), or use another data folder"
+            )
+    for field, value in asdict(identity).items():
+        setattr(row, field, value)
+    return row
+
+
+def get(session: Session, name: str) -> ModelRow:
+    row = session.get(ModelRow, name)
+    if row is None:
+        known = ", ".join(model.name for model in all_models(session)) or "none yet"
+        raise ModelNotFoundError(f"no model {name!r}; known models: {known}")
+    return row
+
+
+def all_models(session: Session) -> list[ModelRow]:
+    return list(session.scalars(select(ModelRow).order_by(ModelRow.name)))

@@ -1,0 +1,201 @@
+"""The tables. Every change here comes with a migration in `versions/migrations`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, MetaData, String, Text, TypeDecorator
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+BIG_ID = BigInteger().with_variant(Integer, "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware datetimes in UTC on every database; SQLite keeps no time zone of its own."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - read once by SQLAlchemy
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+    }
+
+
+class ModelRow(Base):
+    """A NAME bound to exact weights. `fingerprint` is null until the first worker has loaded them."""
+
+    __tablename__ = "models"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    source: Mapped[str] = mapped_column(Text)
+    fingerprint: Mapped[str | None] = mapped_column(String(64))
+    tokenizer_fingerprint: Mapped[str | None] = mapped_column(String(64))
+    dtype: Mapped[str | None] = mapped_column(String(16))
+    model_type: Mapped[str | None] = mapped_column(String(64))
+    n_layers: Mapped[int | None]
+    d_in: Mapped[int | None]
+    d_out: Mapped[int | None]
+    context_length: Mapped[int | None]
+    tokenizer_blob: Mapped[str | None] = mapped_column(String(64))
+    chat_template: Mapped[str | None] = mapped_column(Text)
+    next_version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime]
+
+
+class VersionRow(Base):
+    """One immutable version. Version 0 is the base: no parent, no batch, no blob."""
+
+    __tablename__ = "versions"
+
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    parent: Mapped[int | None]
+    batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"), unique=True)
+    algorithm: Mapped[str | None] = mapped_column(String(50))
+    label: Mapped[str | None] = mapped_column(String(200))
+    facts: Mapped[int] = mapped_column(default=0)
+    total_facts: Mapped[int] = mapped_column(default=0)
+    layers: Mapped[list[Any]]
+    rank: Mapped[int] = mapped_column(default=0)
+    blob: Mapped[str | None] = mapped_column(String(64))
+    bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    matrix_hashes: Mapped[dict[str, Any]]
+    provenance: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any] | None]
+    state: Mapped[str] = mapped_column(String(16), default="available")
+    created_at: Mapped[datetime]
+
+
+class AliasRow(Base):
+    __tablename__ = "aliases"
+
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
+    alias: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[int]
+    updated_at: Mapped[datetime]
+
+
+class BatchRow(Base):
+    """An edit batch. `seq` is the order in which batches were accepted; `line` is the alias that it will move."""
+
+    __tablename__ = "batches"
+    __table_args__ = (
+        Index("ix_batches_line", "model", "line", "state", "seq"),
+        Index("uq_batches_idempotency", "caller", "idempotency_key", unique=True),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    seq: Mapped[int] = mapped_column(BIG_ID, unique=True)
+    kind: Mapped[str] = mapped_column(String(16), default="edit")
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    requested: Mapped[str] = mapped_column(String(200))
+    line: Mapped[str | None] = mapped_column(String(64))
+    branch_of: Mapped[int | None]
+    base_version: Mapped[int | None]
+    version: Mapped[int | None]
+    algorithm: Mapped[str] = mapped_column(String(50))
+    settings: Mapped[dict[str, Any]]
+    thresholds: Mapped[dict[str, Any]]
+    label: Mapped[str | None] = mapped_column(String(200))
+    dry_run: Mapped[bool]
+    urgent: Mapped[bool]
+    facts: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    progress: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    caller: Mapped[str] = mapped_column(String(64), default="")
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    body_sha256: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class FactRow(Base):
+    __tablename__ = "facts"
+
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    fact: Mapped[dict[str, Any]]
+
+
+class EvaluationRow(Base):
+    __tablename__ = "evaluations"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    version: Mapped[int]
+    compare_with: Mapped[int | None]
+    requested_metrics: Mapped[list[Any]]
+    facts: Mapped[list[Any]]
+    n_facts: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    progress: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any] | None]
+    rows: Mapped[list[Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class TaskRow(Base):
+    """A piece of work that travels through RQ as its id alone: outbox row, lease and resume point in one.
+
+    pending → (enqueued) → running under a lease → done. `token` grows with every lease, so that a worker that was
+    thought dead cannot commit after another took over.
+    """
+
+    __tablename__ = "tasks"
+    __table_args__ = (Index("ix_tasks_ready", "state", "enqueued_at"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    queue: Mapped[str] = mapped_column(String(100))
+    kind: Mapped[str] = mapped_column(String(16))
+    batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"), index=True)
+    evaluation_id: Mapped[str | None] = mapped_column(ForeignKey("evaluations.id"), index=True)
+    shard: Mapped[int] = mapped_column(default=0)
+    payload: Mapped[dict[str, Any]]
+    result: Mapped[dict[str, Any] | None]
+    state: Mapped[str] = mapped_column(String(16), default="pending")
+    token: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    owner: Mapped[str | None] = mapped_column(String(100))
+    lease_expires_at: Mapped[datetime | None]
+    enqueued_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class EventRow(Base):
+    """The life of a batch, one row a change, in order; server-sent events are read from here."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(BIG_ID, primary_key=True, autoincrement=True)
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]

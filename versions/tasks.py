@@ -1,0 +1,141 @@
+"""Queries on tasks: the outbox, leases and resume points of all work."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from versions.clock import new_id, now
+from versions.errors import LeaseLostError
+from versions.tables import TaskRow
+
+MOST_ATTEMPTS = 5
+
+
+def create(
+    session: Session,
+    *,
+    model: str,
+    queue: str,
+    kind: str,
+    batch_id: str | None = None,
+    evaluation_id: str | None = None,
+    shard: int = 0,
+    payload: dict[str, Any] | None = None,
+) -> TaskRow:
+    """A task, waiting for the relay to enqueue it. The row commits with what made it necessary."""
+    row = TaskRow(
+        id=new_id("task"),
+        model=model,
+        queue=queue,
+        kind=kind,
+        batch_id=batch_id,
+        evaluation_id=evaluation_id,
+        shard=shard,
+        payload=payload or {},
+        state="pending",
+        created_at=now(),
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def get(session: Session, task_id: str) -> TaskRow | None:
+    return session.get(TaskRow, task_id)
+
+
+def of_batch(session: Session, batch_id: str, kind: str) -> list[TaskRow]:
+    """The batch's tasks of one kind, by shard."""
+    query = select(TaskRow).where(TaskRow.batch_id == batch_id, TaskRow.kind == kind)
+    return list(session.scalars(query.order_by(TaskRow.shard)))
+
+
+def to_enqueue(session: Session, limit: int = 500) -> list[TaskRow]:
+    """Pending tasks that have not been handed to RQ."""
+    query = select(TaskRow).where(TaskRow.state == "pending", TaskRow.enqueued_at.is_(None))
+    return list(session.scalars(query.order_by(TaskRow.created_at).limit(limit)))
+
+
+def enqueued_long_ago(session: Session, seconds: float, limit: int = 500) -> list[TaskRow]:
+    """Pending tasks handed to RQ a while ago: waiting behind others, or forgotten by Redis."""
+    before = now() - timedelta(seconds=seconds)
+    query = select(TaskRow).where(TaskRow.state == "pending", TaskRow.enqueued_at < before)
+    return list(session.scalars(query.order_by(TaskRow.created_at).limit(limit)))
+
+
+def mark_enqueued(session: Session, task_ids: list[str]) -> None:
+    session.execute(update(TaskRow).where(TaskRow.id.in_(task_ids)).values(enqueued_at=now()))
+
+
+def mark_forgotten(session: Session, task_ids: list[str]) -> None:
+    """Put tasks that Redis lost back into the outbox."""
+    forgotten = update(TaskRow).where(TaskRow.id.in_(task_ids), TaskRow.state == "pending")
+    session.execute(forgotten.values(enqueued_at=None))
+
+
+def acquire(session: Session, task_id: str, owner: str, lease_seconds: float) -> TaskRow | None:
+    """Take the task under a new fencing token; None if it is done, withdrawn or somebody's live lease holds it."""
+    free = or_(TaskRow.state == "pending", (TaskRow.state == "running") & (TaskRow.lease_expires_at < now()))
+    taken = session.execute(
+        update(TaskRow)
+        .where(TaskRow.id == task_id, free)
+        .values(
+            state="running",
+            owner=owner,
+            token=TaskRow.token + 1,
+            attempts=TaskRow.attempts + 1,
+            lease_expires_at=now() + timedelta(seconds=lease_seconds),
+        )
+        .returning(TaskRow.id)
+    ).scalar()
+    if taken is None:
+        return None
+    return session.get(TaskRow, task_id, populate_existing=True)
+
+
+def renew(session: Session, task_id: str, token: int, lease_seconds: float) -> None:
+    """Raises LeaseLostError where another worker took the task over."""
+    renewed = session.execute(
+        update(TaskRow)
+        .where(TaskRow.id == task_id, TaskRow.token == token, TaskRow.state == "running")
+        .values(lease_expires_at=now() + timedelta(seconds=lease_seconds))
+        .returning(TaskRow.id)
+    ).scalar()
+    if renewed is None:
+        raise LeaseLostError(f"task {task_id} is no longer held under token {token}")
+
+
+def complete(session: Session, task_id: str, token: int, result: dict[str, Any] | None = None) -> None:
+    """Mark the task done, in the transaction that keeps what it made. Raises LeaseLostError for a zombie."""
+    done = session.execute(
+        update(TaskRow)
+        .where(TaskRow.id == task_id, TaskRow.token == token, TaskRow.state == "running")
+        .values(state="done", result=result, finished_at=now(), owner=None, lease_expires_at=None)
+        .returning(TaskRow.id)
+    ).scalar()
+    if done is None:
+        raise LeaseLostError(f"task {task_id} is no longer held under token {token}")
+
+
+def expired(session: Session, limit: int = 500) -> list[TaskRow]:
+    """Running tasks whose worker stopped renewing its lease."""
+    query = select(TaskRow).where(TaskRow.state == "running", TaskRow.lease_expires_at < now())
+    return list(session.scalars(query.limit(limit)))
+
+
+def release(session: Session, row: TaskRow) -> None:
+    """Give a dead or stopping worker's task back to the outbox, where the relay finds it."""
+    row.state, row.owner, row.lease_expires_at, row.enqueued_at = "pending", None, None, None
+
+
+def withdraw(session: Session, batch_id: str) -> None:
+    """Nothing more of this batch shall run."""
+    session.execute(
+        update(TaskRow)
+        .where(TaskRow.batch_id == batch_id, TaskRow.state != "done")
+        .values(state="withdrawn", finished_at=now())
+    )
