@@ -1,0 +1,168 @@
+"""Where a fact's subject and target lie in a model's tokens.
+
+Uses the `tokenizers` library alone, so that the HTTP front end can refuse a fact by the very rule that a worker edits by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tokenizers import Encoding, Tokenizer
+
+from api_schemas.facts import SUBJECT_SLOT, Fact
+
+_SENTENCE_END = "."
+_ESSENCE = " is a"
+
+
+class FactTokensError(ValueError):
+    """A fact that this tokenizer or context length cannot serve. `field` is the fact's field at fault."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+@dataclass(frozen=True)
+class PromptTokens:
+    """A prompt with its subject in place, and its continuation.
+
+    `subject_last` is the index in `prompt` of the subject's last token. `target` may be empty.
+    """
+
+    prompt: tuple[int, ...]
+    subject_last: int
+    target: tuple[int, ...] = ()
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt) + len(self.target)
+
+
+@dataclass(frozen=True)
+class FactTokens:
+    """A fact as the model reads it.
+
+    `bare` is prompt and new target as the tokenizer encodes them at the start of a text (with its BOS token, if it has
+    one); `continued` is the same after a sentence, without BOS; `essence` is "{subject} is a" up to the subject's last
+    token, where the rest of what is known about the subject is kept (ROME, arXiv 2202.05262, section 3.1).
+    """
+
+    bare: PromptTokens
+    continued: PromptTokens
+    essence: PromptTokens
+
+
+def fact_tokens(tokenizer: Tokenizer, fact: Fact) -> FactTokens:
+    """Find `fact`'s subject and target in the tokens of `tokenizer`. Raises FactTokensError."""
+    before, _, _ = fact.prompt.partition(SUBJECT_SLOT)
+    text, start = fact.text, len(before)
+    end = start + len(fact.subject.rstrip())
+    target = joined_target(text, fact.target_new)
+
+    bare = _ids(tokenizer.encode(text))
+    bare_target = _continuation(tokenizer, text, target, bare)
+    if not bare_target:
+        raise FactTokensError("target_new", f"target {fact.target_new!r} has no token in this model; give another text")
+    bare_last = _subject_last(tokenizer.encode(text), start, end, fact)
+
+    return FactTokens(
+        bare=PromptTokens(bare, bare_last, bare_target),
+        continued=_continued(tokenizer, fact, text, start, end, bare_target),
+        essence=_essence(tokenizer, fact),
+    )
+
+
+def joined_target(text: str, target: str) -> str:
+    """`target` as it follows the prompt `text`: after one space, unless a space is already there."""
+    return target if text[-1:].isspace() or target[:1].isspace() else " " + target
+
+
+def target_tokens(tokenizer: Tokenizer, text: str, target: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Tokens of the prompt `text` and of `target` after it, split where a user's own continuation of it would begin.
+
+    Prompt and target are encoded together; where that would change the prompt's own tokens, they are encoded apart.
+    """
+    prompt = _ids(tokenizer.encode(text))
+    return prompt, _continuation(tokenizer, text, joined_target(text, target), prompt)
+
+
+def context_tokens(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
+    """Tokens of a context text that is put before prompts as a sentence: "text. prompt"."""
+    return _ids(tokenizer.encode(text + _SENTENCE_END))
+
+
+def check_length(tokens: FactTokens, context_length: int, reserve: int = 0) -> None:
+    """Refuse a fact longer than the model reads, where `reserve` tokens are kept for a context text before it."""
+    needed = max(tokens.bare.length, tokens.continued.length + reserve)
+    if needed > context_length:
+        raise FactTokensError(
+            "prompt",
+            f"prompt and target need {needed} tokens, {reserve} of them for a context text put before them, and the "
+            f"model reads at most {context_length}; shorten the prompt",
+        )
+
+
+def _ids(encoding: Encoding) -> tuple[int, ...]:
+    """Without what a post-processor appends (EOS): the text goes on."""
+    last = max((n for n, special in enumerate(encoding.special_tokens_mask) if not special), default=-1)
+    return tuple(encoding.ids[: last + 1])
+
+
+def _continuation(tokenizer: Tokenizer, text: str, target: str, prompt: tuple[int, ...]) -> tuple[int, ...]:
+    joint = _ids(tokenizer.encode(text + target))
+    if joint[: len(prompt)] == prompt:
+        return joint[len(prompt) :]
+    return tuple(tokenizer.encode(target, add_special_tokens=False).ids)
+
+
+def _subject_last(encoding: Encoding, start: int, end: int, fact: Fact) -> int:
+    """Index of the token in which the subject, characters start..end-1, ends."""
+    found = [
+        number
+        for number, ((first, stop), special) in enumerate(
+            zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
+        )
+        if not special and first < stop and first < end
+    ]
+    if not found or encoding.offsets[found[-1]][1] <= start:
+        raise FactTokensError(
+            "subject",
+            f"subject {fact.subject!r} has no token of its own in prompt {fact.text!r}; "
+            "write it in characters that the model's tokenizer knows",
+        )
+    last = found[-1]
+    first, stop = encoding.offsets[last]
+    if stop > end:
+        raise FactTokensError(
+            "subject",
+            f"subject {fact.subject!r} ends inside the token {encoding.tokens[last]!r} of prompt {fact.text!r}, which "
+            "also holds what follows; put a space or punctuation after {}, or make that part of the subject",
+        )
+    return last
+
+
+def _continued(
+    tokenizer: Tokenizer, fact: Fact, text: str, start: int, end: int, target: tuple[int, ...]
+) -> PromptTokens:
+    space = "" if text[:1].isspace() else " "
+    lead = _SENTENCE_END + space
+    encoding = tokenizer.encode(lead + text, add_special_tokens=False)
+    skipped = sum(1 for _, stop in encoding.offsets if stop <= len(_SENTENCE_END))
+    if encoding.offsets[skipped][0] < len(_SENTENCE_END):  # the full stop is part of the prompt's first token
+        lead, skipped = space, 0
+        encoding = tokenizer.encode(lead + text, add_special_tokens=False)
+    last = _subject_last(encoding, start + len(lead), end + len(lead), fact)
+    return PromptTokens(tuple(encoding.ids[skipped:]), last - skipped, target)
+
+
+def _essence(tokenizer: Tokenizer, fact: Fact) -> PromptTokens:
+    subject = fact.subject.strip()
+    try:
+        encoding = tokenizer.encode(subject + _ESSENCE)
+        last = _subject_last(encoding, 0, len(subject), fact)
+    except FactTokensError:
+        encoding = tokenizer.encode(subject)
+        last = _subject_last(encoding, 0, len(subject), fact)
+    return PromptTokens(tuple(encoding.ids[: last + 1]), last)
