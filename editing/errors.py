@@ -2,6 +2,8 @@
 
 EditingError
 ├── UnsupportedModelError       the architecture has no row in `editing.architectures`
+├── ModelLoadError              the model could not be fetched, read or converted
+├── CorpusError                 ordinary text is missing, unreadable or too short
 ├── FingerprintMismatchError    a statistic or delta belongs to other weights
 ├── FactError                   one fact of a batch cannot be edited (carries its index)
 │   ├── SubjectNotFoundError    the subject's last token cannot be told apart in the prompt
@@ -22,6 +24,16 @@ class EditingError(Exception):
 
 class UnsupportedModelError(EditingError):
     code = "unsupported_model"
+
+
+class ModelLoadError(EditingError):
+    """A model could not be had; the message says what was tried, in order, and what to do."""
+
+    code = "model_load_failed"
+
+
+class CorpusError(EditingError):
+    code = "corpus_invalid"
 
 
 class FingerprintMismatchError(EditingError):
