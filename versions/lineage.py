@@ -18,11 +18,16 @@ from versions.tables import AliasRow, BatchRow, VersionRow
 
 @dataclass(frozen=True)
 class NewVersion:
-    """What a checked batch becomes. `matrix_hashes`: layer → SHA-256 of the edited matrix's bytes."""
+    """What a checked batch becomes.
+
+    `blob` holds the delta with its keys, `matrices_blob` the edited matrices themselves, for machines on which adding up
+    the lineage gives other last bits; `matrix_hashes`: layer → SHA-256 of the edited matrix's bytes.
+    """
 
     layers: list[int]
     rank: int
     blob: str
+    matrices_blob: str
     bytes: int
     matrix_hashes: Mapping[str, str]
     provenance: Mapping[str, Any]
@@ -83,7 +88,8 @@ def publish(session: Session, batch: BatchRow, new: NewVersion) -> VersionRow:
         found = "is gone" if alias is None else f"points at {version_name(alias.version)}"
         raise ParentMovedError(
             f"alias {batch.line!r} was moved while the batch ran: it {found}, the batch was made on "
-            f"{version_name(parent.number)}; submit it again, or edit {batch.model}@{version_name(parent.number)} as a branch"
+            f"{version_name(parent.number)}; submit it again, or send it to "
+            f"{batch.model}@{version_name(parent.number)} as a branch"
         )
     model = models.get(session, batch.model)
     row = VersionRow(
@@ -98,6 +104,7 @@ def publish(session: Session, batch: BatchRow, new: NewVersion) -> VersionRow:
         layers=new.layers,
         rank=new.rank,
         blob=new.blob,
+        matrices_blob=new.matrices_blob,
         bytes=new.bytes,
         matrix_hashes=dict(new.matrix_hashes),
         provenance=dict(new.provenance),

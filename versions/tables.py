@@ -78,6 +78,7 @@ class VersionRow(Base):
     layers: Mapped[list[Any]]
     rank: Mapped[int] = mapped_column(default=0)
     blob: Mapped[str | None] = mapped_column(String(64))
+    matrices_blob: Mapped[str | None] = mapped_column(String(64))
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     matrix_hashes: Mapped[dict[str, Any]]
     provenance: Mapped[dict[str, Any]]
