@@ -1,0 +1,51 @@
+"""Every name that emmetd uses in Redis, in one place. Ids travel there, never data."""
+
+from __future__ import annotations
+
+from typing import Final
+
+WAKE_CHANNEL: Final = "emmetd:wake"
+"""Pub/sub channel: a message says that SQL has news; who hears it looks there."""
+
+WORKER_KEY_PATTERN: Final = "emmetd:worker:*"
+"""Matches the keys of all live workers (for SCAN)."""
+
+
+def control_queue(model: str) -> str:
+    """RQ queue of short orders: plan a batch, materialise a version."""
+    return f"control:{model}"
+
+
+def solve_queue(model: str) -> str:
+    """RQ queue of solve, check and publish."""
+    return f"solve:{model}"
+
+
+def evaluate_queue(model: str) -> str:
+    """RQ queue of evaluations."""
+    return f"evaluate:{model}"
+
+
+def values_queue(model: str) -> str:
+    """RQ queue of shards of value optimisation: the long work, polled last."""
+    return f"values:{model}"
+
+
+def queues_for(model: str) -> list[str]:
+    """The model's RQ queues in the order in which a worker polls them, most urgent first."""
+    return [control_queue(model), solve_queue(model), evaluate_queue(model), values_queue(model)]
+
+
+def generate_stream(model: str) -> str:
+    """Stream of completion requests, read through a consumer group so that any worker of the model answers."""
+    return f"generate:{model}"
+
+
+def reply_stream(request_id: str) -> str:
+    """Capped stream with a lifetime that carries one request's tokens back."""
+    return f"emmetd:reply:{request_id}"
+
+
+def worker_key(worker_id: str) -> str:
+    """Key with a lifetime that a live worker renews with its heartbeat."""
+    return f"emmetd:worker:{worker_id}"

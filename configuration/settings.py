@@ -1,0 +1,283 @@
+"""All settings of all processes: flags before `EMMETD_*` variables before a TOML file before the defaults below.
+
+Each field's description is what the documentation prints and what an error about the field ends with.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BeforeValidator,
+    ByteSize,
+    Field,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from api_schemas.references import NAME_PATTERN
+from configuration.errors import InvalidSettingError
+from configuration.sources import ConfigFileSource, describe_problem, mask_url
+
+ENVIRONMENT_PREFIX: Final = "EMMETD_"
+DEFAULT_MODEL: Final = "smollm2-135m"
+
+Lowercase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
+
+
+def default_data_folder() -> Path:
+    """`$XDG_DATA_HOME/emmetd`, by default ~/.local/share/emmetd."""
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "emmetd"
+
+
+class Settings(BaseSettings):
+    """Resolved settings; never changed after they were made. Make them with `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    config: Path | None = Field(None, description="TOML file with settings; by default emmetd.toml in the data folder")
+    data: Path = Field(
+        default_factory=default_data_folder, description="folder for the database, blobs, models and statistics"
+    )
+    database_url: str = Field(
+        default_factory=lambda fields: f"sqlite:///{fields['data']}/emmetd.sqlite3",
+        repr=False,
+        description="sqlite:////absolute/path or postgresql://user:password@host/name; by default in the data folder",
+    )
+    redis_url: SecretStr | None = Field(
+        None,
+        description="redis://, rediss:// or unix:// URL; by default `emmetd serve` starts a private server",
+    )
+    blob_url: str = Field(
+        default_factory=lambda fields: f"{fields['data']}/blobs",
+        description="folder for deltas and statistics, as a path or a file:// URL; by default in the data folder",
+    )
+
+    model: str = Field(
+        DEFAULT_MODEL,
+        min_length=1,
+        description="the model to serve: smollm2-135m, a Hugging Face hub id such as Qwen/Qwen2.5-0.5B, or a folder",
+    )
+    model_name: str | None = Field(
+        None, description="the NAME that requests use: lower-case letters, digits, '.', '_' and '-', at most 64"
+    )
+    device: Annotated[str, Lowercase] = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
+    dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], Lowercase] = Field(
+        "auto", description="what the model computes in: auto, float32, bfloat16 or float16"
+    )
+    threads: PositiveInt | None = Field(
+        None, description="CPU threads of a worker; by default one for each core that the process may use"
+    )
+    hf_token: SecretStr | None = Field(None, description="Hugging Face token for gated models")
+
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="address to listen on; one that others can reach needs an API key"
+    )
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on, 0 to 65535; 0 takes a free one")
+    api_key: SecretStr | None = Field(
+        None, description="the key that requests carry: visible ASCII characters, no spaces"
+    )
+
+    max_facts: PositiveInt = Field(10_000, description="facts in one batch, at most")
+    max_body_bytes: ByteSize = Field(
+        ByteSize(64 * 1024**2), gt=0, description="bytes in a request's body, at most; 64MiB may be written too"
+    )
+    max_text_chars: PositiveInt = Field(10_000, description="characters in one prompt, subject or target, at most")
+    max_queued_batches: PositiveInt = Field(1000, description="batches that wait for a model, at most")
+    max_completion_tokens: PositiveInt = Field(2048, description="tokens that one completion may ask for, at most")
+    wait_limit_seconds: float = Field(60, ge=0, le=3600, description="seconds that `Prefer: wait` may ask for, at most")
+
+    lease_seconds: float = Field(
+        15, ge=1, le=3600, description="seconds without a heartbeat after which a worker's work is given to another"
+    )
+    shard_seconds: float = Field(60, ge=1, le=3600, description="seconds of optimisation that one shard aims at")
+    worker_metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="port for a worker's own /metrics, 1 to 65535; by default none"
+    )
+
+    log_format: Annotated[Literal["auto", "json", "text"], Lowercase] = Field(
+        "auto", description="json, text, or auto: text on a terminal and JSON elsewhere"
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Lowercase] = Field(
+        "info", description="debug, info, warning or error"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Highest precedence first. The file's place depends on the flags and variables, so those are read here."""
+        known = {"data": default_data_folder(), **env_settings(), **init_settings()}
+        return init_settings, env_settings, ConfigFileSource(settings_cls, known["data"], known.get("config"))
+
+    @field_validator("config", "data")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        # Child processes are given these paths and may run elsewhere.
+        return path and path.expanduser().absolute()
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        scheme, separator, rest = url.partition("://")
+        if separator and scheme in ("postgresql", "postgres", "postgresql+psycopg"):
+            return f"postgresql+psycopg://{rest}"
+        if scheme != "sqlite" or not separator:
+            raise ValueError("only sqlite:// and postgresql:// databases are known")
+        if not rest.strip("/") or ":memory:" in rest:
+            raise ValueError("several processes share the database, so SQLite needs a file: sqlite:////absolute/path")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and urlsplit(url.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("only redis://, rediss:// and unix:// URLs are known")
+        return url
+
+    @field_validator("blob_url")
+    @classmethod
+    def _known_blob_store(cls, url: str) -> str:
+        if "://" not in url:
+            return str(Path(url).expanduser().absolute())
+        if not re.match(r"file:///.", url):
+            raise ValueError("only folders are known, written as a path or as file:///absolute/path")
+        return url
+
+    @field_validator("model_name")
+    @classmethod
+    def _slug(cls, name: str | None) -> str | None:
+        if name is not None and not re.match(NAME_PATTERN, name):
+            raise ValueError("it is not a NAME that a request could carry")
+        return name
+
+    @field_validator("api_key")
+    @classmethod
+    def _fits_a_header(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not re.fullmatch(r"[!-~]+", key.get_secret_value()):
+            raise ValueError("it could not stand in an Authorization header")
+        return key
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+            raise ValueError("no such kind of device")
+        return device
+
+    @model_validator(mode="after")
+    def _open_to_others_only_with_a_key(self) -> Self:
+        if self.api_key is None and not self.is_loopback:
+            raise ValueError(
+                f"host = {self.host!r} lets other machines in without a key; "
+                "set EMMETD_API_KEY (or --api-key), or listen on 127.0.0.1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_name(self) -> Self:
+        if not re.match(NAME_PATTERN, self.served_model_name):
+            raise ValueError(f"model = {self.model!r} gives no usable NAME; choose one with EMMETD_MODEL_NAME")
+        return self
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach `host`."""
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def served_model_name(self) -> str:
+        """The NAME of the model in requests: `model_name`, or the last part of `model` as a slug."""
+        if self.model_name is not None:
+            return self.model_name
+        last_part = self.model.rstrip("/").rpartition("/")[2].lower()
+        return re.sub(r"[^a-z0-9._-]+", "-", last_part).strip("-._")[:64]
+
+    @property
+    def blob_folder(self) -> Path:
+        """`blob_url` as a folder."""
+        return Path(self.blob_url.removeprefix("file://"))
+
+    @property
+    def cpu_threads(self) -> int:
+        """`threads`, or the number of cores that this process may use."""
+        if self.threads is not None:
+            return self.threads
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
+
+    def as_environment(self) -> dict[str, str]:
+        """The settings as `EMMETD_*` variables, secrets in clear, for a child process that shall see the same."""
+        environment = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, SecretStr):
+                value = value.get_secret_value()
+            elif isinstance(value, ByteSize):
+                value = int(value)  # its str() rounds to a unit
+            if value is not None:
+                environment[f"{ENVIRONMENT_PREFIX}{name.upper()}"] = str(value)
+        return environment
+
+    def masked(self) -> dict[str, str | int | float | None]:
+        """The settings for people's eyes: no key, token or password in it."""
+        shown: dict[str, str | int | float | None] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name == "redis_url" and value is not None:
+                value = mask_url(value.get_secret_value())
+            elif name == "database_url":
+                value = mask_url(value)
+            shown[name] = value if value is None or isinstance(value, int | float) else str(value)
+        return shown
+
+    def secrets(self) -> list[str]:
+        """Every secret in clear, for the log's redaction."""
+        values = [self.api_key, self.redis_url, self.hf_token]
+        passwords = [urlsplit(self.database_url).password]
+        if self.redis_url is not None:
+            passwords.append(urlsplit(self.redis_url.get_secret_value()).password)
+        return [value.get_secret_value() for value in values if value] + [word for word in passwords if word]
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Settings from all sources; a flag that is None was not given.
+
+    Raises `InvalidSettingError` naming each setting, its value, where it came from and what would do, and
+    `ConfigFileError` where the TOML file cannot be read.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as invalid:
+        problems = [
+            describe_problem(problem, Settings.model_fields, given, ENVIRONMENT_PREFIX) for problem in invalid.errors()
+        ]
+        raise InvalidSettingError([problem for problem in problems if problem]) from None

@@ -1,0 +1,102 @@
+"""Where a setting's value came from: the TOML file as a source, and errors that name the source."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, InitSettingsSource
+
+from configuration.errors import ConfigFileError
+
+CONFIG_FILE_NAME: Final = "emmetd.toml"
+MASK: Final = "********"
+_URL_FIELDS: Final = frozenset({"database_url", "redis_url"})
+
+
+class ConfigFileSource(InitSettingsSource):
+    """The settings of one TOML file: `named` if somebody named one, else emmetd.toml in the data folder if it is there.
+
+    Raises `ConfigFileError` where a named file is missing, the file is not TOML, or it sets what does not exist.
+    """
+
+    def __init__(self, settings_cls: type[BaseSettings], data: str | Path, named: str | Path | None) -> None:
+        path = Path(str(named or Path(str(data)) / CONFIG_FILE_NAME)).expanduser()
+        super().__init__(settings_cls, _read(path, settings_cls.model_fields, required=named is not None))
+
+
+def _read(path: Path, fields: Mapping[str, FieldInfo], *, required: bool) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            values = tomllib.load(file)
+    except FileNotFoundError:
+        if required:
+            raise ConfigFileError(f"config = {str(path)!r}: no such file; write it, or do not name one") from None
+        return {}
+    except OSError as error:
+        raise ConfigFileError(f"config = {str(path)!r}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigFileError(f"config = {str(path)!r}: not TOML: {error}") from None
+    settable = fields.keys() - {"config"}
+    if not required:
+        settable -= {"data"}  # the file was found through the data folder: it cannot move it
+    for name in values:
+        if name not in settable:
+            near = difflib.get_close_matches(name, settable, n=1)
+            remedy = f"did you mean {near[0]}?" if near else f"settings are: {', '.join(sorted(settable))}"
+            raise ConfigFileError(f"config = {str(path)!r}: {name!r} cannot be set there; {remedy}")
+    return values
+
+
+def describe_problem(
+    problem: ErrorDetails, fields: Mapping[str, FieldInfo], flags: Mapping[str, object], environment_prefix: str
+) -> str:
+    """One sentence: the setting, its value, where it came from, what is wrong, what would do.
+
+    Empty for a problem that only follows from another one.
+    """
+    if problem["type"] == "default_factory_not_called":
+        return ""
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if not problem["loc"]:
+        return message  # it concerns several settings and says itself which
+    name = str(problem["loc"][0])
+    if name not in fields:
+        return f"{name}: there is no such setting; settings are: {', '.join(sorted(fields))}"
+    variable = f"{environment_prefix}{name.upper()}"
+    if name in flags:
+        origin, value = f"--{name.replace('_', '-')}", flags[name]
+    elif os.environ.get(variable):
+        origin, value = variable, os.environ[variable]
+    else:
+        origin, value = "configuration file", problem.get("input")
+    field = fields[name]
+    return f"{name} = {_shown(name, field, value)} ({origin}): {message}; {name} is: {field.description}"
+
+
+def _shown(name: str, field: FieldInfo, value: object) -> str:
+    if name in _URL_FIELDS:
+        return repr(mask_url(str(value)))
+    if SecretStr in (field.annotation, *getattr(field.annotation, "__args__", ())):
+        return MASK
+    return repr(value) if isinstance(value, int | float | bool) else repr(str(value))
+
+
+def mask_url(url: str) -> str:
+    """`url` with its password, if it has one, replaced."""
+    try:
+        parts = urlsplit(url)
+        if not parts.password:
+            return url
+    except ValueError:
+        return MASK
+    user_and_password, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user_and_password.partition(':')[0]}:{MASK}@{host}"))
