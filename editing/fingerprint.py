@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 _SCHEME = b"emmetd-weights-1\n"
 _PIECE = 1 << 24
-_MEMORY_FILE = "fingerprint.json"
 
 
 def weights_fingerprint(model: nn.Module) -> str:
@@ -54,25 +53,25 @@ def tokenizer_fingerprint(tokenizer_json: str) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def remembered_weights_fingerprint(model: nn.Module, folder: Path) -> str:
-    """`weights_fingerprint(model)` for a model loaded from `folder`, kept there so that a restart need not hash again.
+def remembered_weights_fingerprint(model: nn.Module, folder: Path, memory: Path) -> str:
+    """`weights_fingerprint(model)` for a model loaded from `folder`, kept in the file `memory` for the next start.
 
     What was kept counts only while every weight file has the size and modification time it had then, and for the
-    dtype it was computed for. A folder that cannot be written to costs the hash each time.
+    dtype it was computed for. A file that cannot be written costs the hash each time.
     """
     dtype = str(next(model.parameters()).dtype)
     state = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(folder.glob("*.safetensors"))]
-    memory = folder / _MEMORY_FILE
     try:
         kept = json.loads(memory.read_text())
     except (OSError, ValueError):
-        kept = {}
+        kept = None
     if not isinstance(kept, dict) or kept.get("files") != state or kept.get("scheme") != _SCHEME.decode():
         kept = {"scheme": _SCHEME.decode(), "files": state, "weights": {}}
     if dtype not in kept["weights"]:
         kept["weights"][dtype] = weights_fingerprint(model)
-        part = folder / f".{_MEMORY_FILE}.{os.getpid()}"
+        part = memory.with_name(f".{memory.name}.{os.getpid()}")
         try:
+            memory.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(json.dumps(kept, indent=1))
             part.replace(memory)
         except OSError:
