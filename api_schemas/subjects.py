@@ -1,6 +1,6 @@
 """Where a fact's subject and target lie in a model's tokens.
 
-Uses the `tokenizers` library alone, so that the HTTP front end can refuse a fact by the very rule that a worker edits by.
+Uses the `tokenizers` library alone, so that the HTTP front end refuses a fact by the very rule that a worker edits by.
 """
 
 from __future__ import annotations
@@ -133,8 +133,7 @@ def _subject_last(encoding: Encoding, start: int, end: int, fact: Fact) -> int:
             "write it in characters that the model's tokenizer knows",
         )
     last = found[-1]
-    first, stop = encoding.offsets[last]
-    if stop > end:
+    if encoding.offsets[last][1] > end:
         raise FactTokensError(
             "subject",
             f"subject {fact.subject!r} ends inside the token {encoding.tokens[last]!r} of prompt {fact.text!r}, which "

@@ -37,14 +37,6 @@ class Architecture:
     norm_after_mlp: bool = False
 
 
-_LLAMA_LIKE = {
-    "layers": "model.layers",
-    "projection": "mlp.down_proj",
-    "embedding": "model.embed_tokens",
-    "final_norm": "model.norm",
-    "rotary": "model.rotary_emb",
-}
-
 ARCHITECTURES: dict[str, Architecture] = {
     row.model_type: row
     for row in (
@@ -65,7 +57,14 @@ ARCHITECTURES: dict[str, Architecture] = {
             final_norm="transformer.ln_f",
             cache_argument="layer_past",
         ),
-        Architecture("llama", **_LLAMA_LIKE),
+        Architecture(
+            "llama",
+            layers="model.layers",
+            projection="mlp.down_proj",
+            embedding="model.embed_tokens",
+            final_norm="model.norm",
+            rotary="model.rotary_emb",
+        ),
     )
 }
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from editing.architectures import Architecture, architecture_of
+from editing.prefix import attention_mask
 from editing.projection import EditableProjection
 
 
@@ -66,6 +67,20 @@ class Decoder:
         """The longest sequence, in tokens, that the model was made for."""
         return int(self.config.max_position_embeddings)
 
+    @property
+    def _causal_without_mask(self) -> bool:
+        """Whether this model's attention is causal when it is given no mask: SDPA is, eager attention is not."""
+        return bool(self.config._attn_implementation == "sdpa")
+
+    @property
+    def attention_heads(self) -> int:
+        return int(self.config.num_attention_heads)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of logits, which may be more than the tokenizer's entries."""
+        return int(self.head.get_parameter("weight").shape[0])
+
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Token ids (rows, T) and position ids (rows, T) → the stream before layer 0, (rows, T, d_out)."""
         hidden: Tensor = self.embedding(tokens)
@@ -85,6 +100,8 @@ class Decoder:
         `mask` is additive and four-dimensional, (rows, 1, T, T_all) in the stream's dtype, where T_all counts what
         the cache puts before these tokens; None is plain causal attention over these tokens alone.
         """
+        if mask is None and not self._causal_without_mask:
+            mask = attention_mask([], torch.ones_like(positions, dtype=torch.bool), hidden.dtype)
         rotary = {} if self.rotary is None else {"position_embeddings": self.rotary(hidden, positions)}
         for number in range(first, last):
             out = self.layers[number](

@@ -1,0 +1,149 @@
+"""The upper run: layers l+1 to the last, over the suffixes of many rows at once, and the loss that is read there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from editing.decoder import Decoder
+from editing.lower import Lower, before_rows, row_positions
+from editing.prefix import Prefix, PrefixCache, attention_mask
+from editing.rows import Row
+
+Direction = Literal["forward", "reverse"]
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Where a block's logits are read: at `slot` of row `row`, each (reads,), int64.
+
+    The first `labels.shape[0]` reads predict `labels` with `weights` in their groups' losses; the others are KL reads.
+    """
+
+    row: Tensor
+    slot: Tensor
+    group: Tensor
+    labels: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows that run together: aligned at the subject's last token, prefixes padded left and suffixes right.
+
+    `stream` is (rows, S, d_out) after layer l; `group` (rows,) says whose δ is added at slot 0.
+    """
+
+    first_layer: int
+    group: Tensor
+    stream: Tensor
+    positions: Tensor
+    mask: Tensor
+    prefixes: tuple[Prefix, ...]
+    reads: Reads
+
+    def logits(self, decoder: Decoder, deltas: Tensor) -> Tensor:
+        """Logits (reads, vocabulary) where δ (groups, d_out) is added at the subject's last token."""
+        moved = self.stream[:, :1] + deltas[self.group].to(self.stream.dtype)[:, None]
+        hidden = torch.cat([moved, self.stream[:, 1:]], 1)
+        cache = PrefixCache(self.prefixes)
+        last = len(decoder.layers)
+        hidden = decoder.run_layers(hidden, self.positions, self.mask, self.first_layer, last, cache)
+        return decoder.logits(hidden[self.reads.row, self.reads.slot])
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A block's part of its groups' losses: `loss` (groups,), and `said` (groups,), bool: every label is the argmax."""
+
+    loss: Tensor
+    said: Tensor
+
+
+def make_block(
+    decoder: Decoder, contexts: Prefix | None, rows: Sequence[Row], lower: Sequence[Lower], layer: int
+) -> Block:
+    """The block of `rows`, whose lower runs are `lower`, for a δ at `layer`."""
+    device = decoder.device
+    width = max(row.suffix_length for row in rows)
+    stream = torch.stack([functional.pad(part.stream, (0, 0, 0, width - part.stream.shape[0])) for part in lower])
+    lengths = torch.tensor([row.suffix_length for row in rows], device=device)
+    present = torch.arange(width, device=device) < lengths[:, None]
+    prefixes = before_rows(contexts, rows, device)
+    own = _own_prefix(rows, lower, layer + 1, device)
+    if own is not None:
+        prefixes.append(own)
+    return Block(
+        first_layer=layer + 1,
+        group=torch.tensor([row.group for row in rows], device=device),
+        stream=stream,
+        positions=row_positions(prefixes, present),
+        mask=attention_mask([prefix.present for prefix in prefixes], present, decoder.dtype),
+        prefixes=tuple(prefixes),
+        reads=_reads(rows, torch.promote_types(decoder.dtype, torch.float32), device),
+    )
+
+
+def _own_prefix(rows: Sequence[Row], lower: Sequence[Lower], first: int, device: torch.device) -> Prefix | None:
+    width = max(row.subject for row in rows)
+    longest = next(part.prefix for row, part in zip(rows, lower, strict=True) if row.subject == width)
+    if width == 0 or longest.numel() == 0:
+        return None
+    whole = longest.new_zeros((longest.shape[0], 2, len(rows), *longest.shape[2:]))
+    for number, (row, part) in enumerate(zip(rows, lower, strict=True)):
+        if row.subject:
+            whole[:, :, number, :, width - row.subject :] = part.prefix
+    lengths = torch.tensor([row.subject for row in rows], device=device)
+    present = torch.arange(width, device=device) >= width - lengths[:, None]
+    return Prefix({first + n: (layer[0], layer[1]) for n, layer in enumerate(whole)}, present)
+
+
+def _reads(rows: Sequence[Row], dtype: torch.dtype, device: torch.device) -> Reads:
+    answers = [
+        (number, row.first_read + offset, row.group, label, row.loss_weight / len(row.labels))
+        for number, row in enumerate(rows)
+        for offset, label in enumerate(row.labels)
+    ]
+    essences = [(number, 0, row.group, 0, 0.0) for number, row in enumerate(rows) if not row.labels]
+    whole = answers + essences
+    where = torch.tensor([read[:3] for read in whole], device=device)
+    return Reads(
+        row=where[:, 0],
+        slot=where[:, 1],
+        group=where[:, 2],
+        labels=torch.tensor([read[3] for read in answers], dtype=torch.long, device=device),
+        weights=torch.tensor([read[4] for read in answers], dtype=dtype, device=device),
+    )
+
+
+def block_loss(
+    block: Block, logits: Tensor, reference: Tensor, known: Tensor, kl_factor: float, direction: Direction
+) -> Loss:
+    """mean NLL of the targets + kl_factor · KL, by group, from a block's logits (reads, vocabulary).
+
+    `reference` (groups, vocabulary) holds log p₀. Where `known` (groups,) is false it is filled in from these logits,
+    which must then be those of δ = 0. forward is KL(p₀ ‖ p), reverse KL(p ‖ p₀) (the authors').
+    """
+    reads, groups = block.reads, known.shape[0]
+    answers = reads.labels.shape[0]
+    log_p = logits.to(reads.weights.dtype).log_softmax(-1)
+    nll = -log_p[:answers].gather(1, reads.labels[:, None])[:, 0]
+    loss = nll.new_zeros(groups).index_add(0, reads.group[:answers], nll * reads.weights)
+    said = torch.ones(groups, dtype=torch.bool, device=logits.device)
+    said[reads.group[:answers][log_p[:answers].detach().argmax(-1) != reads.labels]] = False
+
+    of_group, log_now = reads.group[answers:], log_p[answers:]
+    if of_group.shape[0]:
+        new = ~known[of_group]
+        reference[of_group[new]] = log_now[new].detach()
+        known[of_group] = True
+        log_before = reference[of_group]
+        target, given = (log_before, log_now) if direction == "forward" else (log_now, log_before)
+        divergence = functional.kl_div(given, target, log_target=True, reduction="none").sum(-1)
+        loss = loss.index_add(0, of_group, kl_factor * divergence)
+    return Loss(loss, said)

@@ -1,0 +1,89 @@
+"""A batch's facts in tokens, grouped by subject and cut into shards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+
+from api_schemas.facts import Fact
+from api_schemas.subjects import FactTokens, FactTokensError, check_length, fact_tokens
+from editing.errors import ContextLengthError, SubjectNotFoundError
+
+
+@dataclass(frozen=True)
+class TokenizedFact:
+    """`index` is the fact's position in the batch as the caller sent it."""
+
+    index: int
+    fact: Fact
+    tokens: FactTokens
+
+
+@dataclass(frozen=True)
+class SubjectGroup:
+    """The facts of one batch about one subject: they share one δ and one key.
+
+    Their keys are nearly the same, so an equality constraint with different values for them would be ill-posed.
+    """
+
+    subject: str
+    facts: tuple[TokenizedFact, ...]
+
+
+def tokenize_facts(
+    tokenizer: Tokenizer, facts: Sequence[Fact], context_length: int, reserve: int = 0
+) -> tuple[TokenizedFact, ...]:
+    """Facts → tokens. Raises SubjectNotFoundError or ContextLengthError with the fact's index.
+
+    `reserve` is the number of tokens kept for a context text before a prompt.
+    """
+    found = []
+    for index, fact in enumerate(facts):
+        try:
+            tokens = fact_tokens(tokenizer, fact)
+        except FactTokensError as error:
+            raise SubjectNotFoundError(index, error.field, error.message) from error
+        try:
+            check_length(tokens, context_length, reserve)
+        except FactTokensError as error:
+            raise ContextLengthError(index, error.field, error.message) from error
+        found.append(TokenizedFact(index, fact, tokens))
+    return tuple(found)
+
+
+def group_by_subject(facts: Sequence[TokenizedFact]) -> tuple[SubjectGroup, ...]:
+    """Groups in the order in which their subjects first appear; white space around a subject does not count."""
+    groups: dict[str, list[TokenizedFact]] = {}
+    for fact in facts:
+        groups.setdefault(" ".join(fact.fact.subject.split()), []).append(fact)
+    return tuple(SubjectGroup(subject, tuple(members)) for subject, members in groups.items())
+
+
+def tokens_per_step(group: SubjectGroup, contexts: int) -> int:
+    """What one optimiser step on `group` costs: tokens that run through the upper layers, for all contexts and KL."""
+    cost = 1
+    for fact in group.facts:
+        bare, continued = fact.tokens.bare, fact.tokens.continued
+        answer = max(len(bare.target) - 1, 0)
+        cost += len(bare.prompt) - bare.subject_last + answer
+        cost += contexts * (len(continued.prompt) - continued.subject_last + answer)
+    return cost
+
+
+def cut_shards(groups: Sequence[SubjectGroup], contexts: int, tokens: int) -> tuple[tuple[int, ...], ...]:
+    """Cut `groups` into shards of about `tokens` tokens per optimiser step; a shard is a tuple of their indices.
+
+    Groups of like length stay together, since rows of one length need no padding; a group is never cut. All shards
+    cost nearly the same, so that none is a mere rest.
+    """
+    costs = [tokens_per_step(group, contexts) for group in groups]
+    total = sum(costs)
+    shards: list[list[int]] = [[] for _ in range(max(1, -(-total // max(tokens, 1))))]
+    before = 0
+    for number in sorted(range(len(groups)), key=lambda number: (costs[number], number)):
+        middle = before + costs[number] / 2
+        shards[int(middle * len(shards) / total)].append(number)
+        before += costs[number]
+    return tuple(tuple(shard) for shard in shards if shard)

@@ -1,0 +1,71 @@
+"""Keys and values of tokens that come before, as constants.
+
+Causality: no token before a subject's last one sees that token's value change δ. Their keys and values in every layer
+are constants, computed once; each optimiser step then runs only the tokens from the subject's last one on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+KeysValues = tuple[Tensor, Tensor]
+"""Of one layer: keys and values, each (rows, kv_heads, tokens, head_dim)."""
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Keys and values by layer number of the tokens that stand before, and which of these slots hold a token.
+
+    `present` is (rows, tokens), bool: rows are padded on the left, so that all end at the same slot. With `index`
+    (rows,), int64, row n is row `index[n]` of `layers`: a text that stands before many rows is kept once.
+    """
+
+    layers: Mapping[int, KeysValues]
+    present: Tensor
+    index: Tensor | None = None
+
+    def rows(self, index: Tensor) -> Prefix:
+        """The rows that `index` (int64) names, in its order; a row may be named many times."""
+        return Prefix(self.layers, self.present[index], index if self.index is None else self.index[index])
+
+    def layer(self, number: int) -> KeysValues:
+        keys, values = self.layers[number]
+        return (keys, values) if self.index is None else (keys[self.index], values[self.index])
+
+
+class PrefixCache:
+    """A key-value cache (`decoder.LayerCache`) that puts constant prefixes before the new tokens and stores nothing.
+
+    `recorded`, if given, receives each layer's new keys and values alone: that is how prefixes are made.
+    """
+
+    def __init__(self, prefixes: Sequence[Prefix], recorded: dict[int, KeysValues] | None = None) -> None:
+        self.prefixes = prefixes
+        self.recorded = recorded
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> KeysValues:
+        if self.recorded is not None:
+            self.recorded[layer] = (keys, values)
+        if not self.prefixes:
+            return keys, values
+        before = [prefix.layer(layer) for prefix in self.prefixes]
+        return torch.cat([*(k for k, _ in before), keys], 2), torch.cat([*(v for _, v in before), values], 2)
+
+
+def attention_mask(present: Sequence[Tensor], new: Tensor, dtype: torch.dtype) -> Tensor:
+    """The additive mask (rows, 1, T, T_all) of causal attention over prefixes and T new tokens.
+
+    `present` and `new` are bool, (rows, tokens): which slots hold a token. Every slot sees itself, even one that holds
+    nothing, so that no row of the softmax is empty (eager attention would turn that into NaN).
+    """
+    rows, tokens = new.shape
+    causal = torch.ones(tokens, tokens, dtype=torch.bool, device=new.device).tril()
+    among = (causal & new[:, None, :]) | torch.eye(tokens, dtype=torch.bool, device=new.device)
+    seen = torch.cat([*(p[:, None, :].expand(rows, tokens, -1) for p in present), among], -1)
+    mask = torch.zeros(seen.shape, dtype=dtype, device=new.device)
+    return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]

@@ -1,0 +1,80 @@
+"""What is run for a group's value: one row for each fact and context, and one for what is known of the subject."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from api_schemas.subjects import PromptTokens
+from editing.facts import SubjectGroup
+
+BARE = -1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence and what is read from it.
+
+    `tokens` are the row's own, without its context text's; `context` is that text's index or BARE. Tokens before
+    `subject` (the subject's last token) are the row's prefix, the others its suffix, which δ changes. From the suffix
+    slot `first_read` on, one slot after another predicts `labels`; a row without labels is a KL row, read at slot 0.
+    `loss_weight` is the row's share in its group's loss, `key_weight` in its group's key.
+    """
+
+    group: int
+    context: int
+    tokens: tuple[int, ...]
+    subject: int
+    first_read: int
+    labels: tuple[int, ...]
+    loss_weight: float
+    key_weight: float
+
+    @property
+    def suffix_length(self) -> int:
+        return len(self.tokens) - self.subject
+
+    @property
+    def reads(self) -> int:
+        return max(len(self.labels), 1)
+
+
+def rows_of(groups: Sequence[SubjectGroup], contexts: int, kl_factor: float) -> list[Row]:
+    """The rows of `groups` under `contexts` context texts, in the groups' order.
+
+    The loss weighs all contexts alike and the bare prompt as one of them; a key is half the bare prompt's and half the
+    context texts' (the authors' weights). Facts of one group weigh alike in both. Without a KL term (factor 0) there
+    is no KL row.
+    """
+    rows = []
+    for number, group in enumerate(groups):
+        share = 1.0 / len(group.facts)
+        for fact in group.facts:
+            loss = share / (contexts + 1)
+            rows.append(_answer(number, BARE, fact.tokens.bare, loss, share * (0.5 if contexts else 1.0)))
+            rows += [
+                _answer(number, context, fact.tokens.continued, loss, share * 0.5 / contexts)
+                for context in range(contexts)
+            ]
+        if kl_factor > 0:
+            essence = group.facts[0].tokens.essence
+            rows.append(Row(number, BARE, essence.prompt, essence.subject_last, 0, (), kl_factor, 0.0))
+    return rows
+
+
+def _answer(group: int, context: int, text: PromptTokens, loss_weight: float, key_weight: float) -> Row:
+    return Row(
+        group,
+        context,
+        tokens=text.prompt + text.target[:-1],
+        subject=text.subject_last,
+        first_read=len(text.prompt) - 1 - text.subject_last,
+        labels=text.target,
+        loss_weight=loss_weight,
+        key_weight=key_weight,
+    )
+
+
+def subject_only(row: Row) -> Row:
+    """The row cut after the subject's last token: all that keys and states need."""
+    return Row(row.group, row.context, row.tokens[: row.subject + 1], row.subject, 0, (), 0.0, row.key_weight)

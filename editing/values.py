@@ -1,0 +1,196 @@
+"""Values: for each group of facts the change δ of the projection's output that makes the model say the targets.
+
+All groups are optimised together. What is constant is computed once: layers 0 to l (`editing.lower`), the keys and
+values of every token before a subject's last one (`editing.prefix`), and the context texts' for all facts at once.
+Each step then runs only layers l+1 and up over the tokens from the subject's last one on (`editing.blocks`), with
+gradients for δ alone. The shared model is neither written to nor hooked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from api_schemas.algorithms import EditSettings
+from editing.blocks import Block, block_loss, make_block
+from editing.contexts import Context
+from editing.decoder import Decoder
+from editing.facts import SubjectGroup
+from editing.keys import TOKENS_AT_ONCE, bare_states, mean_keys
+from editing.lower import Lower, context_prefix, in_batches, run_lower
+from editing.prefix import Prefix
+from editing.progress import Progress, ShouldStop, check, never, silent
+from editing.projection import Matrices, Version, frame
+from editing.rows import Row, rows_of
+
+MEMORY_BUDGET = 512 * 1024**2
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+
+
+@dataclass(frozen=True)
+class Values:
+    """What the solve needs, for G groups, in the groups' order; float32, or float64 for a float64 model.
+
+    `deltas` (G, d_out) is R's transpose, `keys` (G, d_in) K's transpose, at `layer`. `states` (G, d_out) is z₀, the
+    stream after `layer` at the subject's last token of the bare prompt: the wanted state is z₀ + δ.
+    `losses` (G,) and `reached` (G,), bool (every target token is the argmax in all contexts) hold for `deltas`;
+    `steps` (G,), int64, counts the optimiser's steps.
+    """
+
+    layer: int
+    deltas: Tensor
+    keys: Tensor
+    states: Tensor
+    losses: Tensor
+    steps: Tensor
+    reached: Tensor
+
+
+def optimise_values(
+    decoder: Decoder,
+    matrices: Matrices,
+    groups: Sequence[SubjectGroup],
+    contexts: Sequence[Context],
+    settings: EditSettings,
+    *,
+    should_stop: ShouldStop = never,
+    on_progress: Progress = silent,
+    memory_budget_bytes: int = MEMORY_BUDGET,
+) -> Values:
+    """Find δ for every group on top of the version `matrices`, at the last of `settings.layers`.
+
+    Minimises mean NLL(target) + kl_factor · KL + weight_decay · ‖δ‖/‖z₀‖² (ROME, arXiv 2202.05262, section 3.1; MEMIT,
+    arXiv 2210.07229, section 4.3) with Adam, ‖δ‖ ≤ clamp · ‖z₀‖ after each step. After the last step the loss is read
+    once more, so that it is that of the δ returned. A group is done when its loss is under `stop_loss`, or when its
+    targets are the argmax in all contexts, `stop_after_argmax` steps after they first were.
+
+    `on_progress` hears of stage "values" in optimiser steps of a group; a group that is done early counts as whole.
+    `should_stop` is asked between blocks of rows; EditInterrupted when it says so. `memory_budget_bytes` bounds what a
+    block keeps for its backward pass, beside the model and the constant prefixes.
+    """
+    return _Optimisation(decoder, matrices, groups, contexts, settings, should_stop, memory_budget_bytes).run(
+        on_progress
+    )
+
+
+class _Optimisation:
+    def __init__(
+        self,
+        decoder: Decoder,
+        matrices: Matrices,
+        groups: Sequence[SubjectGroup],
+        contexts: Sequence[Context],
+        settings: EditSettings,
+        should_stop: ShouldStop,
+        memory_budget_bytes: int,
+    ) -> None:
+        self.decoder, self.matrices, self.settings = decoder, matrices, settings
+        self.should_stop, self.budget = should_stop, memory_budget_bytes
+        self.layer = max(settings.layers)
+        self.rows: list[Row] = rows_of(groups, len(contexts), settings.kl_factor)
+        self.contexts: Prefix | None = context_prefix(decoder, matrices, contexts, len(decoder.layers))
+        key_layers = frozenset({self.layer})
+        self.lower: list[Lower] = run_lower(
+            decoder, matrices, self.contexts, self.rows, self.layer, key_layers, TOKENS_AT_ONCE
+        )
+        number = len(groups)
+        self.keys = mean_keys(self.rows, self.lower, self.layer, number)
+        self.states = bare_states(self.rows, self.lower, number)
+        self.norms = torch.linalg.vector_norm(self.states, dim=1)
+        self.deltas = torch.zeros_like(self.states)
+        self.losses = self.states.new_full((number,), torch.inf)
+        self.reached = torch.zeros(number, dtype=torch.bool, device=decoder.device)
+        self.first_reached = torch.full((number,), -1, device=decoder.device)
+        self.steps = torch.zeros(number, dtype=torch.long, device=decoder.device)
+        self.active = torch.ones(number, dtype=torch.bool, device=decoder.device)
+        vocabulary = decoder.vocabulary if settings.kl_factor > 0 else 0
+        self.reference = self.states.new_zeros(number, vocabulary)
+        self.known = torch.zeros_like(self.reached)
+        self.moments = (torch.zeros_like(self.states), torch.zeros_like(self.states))
+
+    def run(self, on_progress: Progress) -> Values:
+        steps = self.settings.steps
+        blocks = self.blocks()
+        for step in range(steps + 1):
+            gradient = self.evaluate(blocks, with_gradient=step < steps)
+            done = self.done(step)
+            left = self.active & ~done
+            to_come = int(left.sum()) * (steps - step)
+            on_progress("values", left.numel() * steps - to_come, left.numel() * steps)
+            if step == steps or not bool(left.any()):
+                break
+            if bool((self.active & done).any()):
+                self.active = left
+                blocks = self.blocks()
+            self.update(gradient, step + 1)
+        return Values(self.layer, self.deltas, self.keys, self.states, self.losses, self.steps, self.reached)
+
+    def blocks(self) -> list[Block]:
+        """Blocks of the rows of groups that are not done."""
+        active = self.active.tolist()
+        numbers = [number for number, row in enumerate(self.rows) if active[row.group]]
+        rows, lower = [self.rows[n] for n in numbers], [self.lower[n] for n in numbers]
+        before = 0 if self.contexts is None else self.contexts.present.shape[1]
+        return [
+            make_block(self.decoder, self.contexts, [rows[n] for n in batch], [lower[n] for n in batch], self.layer)
+            for batch in in_batches(rows, lambda own, new: self.row_bytes(before + own, new), self.budget)
+        ]
+
+    def row_bytes(self, before: int, new: int) -> float:
+        """About what one row of a block keeps for the backward pass, with `before` constant slots and `new` tokens."""
+        decoder = self.decoder
+        projection = decoder.projections[self.layer]
+        heads = decoder.attention_heads
+        token = 8 * projection.d_out + 3 * projection.d_in
+        attention = 2 * (before + new) * projection.d_out + 2 * new * heads * (before + new)
+        layers = len(decoder.layers) - self.layer - 1
+        logits = 3 * decoder.vocabulary * 4
+        return layers * (new * token + attention) * decoder.dtype.itemsize + logits
+
+    def evaluate(self, blocks: Sequence[Block], with_gradient: bool) -> Tensor:
+        """Loss and argmax of the active groups at the present δ, and the loss's gradient (G, d_out)."""
+        settings = self.settings
+        loss = torch.zeros_like(self.losses)
+        said = torch.ones_like(self.reached)
+        gradient = torch.zeros_like(self.deltas)
+        for block in blocks:
+            check(self.should_stop, "the optimisation of values")
+            deltas = self.deltas.clone().requires_grad_(with_gradient)
+            with torch.set_grad_enabled(with_gradient), frame(Version(self.matrices)):
+                logits = block.logits(self.decoder, deltas)
+                part = block_loss(block, logits, self.reference, self.known, settings.kl_factor, settings.kl_direction)
+            if with_gradient:
+                gradient += torch.autograd.grad(part.loss.sum(), deltas)[0]
+            loss += part.loss.detach()
+            said &= part.said
+        length = torch.linalg.vector_norm(self.deltas, dim=1)
+        decay = settings.weight_decay / self.norms**2
+        gradient += (decay / length.clamp(min=torch.finfo(length.dtype).tiny))[:, None] * self.deltas
+        self.losses = torch.where(self.active, loss + decay * length, self.losses)
+        self.reached = torch.where(self.active, said, self.reached)
+        return gradient
+
+    def done(self, step: int) -> Tensor:
+        settings = self.settings
+        newly = self.active & self.reached & (self.first_reached < 0)
+        self.first_reached = torch.where(newly, step, self.first_reached)
+        done = self.losses < settings.stop_loss
+        if settings.stop_after_argmax >= 0:
+            done |= self.reached & (step - self.first_reached >= settings.stop_after_argmax)
+        return done
+
+    def update(self, gradient: Tensor, step: int) -> None:
+        """Adam's step for the active groups, then the clamp."""
+        first, second = self.moments
+        first.lerp_(gradient, 1 - BETAS[0])
+        second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+        scale = (second / (1 - BETAS[1] ** step)).sqrt_().add_(EPSILON)
+        moved = self.deltas - self.settings.lr / (1 - BETAS[0] ** step) * first / scale
+        length = torch.linalg.vector_norm(moved, dim=1)
+        most = self.settings.clamp * self.norms
+        moved *= torch.where(length > most, most / length, 1.0)[:, None]
+        self.deltas = torch.where(self.active[:, None], moved, self.deltas)
+        self.steps += self.active
