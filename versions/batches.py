@@ -98,6 +98,14 @@ def get(session: Session, batch_id: str) -> BatchRow:
     return row
 
 
+def lock(session: Session, batch_id: str) -> BatchRow:
+    """The batch's row, held until this transaction ends (SQLite's writing transactions hold everything anyway)."""
+    row = session.get(BatchRow, batch_id, with_for_update=True, populate_existing=True)
+    if row is None:
+        raise BatchNotFoundError(f"no edit {batch_id!r}")
+    return row
+
+
 def page(session: Session, model: str | None, before_seq: int | None, limit: int) -> list[BatchRow]:
     """Batches newest first; one more than `limit` says that there are others."""
     query = select(BatchRow)

@@ -1,0 +1,46 @@
+"""What every task of this process works with. RQ calls a plain function, so the process keeps one context."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from configuration.settings import Settings
+from editing.loading import LoadedModel
+from versions.blobs import BlobStore
+from versions.database import Database
+from workers.materialise import MatrixCache
+from workers.statistics import Statistics
+from workers.status import StatusBoard
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """One loaded model with its C0 statistics, the cache of its versions' matrices, and the ways to SQL and blobs."""
+
+    id: str
+    name: str
+    settings: Settings
+    database: Database
+    blobs: BlobStore
+    model: LoadedModel
+    statistics: Statistics
+    matrices: MatrixCache
+    status: StatusBoard
+    stopping: threading.Event
+    tokens_per_second: float
+    """What this machine was measured to optimise: upper-layer tokens a second, forward and backward."""
+
+
+_context: WorkerContext | None = None
+
+
+def set_current(context: WorkerContext) -> None:
+    global _context
+    _context = context
+
+
+def current() -> WorkerContext:
+    if _context is None:
+        raise RuntimeError("no worker context in this process; tasks run inside `emmetd worker`")
+    return _context

@@ -1,0 +1,1 @@
+"""Answering prompts on any version of the loaded model."""

@@ -1,0 +1,31 @@
+"""From a row of logits to the next token."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+
+def generator_for(seed: int | None, choice: int) -> Generator:
+    """A random generator of a choice's own: the same seed gives the same text, whatever else is in the batch."""
+    generator = Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed((seed + 0x9E3779B97F4A7C15 * choice) % 2**63)
+    return generator
+
+
+def next_token(logits: Tensor, temperature: float, top_p: float, generator: Generator) -> int:
+    """Sample from `logits` (vocabulary,), float32; temperature 0 is the argmax.
+
+    `top_p` keeps the smallest set of most probable tokens whose probabilities sum to at least it.
+    """
+    if temperature == 0:
+        return int(logits.argmax())
+    probabilities = torch.softmax(logits.double() / temperature, dim=-1).cpu()
+    if top_p < 1:
+        ordered, order = probabilities.sort(descending=True, stable=True)
+        outside = ordered.cumsum(-1) - ordered >= top_p
+        probabilities[order[outside]] = 0
+    return int(torch.multinomial(probabilities, 1, generator=generator))

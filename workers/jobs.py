@@ -1,0 +1,117 @@
+"""The one function that RQ calls: take a task's lease, do its kind of work, keep or give back what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+import torch
+from sqlalchemy.exc import OperationalError
+
+from editing.errors import EditingError, EditInterrupted, FactError
+from versions import batches, evaluations, tasks
+from versions.errors import LeaseLostError, StoreError
+from versions.tables import TaskRow
+from workers.context import WorkerContext, current
+from workers.evaluate import evaluate
+from workers.lease import Lease
+from workers.outcome import end_batch
+from workers.plan import plan
+from workers.solve import solve
+from workers.values import optimise_shard
+
+Handler = Callable[[WorkerContext, TaskRow, Lease], None]
+
+HANDLERS: dict[str, Handler] = {
+    "plan": plan,
+    "values": optimise_shard,
+    "solve": solve,
+    "evaluate": evaluate,
+}
+MOST_UNEXPECTED = 2
+"""Attempts of a task that ends with an error we did not foresee, before its batch fails."""
+
+log = structlog.get_logger(__name__)
+
+
+def run(task_id: str) -> None:
+    """Do one task. Doing it twice is harmless: whoever holds no lease does nothing, and a zombie cannot commit."""
+    context = current()
+    with context.database.writing() as session:
+        task = tasks.acquire(session, task_id, context.id, context.settings.lease_seconds)
+    if task is None:
+        log.debug("task not taken", task=task_id)
+        return
+    about = {"edit": task.batch_id} if task.batch_id else {"evaluation": task.evaluation_id}
+    with structlog.contextvars.bound_contextvars(task=task.id, stage=task.kind, shard=task.shard, **about):
+        context.status.busy(task.kind)
+        try:
+            with Lease(context.database, task, context.settings.lease_seconds, context.stopping) as lease:
+                _run(context, task, lease)
+        finally:
+            context.status.busy(None)
+
+
+def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
+    log.info("task started", attempt=task.attempts)
+    try:
+        HANDLERS[task.kind](context, task, lease)
+        log.info("task done")
+    except LeaseLostError:
+        log.warning("another worker holds this task now; its work goes on there")
+    except EditInterrupted:
+        _interrupted(context, task, lease)
+    except OperationalError as error:
+        # The database is away: nothing can be said there. The lease runs out and the task is taken up again.
+        log.error("database lost during the task", error=str(error.orig))
+    except (EditingError, StoreError) as error:
+        log.info("task refused", code=error.code, error=str(error))
+        facts = [error.index] if isinstance(error, FactError) else []
+        _fail(context, task, error.code, "The edit cannot be made", str(error), facts)
+    except (OSError, torch.OutOfMemoryError, MemoryError) as error:
+        log.exception("the machine refused")
+        _retry_or_fail(context, task, tasks.MOST_ATTEMPTS, "machine", f"the worker's machine refused: {error}")
+    except Exception as error:
+        log.exception("task failed unexpectedly")
+        _retry_or_fail(context, task, MOST_UNEXPECTED, "internal", f"{type(error).__name__}; the worker's log says more")
+
+
+def _interrupted(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
+    if lease.reason == "cancelled":
+        log.info("cancelled")
+        _fail(context, task, "cancelled", "Cancelled", "cancelled on request while it ran", [])
+    elif lease.reason == "stopping":
+        log.info("task given back: this worker stops")
+        _give_back(context, task)
+    else:
+        log.warning("another worker holds this task now; its work goes on there")
+
+
+def _give_back(context: WorkerContext, task: TaskRow) -> None:
+    with context.database.writing() as session:
+        row = tasks.get(session, task.id)
+        if row is not None and row.token == task.token and row.state == "running":
+            tasks.release(session, row)
+
+
+def _retry_or_fail(context: WorkerContext, task: TaskRow, most: int, code: str, detail: str) -> None:
+    if task.attempts < most:
+        _give_back(context, task)
+    else:
+        _fail(context, task, code, "The worker failed", detail, [])
+
+
+def _fail(context: WorkerContext, task: TaskRow, code: str, title: str, detail: str, facts: list[int]) -> None:
+    error: dict[str, Any] = {"code": code, "title": title, "detail": detail, "facts": facts}
+    with context.database.writing() as session:
+        try:
+            tasks.complete(session, task.id, task.token, {"error": code})
+        except LeaseLostError:
+            log.warning("another worker holds this task now; its failure here is not recorded")
+            return
+        if task.batch_id is not None:
+            batch = batches.get(session, task.batch_id)
+            end_batch(session, batch, "cancelled" if code == "cancelled" else "failed", error)
+        elif task.evaluation_id is not None:
+            evaluations.finish(session, evaluations.get(session, task.evaluation_id), error=error)

@@ -1,0 +1,62 @@
+"""Holding a task: renewing its lease while it runs, and hearing that it must stop."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Literal, Self
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from versions import tasks
+from versions.database import Database
+from versions.errors import LeaseLostError
+from versions.tables import BatchRow, TaskRow
+
+StopReason = Literal["lost", "cancelled", "stopping"]
+
+log = structlog.get_logger(__name__)
+
+
+class Lease:
+    """A context manager around a task's run. `should_stop` is cheap enough to be asked at every optimiser step."""
+
+    def __init__(self, database: Database, task: TaskRow, seconds: float, stopping: threading.Event) -> None:
+        self.task = task
+        self.reason: StopReason | None = None
+        self._database = database
+        self._seconds = seconds
+        self._stopping = stopping
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name=f"lease-{task.id}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def should_stop(self) -> bool:
+        if self.reason is None and self._stopping.is_set():
+            self.reason = "stopping"
+        return self.reason is not None
+
+    def _renew(self) -> None:
+        while not self._ended.wait(self._seconds / 5):
+            try:
+                with self._database.writing() as session:
+                    tasks.renew(session, self.task.id, self.task.token, self._seconds)
+                    batch = session.get(BatchRow, self.task.batch_id) if self.task.batch_id else None
+                    if batch is not None and batch.cancel_requested:
+                        self.reason = "cancelled"
+            except LeaseLostError:
+                self.reason = "lost"
+                return
+            except SQLAlchemyError as error:
+                # The database may be back before the lease runs out; if not, the commit at the end decides.
+                log.warning("lease not renewed", error=str(error))

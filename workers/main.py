@@ -1,0 +1,133 @@
+"""A worker process from start to end: load the model, make C0 ready, then answer and edit until told to stop."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+
+import structlog
+import torch
+from prometheus_client import start_http_server
+from redis import Redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from configuration.redis_connection import make_redis
+from configuration.redis_keys import queues_for
+from configuration.settings import Settings
+from editing.loading import LoadedModel, load_model
+from versions import models
+from versions.blobs import BlobStore, open_blob_store
+from versions.database import Database
+from workers.capacity import device_of, dtype_of, measure_tokens_per_second
+from workers.console import Console
+from workers.context import WorkerContext, set_current
+from workers.generation.decoding import RequestDecoder
+from workers.generation.lane import GenerationLane
+from workers.materialise import MatrixCache
+from workers.metrics import REGISTRY
+from workers.rq_worker import ModelWorker
+from workers.statistics import Statistics
+from workers.status import StatusBoard
+
+MATRIX_CACHE_BYTES = 512 * 1024**2
+
+log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings) -> None:
+    """Serve `settings.model` until SIGTERM or Ctrl-C. Raises what makes it impossible to start."""
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    worker_id = f"{socket.gethostname()}-{os.getpid()}"
+    name = settings.served_model_name
+    device = device_of(settings.device)
+    redis = make_redis(settings, f"worker-{worker_id}")
+    database = Database(settings.database_url)
+    blobs = open_blob_store(settings.blob_url)
+    if settings.worker_metrics_port is not None:
+        start_http_server(settings.worker_metrics_port, addr=settings.host, registry=REGISTRY)
+    status = StatusBoard(redis, worker_id, name, str(device))
+    status.start()
+    try:
+        with Console(status) as console:
+            status.set("loading", f"loading {settings.model}")
+            model = load_model(
+                settings.model,
+                cache=settings.data,
+                name=name,
+                device=device,
+                dtype=dtype_of(settings.dtype, device),
+                token=settings.hf_token.get_secret_value() if settings.hf_token else None,
+                on_progress=console,
+            )
+            _bind(database, blobs, settings, model)
+            status.set("statistics", "C0")
+            statistics = Statistics(model, settings.data)
+            for layer in statistics.default_layers():
+                statistics.get(layer, console)
+        context = WorkerContext(
+            id=worker_id,
+            name=name,
+            settings=settings,
+            database=database,
+            blobs=blobs,
+            model=model,
+            statistics=statistics,
+            matrices=MatrixCache(name, model.decoder, model.fingerprint, database, blobs, MATRIX_CACHE_BYTES),
+            status=status,
+            stopping=threading.Event(),
+            tokens_per_second=measure_tokens_per_second(model.decoder),
+        )
+        _serve(context, redis)
+    finally:
+        status.close()
+        database.close()
+
+
+def _bind(database: Database, blobs: BlobStore, settings: Settings, model: LoadedModel) -> None:
+    """Register the model under its NAME and give the front end its tokenizer."""
+    projection = model.decoder.projections[0]
+    identity = models.ModelIdentity(
+        fingerprint=model.fingerprint,
+        tokenizer_fingerprint=model.tokenizer_fingerprint,
+        dtype=str(model.dtype).removeprefix("torch."),
+        model_type=model.shape.model_type,
+        n_layers=model.shape.n_layers,
+        d_in=projection.d_in,
+        d_out=projection.d_out,
+        context_length=model.decoder.context_length,
+        tokenizer_blob=blobs.put(model.backend_tokenizer.to_str().encode()),
+        chat_template=model.tokenizer.chat_template if isinstance(model.tokenizer.chat_template, str) else None,
+    )
+    with database.writing() as session:
+        models.register(session, model.name, settings.model)
+        models.bind(session, model.name, identity)
+
+
+def _serve(context: WorkerContext, redis: Redis) -> None:
+    model = context.model
+    decoder = RequestDecoder(model.decoder, model.backend_tokenizer, _end_tokens(model))
+    lane = GenerationLane(context.name, context.id, redis, decoder, context.matrices)
+    lane.start()
+    set_current(context)
+    queues = [Queue(name, connection=redis, serializer=JSONSerializer) for name in queues_for(context.name)]
+    worker = ModelWorker(queues, stopping=context.stopping, connection=redis, name=context.id)
+    context.status.set("ready")
+    log.info("worker ready", model=context.name, fingerprint=model.fingerprint[:12], device=str(model.decoder.device))
+    try:
+        worker.work(logging_level="WARNING")
+    finally:
+        context.stopping.set()
+        context.status.set("stopping")
+        lane.stop()
+        lane.join(timeout=10)
+    log.info("worker stopped")
+
+
+def _end_tokens(model: LoadedModel) -> frozenset[int]:
+    """Tokens that end a text: the tokenizer's EOS and those of the generation configuration."""
+    configured = getattr(getattr(model.decoder.model, "generation_config", None), "eos_token_id", None)
+    several = configured if isinstance(configured, list) else [configured]
+    return frozenset(token for token in (*several, model.tokenizer.eos_token_id) if token is not None)

@@ -1,0 +1,126 @@
+"""From a version to the matrices that serve it: base plus the deltas of its lineage, exactly, and a cache of them."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import structlog
+import torch
+from torch import Tensor
+
+from editing.decoder import Decoder
+from editing.projection import EditableProjection
+from versions import lineage
+from versions.blobs import BlobStore
+from versions.database import Database
+from versions.errors import BlobCorruptError, BlobError
+from versions.tables import VersionRow
+from workers.deltas import LayerDelta, unpack_deltas, unpack_matrices
+from workers.metrics import MATRIX_CACHE_BYTES
+
+log = structlog.get_logger(__name__)
+
+
+def add_up(projection: EditableProjection, deltas: Sequence[LayerDelta]) -> Tensor:
+    """Base plus `deltas` in their order: accumulated in float64, cast once, in the module's layout.
+
+    Going back to a version gives the very same bits, since nothing is ever subtracted.
+    """
+    weight = projection.weight.detach()
+    total = weight.double().T.clone() if projection.transposed else weight.double().clone()
+    for delta in deltas:
+        total += delta.delta().to(total.device)
+    return (total.T if projection.transposed else total).to(weight.dtype).contiguous()
+
+
+def matrix_hash(matrix: Tensor) -> str:
+    """SHA-256 over dtype, shape and bytes of a matrix in its module's layout."""
+    digest = hashlib.sha256(f"{matrix.dtype} {tuple(matrix.shape)}\n".encode())
+    digest.update(matrix.detach().contiguous().view(torch.uint8).cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class MatrixCache:
+    """The edited matrices of versions, made when first asked for, within a byte budget. Safe between threads.
+
+    Every matrix is checked against the hash that was recorded at publish. Where adding up gives other bits (another
+    kind of machine), the recorded matrices are fetched instead; a version that cannot be had raises a BlobError.
+    """
+
+    def __init__(
+        self, model: str, decoder: Decoder, fingerprint: str, database: Database, blobs: BlobStore, budget_bytes: int
+    ) -> None:
+        self.model = model
+        self.decoder = decoder
+        self.fingerprint = fingerprint
+        self.database = database
+        self.blobs = blobs
+        self.budget_bytes = budget_bytes
+        self._held: OrderedDict[int, dict[int, Tensor]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, number: int) -> dict[int, Tensor]:
+        """Layer → matrix of every edited layer; empty for v0. The tensors are never written to."""
+        with self._lock:
+            if number in self._held:
+                self._held.move_to_end(number)
+                return self._held[number]
+            matrices = self._materialise(number) if number else {}
+            self._keep(number, matrices)
+            return matrices
+
+    def put(self, number: int, matrices: dict[int, Tensor]) -> None:
+        """Hold matrices that were just published, so that serving them costs nothing."""
+        with self._lock:
+            self._keep(number, matrices)
+
+    def deltas(self, number: int) -> list[dict[int, LayerDelta]]:
+        """The deltas of a version's lineage, eldest first."""
+        with self.database.reading() as session:
+            ancestry = lineage.ancestry(session, self.model, number)
+        return [self._delta(row) for row in ancestry]
+
+    def _delta(self, row: VersionRow) -> dict[int, LayerDelta]:
+        if row.blob is None:
+            raise BlobCorruptError(f"version v{row.number} of {self.model} names no blob")
+        try:
+            return unpack_deltas(self.blobs.get(row.blob), self.fingerprint)
+        except BlobError as error:
+            raise type(error)(f"version v{row.number} of {self.model} cannot be served: {error}") from error
+
+    def _materialise(self, number: int) -> dict[int, Tensor]:
+        with self.database.reading() as session:
+            row = lineage.get(session, self.model, number)
+        lineage_deltas = self.deltas(number)
+        made: dict[int, Tensor] = {}
+        for layer in sorted({layer for deltas in lineage_deltas for layer in deltas}):
+            own = [deltas[layer] for deltas in lineage_deltas if layer in deltas]
+            made[layer] = add_up(self.decoder.projections[layer], own)
+        wrong = [layer for layer, matrix in made.items() if row.matrix_hashes.get(str(layer)) != matrix_hash(matrix)]
+        if wrong:
+            log.info("matrices differ from those published; fetching them", version=number, layers=wrong)
+            made |= self._fetch(row, wrong)
+        return made
+
+    def _fetch(self, row: VersionRow, layers: Sequence[int]) -> dict[int, Tensor]:
+        if row.matrices_blob is None:
+            raise BlobCorruptError(f"version v{row.number} of {self.model}: its matrices do not match their hashes")
+        stored = unpack_matrices(self.blobs.get(row.matrices_blob), self.decoder.dtype)
+        found = {layer: stored[layer].to(self.decoder.device) for layer in layers if layer in stored}
+        for layer in layers:
+            if layer not in found or matrix_hash(found[layer]) != row.matrix_hashes.get(str(layer)):
+                raise BlobCorruptError(f"version v{row.number} of {self.model}: layer {layer} does not match its hash")
+        return found
+
+    def _keep(self, number: int, matrices: dict[int, Tensor]) -> None:
+        self._held[number] = matrices
+        self._held.move_to_end(number)
+        while len(self._held) > 1 and self._bytes() > self.budget_bytes:
+            self._held.popitem(last=False)
+        MATRIX_CACHE_BYTES.labels(self.model).set(self._bytes())
+
+    def _bytes(self) -> int:
+        return sum(tensor.nbytes for matrices in self._held.values() for tensor in matrices.values())

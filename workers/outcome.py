@@ -1,0 +1,24 @@
+"""How a batch ends: its row, its tasks and what the metrics say of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from api_schemas.edits import EditState
+from versions import batches, tasks
+from versions.clock import now
+from versions.tables import BatchRow
+from workers.metrics import EDIT_BATCH_SECONDS, EDITS
+
+
+def end_batch(session: Session, batch: BatchRow, state: EditState, error: dict[str, Any] | None = None) -> None:
+    """Put the batch into a final state and withdraw what was still to be done for it."""
+    if error is None:
+        batches.set_state(session, batch, state, version=batch.version)
+    else:
+        batches.fail(session, batch, state, error)
+    tasks.withdraw(session, batch.id)
+    EDITS.labels(batch.model, state).inc()
+    EDIT_BATCH_SECONDS.labels(batch.model, batch.algorithm).observe((now() - batch.created_at).total_seconds())

@@ -1,0 +1,54 @@
+"""How far a task is, written to SQL at most once a second."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from versions import batches
+from versions.database import Database
+from versions.tables import BatchRow, EvaluationRow
+
+INTERVAL_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class TaskProgress:
+    """An `editing.progress.Progress` that writes into a batch's or an evaluation's row.
+
+    `before` items of `total` were done by other shards; the time left is guessed from this task's own pace.
+    """
+
+    def __init__(
+        self, database: Database, row_id: str, *, evaluation: bool = False, before: float = 0, total: float | None = None
+    ) -> None:
+        self._database = database
+        self._row_id = row_id
+        self._table = EvaluationRow if evaluation else BatchRow
+        self._before = before
+        self._total = total
+        self._stage = ""
+        self._started = self._written = 0.0
+
+    def __call__(self, stage: str, done: float, total: float) -> None:
+        present = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._started, self._written = stage, present, 0.0
+        if present - self._written < INTERVAL_SECONDS and done < total:
+            return
+        self._written = present
+        whole = self._total if self._total is not None else total
+        elapsed = present - self._started
+        eta = round(elapsed / done * (whole - self._before - done), 1) if done and elapsed > 0.5 else None
+        try:
+            with self._database.writing() as session:
+                row = session.get(self._table, self._row_id)
+                if isinstance(row, BatchRow):
+                    batches.set_progress(session, row, stage, round(self._before + done, 2), whole, eta)
+                elif row is not None:
+                    row.progress = {"stage": stage, "done": done, "total": whole, "eta_seconds": eta}
+        except SQLAlchemyError as error:
+            log.warning("progress not written", error=str(error))
