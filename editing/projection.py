@@ -107,4 +107,6 @@ class Recorder:
     def project(self, projection: EditableProjection, x: Tensor) -> Tensor:
         if projection.layer in self.layers:
             self.inputs[projection.layer] = x.detach()
-        return projection.apply_matrix(x, projection.weight) if self.inner is None else self.inner.project(projection, x)
+        return (
+            projection.apply_matrix(x, projection.weight) if self.inner is None else self.inner.project(projection, x)
+        )
