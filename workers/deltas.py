@@ -64,9 +64,7 @@ def unpack_deltas(content: bytes, fingerprint: str) -> dict[int, LayerDelta]:
         layer, _, part = name.partition(".")
         tensors.setdefault(int(layer), {})[part] = torch.from_numpy(array)
     return {
-        layer: LayerDelta(
-            layer, parts.get("a"), parts.get("b"), parts.get("dense"), parts["keys"], parts["values"]
-        )
+        layer: LayerDelta(layer, parts.get("a"), parts.get("b"), parts.get("dense"), parts["keys"], parts["values"])
         for layer, parts in sorted(tensors.items())
     }
 

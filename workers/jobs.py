@@ -74,7 +74,9 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         _retry_or_fail(context, task, tasks.MOST_ATTEMPTS, "machine", f"the worker's machine refused: {error}")
     except Exception as error:
         log.exception("task failed unexpectedly")
-        _retry_or_fail(context, task, MOST_UNEXPECTED, "internal", f"{type(error).__name__}; the worker's log says more")
+        _retry_or_fail(
+            context, task, MOST_UNEXPECTED, "internal", f"{type(error).__name__}; the worker's log says more"
+        )
 
 
 def _interrupted(context: WorkerContext, task: TaskRow, lease: Lease) -> None:

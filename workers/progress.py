@@ -23,7 +23,13 @@ class TaskProgress:
     """
 
     def __init__(
-        self, database: Database, row_id: str, *, evaluation: bool = False, before: float = 0, total: float | None = None
+        self,
+        database: Database,
+        row_id: str,
+        *,
+        evaluation: bool = False,
+        before: float = 0,
+        total: float | None = None,
     ) -> None:
         self._database = database
         self._row_id = row_id

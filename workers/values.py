@@ -91,9 +91,7 @@ def optimise_shard(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         if all(shard.state == "done" for shard in tasks.of_batch(session, batch.id, "values")):
             batches.set_state(session, row, "solving")
             batches.set_progress(session, row, "solving", 0, row.facts, None)
-            tasks.create(
-                session, model=row.model, queue=f"solve:{row.model}", kind="solve", batch_id=row.id
-            )
+            tasks.create(session, model=row.model, queue=f"solve:{row.model}", kind="solve", batch_id=row.id)
 
 
 def gather(blobs: BlobStore, shards: Sequence[TaskRow]) -> BatchValues:

@@ -116,7 +116,13 @@ class GenerationLane(threading.Thread):
             raise
         except Exception:
             log.exception("generation failed", version=request.version)
-            send([ErrorEvent(status=500, code="generation_failed", message="generation failed; the worker's log says why")])
+            send(
+                [
+                    ErrorEvent(
+                        status=500, code="generation_failed", message="generation failed; the worker's log says why"
+                    )
+                ]
+            )
 
     def _cancelled(self, request: GenerationRequest) -> Callable[[], bool]:
         """Asked between decode steps; looks at Redis and the clock at most twice a second."""

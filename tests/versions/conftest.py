@@ -1,0 +1,49 @@
+"""A migrated database, and batches to put into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy.orm import Session
+
+from api_schemas.references import parse_reference
+from versions import batches, lineage, models
+from versions.database import Database, migrate
+from versions.tables import BatchRow, VersionRow
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    url = f"sqlite:///{tmp_path}/test.sqlite3"
+    migrate(url)
+    opened = Database(url)
+    with opened.writing() as session:
+        models.register(session, "tiny", "./tiny")
+    yield opened
+    opened.close()
+
+
+Accept = Callable[..., BatchRow]
+
+
+@pytest.fixture
+def accept() -> Accept:
+    """Accept a batch of one fact on the reference given."""
+
+    def _accept(session: Session, reference: str = "tiny", **fields: object) -> BatchRow:
+        new = batches.NewBatch(parse_reference(reference), "emmet", {}, {}, [{"n": 0}], **fields)  # type: ignore[arg-type]
+        return batches.accept(session, new, most_queued=100)[0]
+
+    return _accept
+
+
+def publish(session: Session, batch: BatchRow) -> VersionRow:
+    """Publish `batch` with a delta that is only a name."""
+    new = lineage.NewVersion(
+        layers=[1], rank=1, blob="0" * 64, matrices_blob="1" * 64, bytes=1, matrix_hashes={}, provenance={}, metrics={}
+    )
+    version = lineage.publish(session, batch, new)
+    batches.set_state(session, batch, "succeeded")
+    return version

@@ -1,0 +1,63 @@
+"""Blobs are what their name says, or an error; safetensors of ours are the same bytes for the same content."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from versions.arrays import pack, unpack
+from versions.blobs import FolderBlobStore, open_blob_store
+from versions.errors import BlobCorruptError, BlobMissingError
+
+
+def test_a_blob_is_named_by_its_content_and_kept_once(tmp_path: Path) -> None:
+    store = FolderBlobStore(tmp_path / "blobs")
+    name = store.put(b"delta")
+    assert name == hashlib.sha256(b"delta").hexdigest()
+    assert store.put(b"delta") == name
+    assert store.get(name) == b"delta"
+    assert [path.name for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == [name]
+
+
+@pytest.mark.parametrize("damage", [b"", b"delt", b"dElta"])
+def test_a_damaged_blob_is_never_returned(tmp_path: Path, damage: bytes) -> None:
+    store = FolderBlobStore(tmp_path)
+    name = store.put(b"delta")
+    store.path(name).write_bytes(damage)
+    with pytest.raises(BlobCorruptError, match=name):
+        store.get(name)
+
+
+def test_a_missing_blob_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BlobMissingError, match="0" * 64):
+        FolderBlobStore(tmp_path).get("0" * 64)
+
+
+def test_a_name_cannot_leave_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not a SHA-256"):
+        FolderBlobStore(tmp_path).get("../../etc/passwd")
+
+
+def test_only_folders_are_blob_stores_yet(tmp_path: Path) -> None:
+    assert open_blob_store(f"file://{tmp_path}").put(b"x")
+    with pytest.raises(ValueError, match="s3://bucket"):
+        open_blob_store("s3://bucket")
+
+
+def test_the_same_arrays_are_the_same_bytes() -> None:
+    arrays = {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.ones(2)}
+    header = {"z": 1, "a": {"y": [1, 2], "x": "é"}}
+    content = pack(arrays, header)
+    assert content == pack(dict(reversed(arrays.items())), dict(reversed(header.items())))
+    found, read = unpack(content)
+    assert read == header
+    np.testing.assert_array_equal(found["b"], arrays["b"])
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 20, b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
+def test_foreign_files_are_refused(content: bytes) -> None:
+    with pytest.raises(BlobCorruptError):
+        unpack(content)

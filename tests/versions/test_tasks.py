@@ -1,0 +1,82 @@
+"""Leases with fencing tokens: one worker at a time, and a zombie cannot commit."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.versions.conftest import Accept
+from versions import lines, tasks
+from versions.database import Database
+from versions.errors import LeaseLostError
+from versions.tables import TaskRow
+
+OVER = -1.0
+"""A lease of this many seconds is over at once."""
+
+
+@pytest.fixture
+def task(database: Database, accept: Accept) -> TaskRow:
+    with database.writing() as session:
+        batch = accept(session)
+        lines.advance(session)
+        return tasks.of_batch(session, batch.id, "plan")[0]
+
+
+def test_only_one_worker_holds_a_task(database: Database, task: TaskRow) -> None:
+    with database.writing() as session:
+        held = tasks.acquire(session, task.id, "a", 60)
+        assert held is not None and held.token == 1
+        assert tasks.acquire(session, task.id, "b", 60) is None
+        tasks.complete(session, task.id, held.token, {"x": 1})
+        assert tasks.acquire(session, task.id, "b", 60) is None
+
+
+def test_a_zombie_cannot_renew_or_commit(database: Database, task: TaskRow) -> None:
+    with database.writing() as session:
+        first = tasks.acquire(session, task.id, "zombie", OVER)
+        assert first is not None
+        zombie = first.token
+        second = tasks.acquire(session, task.id, "heir", 60)
+        assert second is not None and second.token == zombie + 1
+        with pytest.raises(LeaseLostError):
+            tasks.renew(session, task.id, zombie, 60)
+        with pytest.raises(LeaseLostError):
+            tasks.complete(session, task.id, zombie)
+        tasks.complete(session, task.id, second.token)
+
+
+def test_what_a_dead_worker_held_goes_back_to_the_outbox(database: Database, task: TaskRow) -> None:
+    with database.writing() as session:
+        tasks.mark_enqueued(session, [task.id])
+        assert tasks.to_enqueue(session) == []
+        tasks.acquire(session, task.id, "dead", OVER)
+    with database.writing() as session:
+        (lost,) = tasks.expired(session)
+        tasks.release(session, lost)
+    with database.reading() as session:
+        (again,) = tasks.to_enqueue(session)
+        assert (again.id, again.attempts, again.token) == (task.id, 1, 1)
+
+
+def test_what_redis_forgot_is_enqueued_again_but_not_what_runs(database: Database, task: TaskRow) -> None:
+    with database.writing() as session:
+        tasks.mark_enqueued(session, [task.id])
+        assert [row.id for row in tasks.enqueued_long_ago(session, -1)] == [task.id]
+        tasks.mark_forgotten(session, [task.id])
+        assert [row.id for row in tasks.to_enqueue(session)] == [task.id]
+        tasks.acquire(session, task.id, "a", 60)
+        tasks.mark_enqueued(session, [task.id])
+        tasks.mark_forgotten(session, [task.id])
+    with database.reading() as session:
+        assert tasks.to_enqueue(session) == []
+
+
+def test_a_withdrawn_task_is_never_taken(database: Database, task: TaskRow) -> None:
+    assert task.batch_id is not None
+    with database.writing() as session:
+        held = tasks.acquire(session, task.id, "a", 60)
+        assert held is not None
+        tasks.withdraw(session, task.batch_id)
+        with pytest.raises(LeaseLostError):
+            tasks.complete(session, task.id, held.token)
+        assert tasks.acquire(session, task.id, "b", 60) is None
