@@ -46,6 +46,11 @@ def reply_stream(request_id: str) -> str:
     return f"emmetd:reply:{request_id}"
 
 
+def cancelled_key(request_id: str) -> str:
+    """Key with a lifetime that exists once nobody waits for this request's tokens any more."""
+    return f"emmetd:cancelled:{request_id}"
+
+
 def worker_key(worker_id: str) -> str:
     """Key with a lifetime that a live worker renews with its heartbeat."""
     return f"emmetd:worker:{worker_id}"

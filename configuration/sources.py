@@ -71,15 +71,18 @@ def describe_problem(
     name = str(problem["loc"][0])
     if name not in fields:
         return f"{name}: there is no such setting; settings are: {', '.join(sorted(fields))}"
+    value = flags.get(name, os.environ.get(f"{environment_prefix}{name.upper()}") or problem.get("input"))
+    field = fields[name]
+    source = origin(name, flags, environment_prefix)
+    return f"{name} = {_shown(name, field, value)} ({source}): {message}; {name} is: {field.description}"
+
+
+def origin(name: str, flags: Mapping[str, object], environment_prefix: str) -> str:
+    """Where the value of a setting that is not at its default came from: --flag, a variable or the file."""
     variable = f"{environment_prefix}{name.upper()}"
     if name in flags:
-        origin, value = f"--{name.replace('_', '-')}", flags[name]
-    elif os.environ.get(variable):
-        origin, value = variable, os.environ[variable]
-    else:
-        origin, value = "configuration file", problem.get("input")
-    field = fields[name]
-    return f"{name} = {_shown(name, field, value)} ({origin}): {message}; {name} is: {field.description}"
+        return f"--{name.replace('_', '-')}"
+    return variable if os.environ.get(variable) else "configuration file"
 
 
 def _shown(name: str, field: FieldInfo, value: object) -> str:

@@ -1,0 +1,44 @@
+"""Everything that makes a command of `emmetd` give up, as one tree.
+
+CliError                    the command cannot go on; `exit_code` is what the process exits with
+├── DataFolderError         the data folder cannot be written, or another `emmetd serve` works in it
+├── PortInUseError          something else listens on the address
+├── RedisBinaryError        no Redis-protocol server that could run here was found
+├── RedisStartError         the private Redis-protocol server did not answer
+└── ChildFailedError        a supervised process died and restarting it does not help
+"""
+
+from __future__ import annotations
+
+
+class CliError(Exception):
+    """Base of all errors raised by `cli`. The message names the thing, the value and the remedy."""
+
+    exit_code = 1
+
+
+class DataFolderError(CliError):
+    """The data folder cannot be used by this process."""
+
+
+class PortInUseError(CliError):
+    """The address to listen on is taken, or is not this machine's."""
+
+
+class RedisBinaryError(CliError):
+    """No usable server binary."""
+
+
+class RedisStartError(CliError):
+    """The private server is running but does not answer."""
+
+
+class ChildFailedError(CliError):
+    """A child process is beyond help. `last_lines` is the end of what it wrote to standard error."""
+
+    def __init__(self, name: str, reason: str, last_lines: str) -> None:
+        said = f"; it last said:\n{last_lines}" if last_lines else "; it said nothing"
+        super().__init__(f"{name} {reason}{said}")
+        self.name = name
+        self.reason = reason
+        self.last_lines = last_lines

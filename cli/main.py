@@ -1,0 +1,71 @@
+"""The command line `emmetd`. Every command imports what it needs when it runs, so that each starts fast."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cli.api import api
+from cli.config import config
+from cli.errors import CliError
+from cli.migrate import migrate
+from cli.serve import serve
+from cli.worker import worker
+from configuration.errors import CONFIGURATION_EXIT_CODE, ConfigurationError
+
+
+class _Commands(TyperGroup):
+    """Tells errors that a person can mend as one message instead of a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigurationError as error:
+            typer.echo(f"emmetd: {error}", err=True)
+            raise typer.Exit(CONFIGURATION_EXIT_CODE) from None
+        except CliError as error:
+            typer.echo(f"emmetd: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+
+
+app = typer.Typer(
+    name="emmetd",
+    cls=_Commands,
+    help="Correct facts inside a running language model.\n\n"
+    "Settings come from flags, then EMMETD_* variables, then a TOML file.",
+    epilog="Start with: emmetd serve",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"emmetd {version('emmetd')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(serve)
+app.command()(api)
+app.command()(worker)
+app.command()(migrate)
+app.command()(config)
+
+
+if __name__ == "__main__":
+    app()

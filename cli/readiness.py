@@ -1,0 +1,94 @@
+"""What `emmetd serve` tells while it starts and once it is ready: /readyz in words, then two commands to try."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+_POLL_SECONDS: Final = 0.5
+_EXAMPLE_PROMPT: Final = "The mother tongue of {} is"
+_EXAMPLE_SUBJECT: Final = "Danielle Darrieux"
+
+
+async def watch_readiness(url: str, announce: Callable[[str], None], banner: str, restarted: asyncio.Event) -> None:
+    """Poll `url`/readyz and announce why it is not ready, then `banner`; after each restart, that it is ready again."""
+    # No proxy from the environment may stand between us and our own child.
+    async with httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(10)) as client:
+        message = banner
+        while True:
+            restarted.clear()
+            await _until_ready(client, url, announce)
+            announce(message)
+            message = f"ready again at {url}"
+            await restarted.wait()
+
+
+async def _until_ready(client: httpx.AsyncClient, url: str, announce: Callable[[str], None]) -> None:
+    told = ""
+    while True:
+        try:
+            answer = await client.get(f"{url}/readyz")
+        except httpx.HTTPError:
+            reason = ""  # the API itself is still starting
+        else:
+            if answer.status_code == httpx.codes.OK:
+                return
+            reason = _reason(answer)
+        # Counters in a reason change with every poll; the worker's own progress bars show those.
+        pattern = re.sub(r"\d+", "#", reason)
+        if reason and pattern != told:
+            announce(f"waiting: {reason}")
+            told = pattern
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        problem = answer.json()
+    except ValueError:
+        return f"/readyz answers {answer.status_code}"
+    found = isinstance(problem, dict) and (problem.get("detail") or problem.get("title"))
+    return str(found or f"/readyz answers {answer.status_code}")
+
+
+def ready_banner(url: str, model: str, data: Path, *, with_key: bool) -> str:
+    """The address, where the data lies, and two commands that can be pasted into a shell as they are."""
+    edit = {
+        "model": model,
+        "facts": [{"prompt": _EXAMPLE_PROMPT, "subject": _EXAMPLE_SUBJECT, "target_new": "English"}],
+    }
+    completion = {
+        "model": model,
+        "prompt": _EXAMPLE_PROMPT.format(_EXAMPLE_SUBJECT),
+        "max_tokens": 5,
+        "temperature": 0,
+    }
+    return "\n".join(
+        (
+            "",
+            f"emmetd is ready at {url} with {model}",
+            f"its data lies in {data}",
+            "",
+            "correct a fact:",
+            f"  {_curl(f'{url}/v1/edits', edit, with_key, 'Prefer: wait=60')}",
+            "ask the corrected model:",
+            f"  {_curl(f'{url}/v1/completions', completion, with_key)}",
+            "",
+            "Ctrl-C stops everything.",
+        )
+    )
+
+
+def _curl(url: str, body: dict[str, Any], with_key: bool, *headers: str) -> str:
+    words = ["curl -s", shlex.quote(url), "-H 'Content-Type: application/json'"]
+    if with_key:
+        words.append('-H "Authorization: Bearer $EMMETD_API_KEY"')
+    words += [f"-H {shlex.quote(header)}" for header in headers]
+    return " ".join([*words, "-d", shlex.quote(json.dumps(body))])

@@ -1,0 +1,98 @@
+"""`emmetd serve`: everything on one machine, as supervised child processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Final
+
+from cli.options import ApiKey, ConfigFile, DataFolder, Host, ModelRef, Port
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from configuration.settings import Settings
+
+# -P: the folder that we were started in is no place to import from, it may hold a `cli` of its own.
+EMMETD: Final = (sys.executable, "-P", "-m", "cli.main")
+
+_API_STOP_SECONDS: Final = 8.0
+_WORKER_STOP_SECONDS: Final = 20.0
+_REDIS_STOP_SECONDS: Final = 10.0
+
+
+def serve(
+    model: ModelRef = None,
+    data: DataFolder = None,
+    host: Host = None,
+    port: Port = None,
+    api_key: ApiKey = None,
+    config: ConfigFile = None,
+) -> None:
+    """Start the API, one worker and a private queue server, and watch over them.
+
+    \b
+    Examples:
+      emmetd serve
+      emmetd serve --model Qwen/Qwen2.5-0.5B --port 9000
+      EMMETD_API_KEY=change-me emmetd serve --host 0.0.0.0
+    """
+    from cli.data_folder import held_data_folder
+    from cli.listener import listen
+    from configuration.settings import load_settings
+
+    settings = load_settings(model=model, data=data, host=host, port=port, api_key=api_key, config=config)
+    with held_data_folder(settings.data), listen(settings.host, settings.port) as listener:
+        asyncio.run(run_all(settings, listener))
+
+
+async def run_all(settings: Settings, listener: socket.socket, emmetd: Sequence[str] = EMMETD) -> None:
+    """Start all parts and keep them until a signal; `emmetd` is the command whose `api`, `worker` … are run.
+
+    Raises `CliError` when a part cannot be started or kept alive.
+    """
+    from cli.child import ChildSpec
+    from cli.listener import url_of
+    from cli.private_redis import prepare_private_redis
+    from cli.readiness import ready_banner, watch_readiness
+    from cli.supervisor import Supervisor
+
+    url = url_of(listener)
+    environment = _environment(settings, port=listener.getsockname()[1])
+    async with Supervisor(announce) as supervisor:
+        announce(f"data in {settings.data}")
+        announce("bringing the database up to date")
+        await supervisor.run_once(ChildSpec("migrate", [*emmetd, "migrate"], environment, quiet=True))
+        if settings.redis_url is None:
+            redis = prepare_private_redis(settings.data / "redis")
+            announce(f"starting {redis.binary.version} on 127.0.0.1:{redis.port}")
+            environment["EMMETD_REDIS_URL"] = redis.url
+            spec = ChildSpec("queue server", redis.command, os.environ.copy(), _REDIS_STOP_SECONDS, quiet=True)
+            await supervisor.keep(spec, ready=redis.answers)
+        announce(f"starting a worker for {settings.model}")
+        await supervisor.keep(ChildSpec("worker", [*emmetd, "worker"], environment, _WORKER_STOP_SECONDS))
+        announce(f"starting the API at {url}")
+        fd = listener.fileno()
+        api = ChildSpec("API", [*emmetd, "api", "--fd", str(fd)], environment, _API_STOP_SECONDS, inherited_fds=(fd,))
+        await supervisor.keep(api)
+        banner = ready_banner(url, settings.served_model_name, settings.data, with_key=settings.api_key is not None)
+        await supervisor.run(watch_readiness(url, announce, banner, supervisor.restarted))
+    announce("stopped")
+
+
+def announce(text: str) -> None:
+    """One message for the person who started us. Whole lines, so that they stay apart from the children's."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _environment(settings: Settings, port: int) -> dict[str, str]:
+    environment = {**os.environ, **settings.as_environment(), "EMMETD_PORT": str(port)}
+    if sys.stderr.isatty():
+        # The children's standard error is a pipe to us; what we do with it they cannot know.
+        if settings.log_format == "auto":
+            environment["EMMETD_LOG_FORMAT"] = "text"
+        environment.setdefault("FORCE_COLOR", "1")
+    return environment

@@ -1,0 +1,41 @@
+"""`emmetd worker`: one process that holds a model and works for it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from cli.options import ConfigFile, DataFolder, ModelRef
+
+if TYPE_CHECKING:
+    from configuration.settings import Settings
+
+
+def worker(model: ModelRef = None, data: DataFolder = None, config: ConfigFile = None) -> None:
+    """Run one worker. It needs the database, blobs and Redis that the API uses.
+
+    \b
+    Example:
+      EMMETD_DATABASE_URL=postgresql://… EMMETD_REDIS_URL=redis://… emmetd worker --model Qwen/Qwen2.5-0.5B
+    """
+    from configuration.settings import load_settings
+
+    settings = load_settings(model=model, data=data, config=config)
+    set_thread_environment(settings)
+
+    from configuration.logs import configure_logs
+    from workers.main import run
+
+    configure_logs(settings, "worker")
+    run(settings)
+
+
+def set_thread_environment(settings: Settings) -> None:
+    """Settle how OpenMP uses the cores. It reads this once, when torch is first imported."""
+    # Threads that spin while they wait take the cores away from the API on a small machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    if settings.threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+    elif not settings.device.startswith("cuda"):
+        os.environ.setdefault("OMP_NUM_THREADS", str(settings.cpu_threads))
