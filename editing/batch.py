@@ -1,0 +1,182 @@
+"""From a batch's values to the change of its layers: solve, listen, repair.
+
+A joint solve blurs small values, so some facts of a large batch are not said afterwards although each value alone would
+make them said. Instead of optimising longer, a repair round looks which facts the edited weights do not say, finds
+small δ for those on top of the edited weights, and solves again with all keys, asking for no change where a fact holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from api_schemas.algorithms import EditSettings
+from editing.contexts import Context
+from editing.decoder import Decoder
+from editing.facts import SubjectGroup
+from editing.keys import subject_states
+from editing.layer_report import LayerReport, layer_report
+from editing.layers import changed, edit_layers
+from editing.progress import Progress, ShouldStop, never, silent
+from editing.projection import Matrices
+from editing.solve import KeyFactor, Solution, factor_keys
+from editing.statistic import Statistic
+from editing.values import Values, optimise_values
+
+Unsaid = Callable[[Matrices], Sequence[int]]
+"""Given edited matrices, the groups (by number) with a fact that they do not say."""
+
+
+@dataclass(frozen=True)
+class LayerEdit:
+    """What was done to one layer: `solutions` of the rounds, whose Δ add up, for `keys` (d_in, E) and the summed
+    residuals `residual` (d_out, E), float64."""
+
+    layer: int
+    keys: Tensor
+    residual: Tensor
+    solutions: tuple[Solution, ...]
+
+    @property
+    def factors(self) -> tuple[Tensor, Tensor] | None:
+        """Δ = B A as (A (r, d_in), B (d_out, r)), or None where a round kept Δ dense."""
+        rows, columns = [], []
+        for solution in self.solutions:
+            if solution.A is None or solution.B is None:
+                return None
+            rows.append(solution.A)
+            columns.append(solution.B)
+        if all(row is rows[0] for row in rows):
+            return rows[0], torch.stack(columns).sum(0)
+        return torch.cat(rows), torch.cat(columns, dim=1)
+
+    def delta(self) -> Tensor:
+        """Δ (d_out, d_in), float64."""
+        pair = self.factors
+        if pair is not None:
+            return pair[1] @ pair[0]
+        return torch.stack([solution.matrix() for solution in self.solutions]).sum(0)
+
+    def report(self, weight: Tensor, statistic: Statistic) -> LayerReport:
+        """Measured for the whole change, `weight` (d_out, d_in) being the parent's."""
+        pair = self.factors
+        total = replace(
+            self.solutions[-1],
+            A=None if pair is None else pair[0],
+            B=None if pair is None else pair[1],
+            dense=self.delta() if pair is None else None,
+        )
+        return layer_report(weight, self.keys, self.residual, total, statistic.factor)
+
+
+@dataclass(frozen=True)
+class BatchEdit:
+    """`layers` by number; `repaired` counts, round by round, the groups that were optimised again."""
+
+    layers: dict[int, LayerEdit]
+    repaired: tuple[int, ...]
+
+
+def solve_batch(
+    decoder: Decoder,
+    matrices: Matrices,
+    statistics: Mapping[int, Statistic],
+    groups: Sequence[SubjectGroup],
+    contexts: Sequence[Context],
+    values: Values,
+    settings: EditSettings,
+    unsaid: Unsaid,
+    *,
+    should_stop: ShouldStop = never,
+    on_progress: Progress = silent,
+) -> BatchEdit:
+    """Solve for all layers of `settings` on top of the version `matrices`, then `repair_rounds` times listen and repair.
+
+    Raises SingularSolveError where `strict` refuses, EditInterrupted where `should_stop` says so.
+    """
+    rounds = _Rounds(statistics, settings)
+    on_progress("solving", 0, 1 + settings.repair_rounds)
+    deltas = edit_layers(
+        decoder, matrices, groups, contexts, values, settings.layers, rounds.solve, should_stop=should_stop
+    )
+    edited = _edited(decoder, matrices, deltas)
+    repaired = []
+    repair = settings.model_copy(update={"steps": settings.repair_steps})
+    for number in range(settings.repair_rounds):
+        on_progress("solving", 1 + number, 1 + settings.repair_rounds)
+        failing = sorted(unsaid(edited))
+        if not failing:
+            break
+        repaired.append(len(failing))
+        again = optimise_values(
+            decoder, edited, [groups[n] for n in failing], contexts, repair, should_stop=should_stop
+        )
+        more = _spread(decoder, edited, groups, contexts, values, again, failing)
+        edit_layers(decoder, edited, groups, contexts, more, settings.layers, rounds.solve, should_stop=should_stop)
+        edited = _edited(decoder, matrices, {layer: edit.delta() for layer, edit in rounds.edits().items()})
+    on_progress("solving", 1, 1)
+    return BatchEdit(rounds.edits(), tuple(repaired))
+
+
+class _Rounds:
+    """Solves of successive rounds. With one layer its keys never change, so their factor serves every round."""
+
+    def __init__(self, statistics: Mapping[int, Statistic], settings: EditSettings) -> None:
+        self._statistics = statistics
+        self._settings = settings
+        self._factors: dict[int, KeyFactor] = {}
+        self._done: dict[int, list[tuple[Tensor, Tensor, Solution]]] = {}
+
+    def solve(self, layer: int, keys: Tensor, residual: Tensor) -> Tensor:
+        factor = self._factors.get(layer)
+        if factor is None:
+            settings = self._settings
+            factor = factor_keys(
+                keys,
+                self._statistics[layer].metric,
+                mu=settings.mu,
+                mu_relative=settings.mu_relative,
+                strict=settings.strict,
+                d_out=residual.shape[0],
+            )
+            if len(settings.layers) == 1:
+                self._factors[layer] = factor
+        solution = factor.solve(residual)
+        self._done.setdefault(layer, []).append((keys, residual, solution))
+        return solution.matrix()
+
+    def edits(self) -> dict[int, LayerEdit]:
+        return {
+            layer: LayerEdit(
+                layer,
+                keys=rounds[0][0],
+                residual=torch.stack([residual for _, residual, _ in rounds]).sum(0),
+                solutions=tuple(solution for _, _, solution in rounds),
+            )
+            for layer, rounds in sorted(self._done.items())
+        }
+
+
+def _edited(decoder: Decoder, matrices: Matrices, deltas: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    own = {layer: changed(decoder.projections[layer], matrices.get(layer), delta) for layer, delta in deltas.items()}
+    return {**matrices, **own}
+
+
+def _spread(
+    decoder: Decoder,
+    edited: Matrices,
+    groups: Sequence[SubjectGroup],
+    contexts: Sequence[Context],
+    first: Values,
+    again: Values,
+    failing: Sequence[int],
+) -> Values:
+    """Values of all groups for a repair round: δ of those that failed, 0 for those that hold."""
+    index = torch.tensor(failing, device=first.deltas.device)
+    deltas = torch.zeros_like(first.deltas).index_copy(0, index, again.deltas.to(first.deltas.dtype))
+    # In a single layer the keys and so the solve see no state; several layers measure from where the stream is now.
+    states = subject_states(decoder, edited, groups, contexts, [], first.layer).stream
+    return replace(first, deltas=deltas, states=states)
