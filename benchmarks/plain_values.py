@@ -1,0 +1,189 @@
+"""The plain way to a value, to hold `editing.values` against: one group of facts at a time, nothing shared or kept.
+
+A hook on the projection adds δ, and every step runs the whole model over whole sequences, padded on the right, with
+logits at all positions. So do the published codes; parameters get no gradients here, which the fairest of them do too.
+The loss, the optimiser and the stopping rules are written down again, on their own, from the papers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from api_schemas.algorithms import EditSettings
+from api_schemas.subjects import PromptTokens
+from editing.architectures import architecture_of
+from editing.contexts import Context
+from editing.facts import SubjectGroup
+
+
+@dataclass(frozen=True)
+class PlainValue:
+    """δ and state (d_out,), key (d_in,), and what was seen on the way."""
+
+    delta: Tensor
+    key: Tensor
+    state: Tensor
+    loss: float
+    first_loss: float
+    first_gradient: Tensor
+    steps: int
+    reached: bool
+
+
+@dataclass(frozen=True)
+class _Sequences:
+    """Padded rows: first the facts under all contexts, then the subject's own ("{subject} is a")."""
+
+    tokens: Tensor
+    present: Tensor
+    subject: list[int]
+    answers: list[tuple[int, tuple[int, ...], float]]
+    bare: list[int]
+    continued: list[int]
+
+
+def plain_value(
+    model: nn.Module,
+    group: SubjectGroup,
+    contexts: Sequence[Context],
+    settings: EditSettings,
+    on_step: Callable[[], None] = lambda: None,
+) -> PlainValue:
+    """δ of one group by the plain way. `model` is a causal language model of its own: hooks are put on it meanwhile."""
+    architecture = architecture_of(model)
+    layer = list(model.get_submodule(architecture.layers).children())[max(settings.layers)]
+    projection = layer.get_submodule(architecture.projection)
+    model.requires_grad_(False)
+    weight = projection.get_parameter("weight")
+    sequences = _sequences(group, contexts, weight.device)
+    rows = torch.arange(len(sequences.subject), device=weight.device)
+    subject = torch.tensor(sequences.subject, device=weight.device)
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    width = weight.shape[1 if architecture.transposed else 0]
+    delta = torch.zeros(width, dtype=dtype, device=weight.device, requires_grad=True)
+    seen: dict[str, Tensor] = {}
+
+    def move(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        seen.setdefault("inputs", inputs[0].detach()[rows, subject])
+        moved = output.clone()
+        moved[rows, subject] += delta.to(output.dtype)
+        return moved
+
+    def look(_: nn.Module, __: Any, output: Any) -> None:
+        stream = output[0] if isinstance(output, tuple) else output
+        seen.setdefault("stream", stream.detach()[rows, subject])
+
+    hooks = [projection.register_forward_hook(move), layer.register_forward_hook(look)]
+    try:
+        return _optimise(model, sequences, settings, delta, seen, on_step)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _optimise(
+    model: nn.Module,
+    sequences: _Sequences,
+    settings: EditSettings,
+    delta: Tensor,
+    seen: dict[str, Tensor],
+    on_step: Callable[[], None],
+) -> PlainValue:
+    optimiser = torch.optim.Adam([delta], lr=settings.lr)
+    reference: Tensor | None = None
+    first_reached: int | None = None
+    first_loss, first_gradient = 0.0, torch.zeros_like(delta)
+    for step in range(settings.steps + 1):
+        with torch.set_grad_enabled(step < settings.steps):
+            logits = model(input_ids=sequences.tokens, attention_mask=sequences.present.long()).logits
+            log_p = torch.log_softmax(logits.to(delta.dtype), -1)
+            state = seen["stream"][sequences.bare].to(delta.dtype).mean(0)
+            loss, reached = _answers(log_p, sequences)
+            if settings.kl_factor > 0:
+                now = log_p[-1, sequences.subject[-1]]
+                reference = now.detach().clone() if reference is None else reference
+                loss = loss + settings.kl_factor * _divergence(reference, now, settings.kl_direction)
+            loss = loss + settings.weight_decay * delta.norm() / state.norm() ** 2
+        first_reached = step if reached and first_reached is None else first_reached
+        done = loss.item() < settings.stop_loss
+        if settings.stop_after_argmax >= 0 and reached and first_reached is not None:
+            done |= step - first_reached >= settings.stop_after_argmax
+        if step == 0:
+            first_loss = loss.item()
+        if done or step == settings.steps:
+            break
+        optimiser.zero_grad()
+        loss.backward()
+        if step == 0 and delta.grad is not None:
+            first_gradient = delta.grad.clone()
+        optimiser.step()
+        with torch.no_grad():
+            longest = settings.clamp * state.norm()
+            if delta.norm() > longest:
+                delta *= longest / delta.norm()
+        on_step()
+    return PlainValue(
+        delta=delta.detach(),
+        key=_key(seen["inputs"].to(delta.dtype), sequences),
+        state=state,
+        loss=loss.item(),
+        first_loss=first_loss,
+        first_gradient=first_gradient,
+        steps=step,
+        reached=reached,
+    )
+
+
+def _answers(log_p: Tensor, sequences: _Sequences) -> tuple[Tensor, bool]:
+    loss = log_p.new_zeros(())
+    reached = True
+    for row, (first, target, weight) in enumerate(sequences.answers):
+        labels = torch.tensor(target, device=log_p.device)
+        read = log_p[row, first : first + len(target)]
+        loss = loss - weight * read.gather(1, labels[:, None]).mean()
+        reached &= bool((read.argmax(-1) == labels).all())
+    return loss, reached
+
+
+def _divergence(before: Tensor, now: Tensor, direction: str) -> Tensor:
+    if direction == "forward":
+        return (before.exp() * (before - now)).sum()
+    return (now.exp() * (now - before)).sum()
+
+
+def _key(inputs: Tensor, sequences: _Sequences) -> Tensor:
+    bare = inputs[sequences.bare].mean(0)
+    return 0.5 * bare + 0.5 * inputs[sequences.continued].mean(0) if sequences.continued else bare
+
+
+def _sequences(group: SubjectGroup, contexts: Sequence[Context], device: torch.device) -> _Sequences:
+    rows: list[list[int]] = []
+    subject: list[int] = []
+    answers: list[tuple[int, tuple[int, ...], float]] = []
+    bare: list[int] = []
+    continued: list[int] = []
+    weight = 1.0 / (len(group.facts) * (len(contexts) + 1))
+
+    def add(before: Sequence[int], text: PromptTokens) -> None:
+        rows.append([*before, *text.prompt, *text.target[:-1]])
+        subject.append(len(before) + text.subject_last)
+        answers.append((len(before) + len(text.prompt) - 1, text.target, weight))
+
+    for fact in group.facts:
+        bare.append(len(rows))
+        add((), fact.tokens.bare)
+        for context in contexts:
+            continued.append(len(rows))
+            add(context.tokens, fact.tokens.continued)
+    essence = group.facts[0].tokens.essence
+    rows.append(list(essence.prompt))
+    subject.append(essence.subject_last)
+    longest = max(len(row) for row in rows)
+    tokens = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
+    present = torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in rows], device=device)
+    return _Sequences(tokens, present, subject, answers, bare, continued)
