@@ -34,10 +34,13 @@ class RedisStartError(CliError):
 
 
 class ChildFailedError(CliError):
-    """A child process is beyond help. `last_lines` is the end of what it wrote to standard error."""
+    """A child process is beyond help. `last_lines` is the end of what it wrote to standard error, None if unknown."""
 
-    def __init__(self, name: str, reason: str, last_lines: str) -> None:
-        said = f"; it last said:\n{last_lines}" if last_lines else "; it said nothing"
+    def __init__(self, name: str, reason: str, last_lines: str | None) -> None:
+        if last_lines is None:
+            said = "; what it said stands above"  # it wrote to the terminal itself
+        else:
+            said = f"; it last said:\n{last_lines}" if last_lines else "; it said nothing"
         super().__init__(f"{name} {reason}{said}")
         self.name = name
         self.reason = reason

@@ -75,7 +75,8 @@ class PrivateRedis:
 def prepare_private_redis(folder: Path) -> PrivateRedis:
     """Find a binary, choose a free port and a new password, and write the configuration into `folder`.
 
-    The folder is made if it is missing; data that an earlier server left in it will be loaded. Raises `RedisBinaryError`.
+    The folder is made if it is missing; data that an earlier server left in it will be loaded.
+    Raises `RedisBinaryError`.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     server = PrivateRedis(find_binary(), folder, _free_port(), secrets.token_urlsafe(32))

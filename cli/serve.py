@@ -13,6 +13,7 @@ from cli.options import ApiKey, ConfigFile, DataFolder, Host, ModelRef, Port
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cli.restarts import RestartPolicy
     from configuration.settings import Settings
 
 # -P: the folder that we were started in is no place to import from, it may hold a `cli` of its own.
@@ -48,7 +49,12 @@ def serve(
         asyncio.run(run_all(settings, listener))
 
 
-async def run_all(settings: Settings, listener: socket.socket, emmetd: Sequence[str] = EMMETD) -> None:
+async def run_all(
+    settings: Settings,
+    listener: socket.socket,
+    emmetd: Sequence[str] = EMMETD,
+    policy: RestartPolicy | None = None,
+) -> None:
     """Start all parts and keep them until a signal; `emmetd` is the command whose `api`, `worker` … are run.
 
     Raises `CliError` when a part cannot be started or kept alive.
@@ -60,8 +66,8 @@ async def run_all(settings: Settings, listener: socket.socket, emmetd: Sequence[
     from cli.supervisor import Supervisor
 
     url = url_of(listener)
-    environment = _environment(settings, port=listener.getsockname()[1])
-    async with Supervisor(announce) as supervisor:
+    environment = {**os.environ, **settings.as_environment(), "EMMETD_PORT": str(listener.getsockname()[1])}
+    async with Supervisor(announce, policy) as supervisor:
         announce(f"data in {settings.data}")
         announce("bringing the database up to date")
         await supervisor.run_once(ChildSpec("migrate", [*emmetd, "migrate"], environment, quiet=True))
@@ -86,13 +92,3 @@ def announce(text: str) -> None:
     """One message for the person who started us. Whole lines, so that they stay apart from the children's."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
-
-
-def _environment(settings: Settings, port: int) -> dict[str, str]:
-    environment = {**os.environ, **settings.as_environment(), "EMMETD_PORT": str(port)}
-    if sys.stderr.isatty():
-        # The children's standard error is a pipe to us; what we do with it they cannot know.
-        if settings.log_format == "auto":
-            environment["EMMETD_LOG_FORMAT"] = "text"
-        environment.setdefault("FORCE_COLOR", "1")
-    return environment

@@ -1,0 +1,71 @@
+"""What tests of several packages stand on: a real queue server, a real database, and where marked the real model."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from cli.private_redis import PrivateRedis, prepare_private_redis
+from cli.tethered import tethered
+from versions.database import migrate
+
+
+@pytest.fixture(scope="session")
+def _redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateRedis]:
+    server = prepare_private_redis(tmp_path_factory.mktemp("redis"))
+    process = subprocess.Popen(tethered(server.command), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    try:
+        asyncio.run(server.answers())
+        yield server
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def redis_server(_redis_process: PrivateRedis) -> PrivateRedis:
+    """A real server with a password (`.url`), empty at the start of each test. `emmetd serve` starts the same one."""
+    with redis.Redis.from_url(_redis_process.url) as client:
+        client.flushall()
+    return _redis_process
+
+
+@pytest.fixture(scope="session")
+def _migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("database") / "template.sqlite3"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def database_url(_migrated_database: Path, tmp_path: Path) -> str:
+    """URL of the test's own SQLite file, with all tables and no rows."""
+    path = tmp_path / "emmetd.sqlite3"
+    shutil.copyfile(_migrated_database, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def default_model(pytestconfig: pytest.Config) -> Path:
+    """Folder of the real default model, for tests marked `model`.
+
+    The folder EMMETD_TEST_MODEL, or what `emmetd serve` would fetch, kept in pytest's cache folder.
+    """
+    if named := os.environ.get("EMMETD_TEST_MODEL"):
+        return Path(named)
+    from configuration.settings import DEFAULT_MODEL
+    from editing.errors import ModelLoadError
+    from editing.loading import prepare_model
+
+    assert pytestconfig.cache is not None
+    try:
+        return prepare_model(DEFAULT_MODEL, cache=pytestconfig.cache.mkdir("emmetd-models"))
+    except ModelLoadError as error:
+        pytest.skip(f"the default model is not to be had here, name its folder in EMMETD_TEST_MODEL: {error}")

@@ -1,0 +1,41 @@
+"""Which package imports what: the layers hold, and the front end never loads PyTorch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LIGHT_PACKAGES = ("api_schemas", "configuration", "versions", "service")
+
+IMPORT_EVERYTHING = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    if ".migrations" not in module.name:  # these run inside Alembic only
+        importlib.import_module(module.name)
+heavy = sorted({"torch", "transformers"} & set(sys.modules))
+sys.exit(f"{package.__name__} imported {heavy}" if heavy else 0)
+"""
+
+
+@pytest.mark.parametrize("package", LIGHT_PACKAGES)
+def test_no_module_of_the_front_end_loads_pytorch(package: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_EVERYTHING, package], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_layers_hold() -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
