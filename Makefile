@@ -44,8 +44,8 @@ format: setup ## Rewrite the code in the house format and repair what ruff can
 bench: setup ## Measure speed and memory, with settings and hardware named (ARGS=...)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-acceptance: setup ## Hold a real server with the real default model against its promises (ARGS=...)
-	@$(BIN)/python -m benchmarks.acceptance $(ARGS)
+acceptance: setup ## Hold a real server and model against their promises (ARGS="--facts FILE --output FILE")
+	@$(BIN)/python -m benchmarks.acceptance.main_job $(ARGS)
 
 clean: ## Remove .venv, caches and build outputs; data folders stay
 	@rm -rf $(VENV) build ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

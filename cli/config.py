@@ -6,11 +6,12 @@ import json
 
 import typer
 
-from cli.options import ApiKey, ConfigFile, DataFolder, Host, ModelRef, Port
+from cli.options import ApiKey, ConfigFile, DataFolder, Host, ModelName, ModelRef, Port
 
 
 def config(
     model: ModelRef = None,
+    model_name: ModelName = None,
     data: DataFolder = None,
     host: Host = None,
     port: Port = None,
@@ -27,7 +28,15 @@ def config(
     from configuration.settings import ENVIRONMENT_PREFIX, load_settings
     from configuration.sources import origin
 
-    flags = {"model": model, "data": data, "host": host, "port": port, "api_key": api_key, "config": config}
+    flags = {
+        "model": model,
+        "model_name": model_name,
+        "data": data,
+        "host": host,
+        "port": port,
+        "api_key": api_key,
+        "config": config,
+    }
     given = {name: value for name, value in flags.items() if value is not None}
     settings = load_settings(**given)
     for name, value in settings.masked().items():

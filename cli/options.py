@@ -19,6 +19,10 @@ ModelRef = Annotated[
         "--model", metavar="REF", help="A known name, a Hugging Face hub id or a folder.", show_default="smollm2-135m"
     ),
 ]
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model-name", metavar="NAME", help="What requests call the model.", show_default="from the model"),
+]
 DataFolder = Annotated[
     Path | None,
     typer.Option(

@@ -8,7 +8,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Final
 
-from cli.options import ApiKey, ConfigFile, DataFolder, Host, ModelRef, Port
+from cli.options import ApiKey, ConfigFile, DataFolder, Host, ModelName, ModelRef, Port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,7 @@ _REDIS_STOP_SECONDS: Final = 10.0
 
 def serve(
     model: ModelRef = None,
+    model_name: ModelName = None,
     data: DataFolder = None,
     host: Host = None,
     port: Port = None,
@@ -44,7 +45,9 @@ def serve(
     from cli.listener import listen
     from configuration.settings import load_settings
 
-    settings = load_settings(model=model, data=data, host=host, port=port, api_key=api_key, config=config)
+    settings = load_settings(
+        model=model, model_name=model_name, data=data, host=host, port=port, api_key=api_key, config=config
+    )
     with held_data_folder(settings.data), listen(settings.host, settings.port) as listener:
         asyncio.run(run_all(settings, listener))
 

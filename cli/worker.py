@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from cli.options import ConfigFile, DataFolder, ModelRef
+from cli.options import ConfigFile, DataFolder, ModelName, ModelRef
 
 if TYPE_CHECKING:
     from configuration.settings import Settings
 
 
-def worker(model: ModelRef = None, data: DataFolder = None, config: ConfigFile = None) -> None:
+def worker(
+    model: ModelRef = None, model_name: ModelName = None, data: DataFolder = None, config: ConfigFile = None
+) -> None:
     """Run one worker. It needs the database, blobs and Redis that the API uses.
 
     \b
@@ -20,14 +22,21 @@ def worker(model: ModelRef = None, data: DataFolder = None, config: ConfigFile =
     """
     from configuration.settings import load_settings
 
-    settings = load_settings(model=model, data=data, config=config)
+    settings = load_settings(model=model, model_name=model_name, data=data, config=config)
     set_thread_environment(settings)
 
+    from configuration.errors import ConfigurationError
     from configuration.logs import configure_logs
+    from editing.errors import EditingError
+    from versions.errors import FingerprintConflictError
     from workers.main import run
 
     configure_logs(settings, "worker")
-    run(settings)
+    try:
+        run(settings)
+    except (EditingError, FingerprintConflictError) as error:
+        # No such model, one that cannot be edited, or another one under this NAME: starting again changes nothing.
+        raise ConfigurationError(f"model = {settings.model!r}: {error}") from error
 
 
 def set_thread_environment(settings: Settings) -> None:
