@@ -9,7 +9,7 @@ threads do not see it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -94,6 +94,39 @@ class Version:
 
     def project(self, projection: EditableProjection, x: Tensor) -> Tensor:
         return projection.apply_matrix(x, self.matrices.get(projection.layer, projection.weight))
+
+
+class RowVersions:
+    """A frame in which every row of a batch sees the matrices of its own version.
+
+    Each product is computed at full shape for every matrix present, and rows are selected from the results. Gathering
+    a matrix's rows first would be less work but changes the product's shape, and with it the last bits: this way a row
+    gets bit for bit what it gets in the same batch with all rows on its version.
+    """
+
+    def __init__(self, rows: Sequence[Matrices]) -> None:
+        self.rows = tuple(rows)
+        self._parts: dict[int, list[tuple[Tensor | None, Tensor]]] = {}
+
+    def project(self, projection: EditableProjection, x: Tensor) -> Tensor:
+        parts = self._parts.get(projection.layer)
+        if parts is None:
+            parts = self._parts[projection.layer] = self._by_matrix(projection)
+        out: Tensor | None = None
+        for matrix, rows in parts:
+            product = projection.apply_matrix(x, projection.weight if matrix is None else matrix)
+            out = product if out is None else out.index_copy(0, rows, product.index_select(0, rows))
+        assert out is not None, "a batch has rows"
+        return out
+
+    def _by_matrix(self, projection: EditableProjection) -> list[tuple[Tensor | None, Tensor]]:
+        """The distinct matrices of a layer (None: the base's) and which rows see each, as index tensors."""
+        found: dict[int | None, tuple[Tensor | None, list[int]]] = {}
+        for number, matrices in enumerate(self.rows):
+            matrix = matrices.get(projection.layer)
+            found.setdefault(None if matrix is None else id(matrix), (matrix, []))[1].append(number)
+        device = projection.weight.device
+        return [(matrix, torch.tensor(rows, device=device)) for matrix, rows in found.values()]
 
 
 class Recorder:

@@ -29,7 +29,7 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
 
 
 def measure_tokens_per_second(decoder: Decoder) -> float:
-    """About how many tokens a second run forward and backward through the model's layers; takes a fraction of a second."""
+    """About how many tokens a second run forward and backward through the model's layers. Takes a moment."""
     device, dtype = decoder.device, decoder.dtype
     matrix = torch.ones(_SIZE, _SIZE, device=device, dtype=dtype)
     best = float("inf")

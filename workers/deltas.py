@@ -1,4 +1,4 @@
-"""A version's delta as a blob: for each layer Δ as factors or dense, and the keys and values that it was solved from."""
+"""A version's delta as a blob: for each layer Δ as factors or dense, and the keys and values it was solved from."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class LayerDelta:
         """Δ in float64, multiplied out."""
         if self.dense is not None:
             return self.dense.double()
-        assert self.a is not None and self.b is not None
+        assert self.a is not None
+        assert self.b is not None
         return self.b.double() @ self.a.double()
 
     @property

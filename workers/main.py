@@ -23,7 +23,7 @@ from versions.database import Database
 from workers.capacity import device_of, dtype_of, measure_tokens_per_second
 from workers.console import Console
 from workers.context import WorkerContext, set_current
-from workers.generation.decoding import RequestDecoder
+from workers.generation.decoding import DecodeBatch
 from workers.generation.lane import GenerationLane
 from workers.materialise import MatrixCache
 from workers.metrics import REGISTRY
@@ -108,8 +108,8 @@ def _bind(database: Database, blobs: BlobStore, settings: Settings, model: Loade
 
 def _serve(context: WorkerContext, redis: Redis) -> None:
     model = context.model
-    decoder = RequestDecoder(model.decoder, model.backend_tokenizer, _end_tokens(model))
-    lane = GenerationLane(context.name, context.id, redis, decoder, context.matrices)
+    batch = DecodeBatch(model.decoder, model.backend_tokenizer, _end_tokens(model))
+    lane = GenerationLane(context.name, context.id, redis, batch, context.matrices)
     lane.start()
     set_current(context)
     queues = [Queue(name, connection=redis, serializer=JSONSerializer) for name in queues_for(context.name)]

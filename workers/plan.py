@@ -38,7 +38,8 @@ def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     with context.database.reading() as session:
         batch = batches.get(session, task.batch_id)
         facts = [Fact.model_validate(fact) for fact in batches.facts(session, batch.id)]
-    assert batch.base_version is not None and batch.started_at is not None
+    assert batch.base_version is not None
+    assert batch.started_at is not None
     EDIT_QUEUE_WAIT_SECONDS.labels(batch.model).observe((batch.started_at - batch.created_at).total_seconds())
     settings = settings_of(context, batch)
     with timed(batch, "plan"):

@@ -1,146 +1,144 @@
-"""Decode one request: its prompts and choices as rows of one batch, all on one version."""
+"""A batch of rows of any versions that join and leave between decode steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import DynamicCache
 
-from api_schemas.generation import (
-    FinishEvent,
-    GenerationEvent,
-    GenerationRequest,
-    PromptEvent,
-    TokenInfo,
-    TokensEvent,
-)
+from api_schemas.generation import GenerationEvent
 from editing.decoder import Decoder
-from workers.generation.sampling import generator_for, next_token
-from workers.generation.text import TextStream
+from editing.projection import RowVersions, frame
+from workers.generation.cache import RowCache
+from workers.generation.rows import Row, token_logprobs
 
-MOST_ROWS = 32
-"""Rows decoded together; a request with more is served in turns."""
+PREFILL_TOKENS = 2048
+"""Padded prompt tokens run together; others wait for the next turn, so that running rows do not wait long."""
+LOGPROB_POSITIONS = 64
+"""Prompt positions whose logits are in memory at once."""
 
-
-@dataclass
-class _Row:
-    choice: int
-    prompt: list[int]
-    text: TextStream
-    generator: torch.Generator
-    generated: int = 0
-    last: int = 0
-    done: bool = False
+RowEvents = tuple[Row, list[GenerationEvent]]
 
 
-class RequestDecoder:
-    """Decodes requests with `decoder` in the calling thread's current frame (`editing.projection.frame`)."""
+class DecodeBatch:
+    """Decodes rows with the shared `decoder`. Belongs to one thread; the model is not written to."""
 
     def __init__(self, decoder: Decoder, tokenizer: Tokenizer, end_tokens: frozenset[int]) -> None:
         self.decoder = decoder
         self.tokenizer = tokenizer
         self.end_tokens = end_tokens
+        self.rows: list[Row] = []
+        self._cache: RowCache | None = None
+        self._versions = RowVersions([])
+
+    def slot_bytes(self) -> int:
+        """Bytes of one cache slot: keys and values of one token in all layers."""
+        config = self.decoder.config
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return 2 * len(self.decoder.layers) * int(heads) * int(size) * self.decoder.dtype.itemsize
 
     @torch.inference_mode()
-    def decode(self, request: GenerationRequest, cancelled: Callable[[], bool]) -> Iterator[GenerationEvent]:
-        """Events of all choices in the order in which they happen; ends early, silently, when `cancelled` says so."""
-        rows = [
-            _Row(
-                choice,
-                request.prompts[choice // request.n],
-                TextStream(self.tokenizer, request.prompts[choice // request.n], request.stop),
-                generator_for(request.seed, choice),
-            )
-            for choice in range(len(request.prompts) * request.n)
-        ]
-        for first in range(0, len(rows), MOST_ROWS):
-            yield from self._decode_rows(request, rows[first : first + MOST_ROWS], cancelled)
+    def join(self, rows: Sequence[Row]) -> Iterator[RowEvents]:
+        """Read the prompts of new rows and choose their first tokens; those that go on are in the batch afterwards."""
+        for together in _prefills(rows):
+            yield from self._prefill(together)
 
-    def _decode_rows(
-        self, request: GenerationRequest, rows: list[_Row], cancelled: Callable[[], bool]
-    ) -> Iterator[GenerationEvent]:
-        width = max(len(row.prompt) for row in rows)
-        cache = DynamicCache()
-        tokens, positions, keep = self._padded([row.prompt for row in rows], width)
-        mask = _mask(keep, width, self.decoder.dtype)
-        hidden = self.decoder.embed(tokens, positions)
-        hidden = self.decoder.run_layers(hidden, positions, mask, 0, len(self.decoder.layers), cache)
-        if request.echo and request.logprobs is not None:
-            for number, row in enumerate(rows):
-                own = self.decoder.logits(hidden[number, width - len(row.prompt) :]).float()
-                yield PromptEvent(choice=row.choice, tokens=self._prompt_infos(row.prompt, own, request.logprobs))
-        logits = self.decoder.logits(hidden[:, -1]).float()
-
-        while True:
-            for number, row in enumerate(rows):
-                if not row.done:
-                    yield from self._advance(request, row, logits[number])
-            if all(row.done for row in rows) or cancelled():
-                return
-            keep = torch.cat([keep, torch.ones(len(rows), 1, dtype=torch.bool, device=keep.device)], dim=1)
-            tokens = torch.tensor([[row.last] for row in rows], device=keep.device)
-            positions = torch.tensor([[len(row.prompt) + row.generated - 1] for row in rows], device=keep.device)
-            mask = _mask(keep, 1, self.decoder.dtype)
-            hidden = self.decoder.embed(tokens, positions)
-            hidden = self.decoder.run_layers(hidden, positions, mask, 0, len(self.decoder.layers), cache)
-            logits = self.decoder.logits(hidden[:, -1]).float()
-
-    def _advance(self, request: GenerationRequest, row: _Row, logits: Tensor) -> Iterator[GenerationEvent]:
-        if request.max_tokens == 0:
-            row.done = True
-            yield FinishEvent(choice=row.choice, reason="length")
-            return
-        token = next_token(logits, request.temperature, request.top_p, row.generator)
-        infos = []
-        if request.logprobs is not None:
-            infos = [self._info(token, torch.log_softmax(logits, dim=-1), request.logprobs)]
-        row.last, row.generated = token, row.generated + 1
-        ended = token in self.end_tokens
-        text = "" if ended else row.text.push(token)
-        at_length = row.generated >= request.max_tokens
-        row.done = ended or row.text.stopped or at_length
-        if row.done and not row.text.stopped:
-            text += row.text.finish()
-        yield TokensEvent(choice=row.choice, text=text, count=1, tokens=infos)
-        if row.done:
-            yield FinishEvent(choice=row.choice, reason="stop" if ended or row.text.stopped else "length")
-
-    def _padded(self, prompts: Sequence[Sequence[int]], width: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Left-padded token ids, position ids and which tokens are real, each (rows, width)."""
+    @torch.inference_mode()
+    def step(self) -> list[RowEvents]:
+        """One more token for every row; rows that are done leave."""
+        if not self.rows:
+            return []
+        assert self._cache is not None
         device = self.decoder.device
-        lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
-        keep = torch.arange(width, device=device) >= (width - lengths)[:, None]
-        tokens = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
-        positions = (keep.long().cumsum(1) - 1).clamp(min=0)
-        return tokens, positions, keep
+        tokens = torch.tensor([[row.last] for row in self.rows], device=device)
+        positions = torch.tensor([[row.length - 1] for row in self.rows], device=device)
+        self._cache.extend(torch.ones(len(self.rows), 1, dtype=torch.bool, device=device))
+        hidden = self._run(tokens, positions, self._cache, self._versions)
+        logits = self.decoder.logits(hidden[:, -1]).float()
+        events = [(row, row.advance(logits[number], self.end_tokens)) for number, row in enumerate(self.rows)]
+        self.leave(lambda row: row.done)
+        return events
 
-    def _info(self, token: int, logprobs: Tensor, top: int) -> TokenInfo:
-        best = {}
-        if top:
-            values, ids = logprobs.topk(top)
-            best = {self._piece(int(i)): float(v) for v, i in zip(values.tolist(), ids.tolist(), strict=True)}
-        value = float(logprobs[token])
-        best.setdefault(self._piece(token), value)
-        return TokenInfo(id=token, text=self._piece(token), logprob=value, top=best)
+    def leave(self, which: Callable[[Row], bool]) -> None:
+        """Take rows out and free their cache."""
+        staying = [number for number, row in enumerate(self.rows) if not which(row)]
+        if len(staying) == len(self.rows):
+            return
+        self.rows = [self.rows[number] for number in staying]
+        self._versions = RowVersions([row.matrices for row in self.rows])
+        if not self.rows:
+            self._cache = None
+        elif self._cache is not None:
+            self._cache.select(staying)
 
-    def _prompt_infos(self, prompt: Sequence[int], logits: Tensor, top: int) -> list[TokenInfo]:
-        """Each prompt token under the prediction before it; logits (T, vocabulary). The first has none."""
-        logprobs = torch.log_softmax(logits, dim=-1)
-        first = TokenInfo(id=prompt[0], text=self._piece(prompt[0]), logprob=None, top=None)
-        return [first] + [self._info(token, logprobs[n], top) for n, token in enumerate(prompt[1:])]
+    def _prefill(self, rows: Sequence[Row]) -> Iterator[RowEvents]:
+        width = max(len(row.prompt) for row in rows)
+        cache = RowCache(len(self.decoder.layers))
+        tokens, positions, keep = _left_padded([row.prompt for row in rows], width, self.decoder.device)
+        cache.extend(keep)
+        hidden = self._run(tokens, positions, cache, RowVersions([row.matrices for row in rows]))
+        logits = self.decoder.logits(hidden[:, -1]).float()
+        for number, row in enumerate(rows):
+            events: list[GenerationEvent] = []
+            if row.wants_prompt_logprobs:
+                events.append(self._prompt_event(row, hidden[number, width - len(row.prompt) : -1]))
+            yield row, events + row.advance(logits[number], self.end_tokens)
+        staying = [number for number, row in enumerate(rows) if not row.done]
+        if not staying:
+            return
+        if len(staying) < len(rows):
+            cache.select(staying)
+        if self._cache is None:
+            self._cache = cache
+        else:
+            self._cache.merge(cache)
+        self.rows += [rows[number] for number in staying]
+        self._versions = RowVersions([row.matrices for row in self.rows])
 
-    def _piece(self, token: int) -> str:
-        return self.tokenizer.decode([token], skip_special_tokens=False)
+    def _run(self, tokens: Tensor, positions: Tensor, cache: RowCache, versions: RowVersions) -> Tensor:
+        mask = _mask(cache.keep, tokens.shape[1], self.decoder.dtype)
+        with frame(versions):
+            hidden = self.decoder.embed(tokens, positions)
+            return self.decoder.run_layers(hidden, positions, mask, 0, len(self.decoder.layers), cache)
+
+    def _prompt_event(self, row: Row, hidden: Tensor) -> GenerationEvent:
+        """Log-probabilities of a prompt's tokens from `hidden` (T - 1, d_out), the stream before each of them."""
+        assert row.request.logprobs is not None
+        found: list[tuple[float, dict[int, float]]] = []
+        for start in range(0, hidden.shape[0], LOGPROB_POSITIONS):
+            part = hidden[start : start + LOGPROB_POSITIONS]
+            following = row.prompt[1 + start : 1 + start + part.shape[0]]
+            found += token_logprobs(self.decoder.logits(part).float(), following, row.request.logprobs)
+        return row.prompt_event(found)
+
+
+def _prefills(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows of like length together, at most `PREFILL_TOKENS` padded tokens each time (or one row)."""
+    found: list[list[Row]] = []
+    for row in sorted(rows, key=lambda row: len(row.prompt)):
+        if found and (len(found[-1]) + 1) * len(row.prompt) <= PREFILL_TOKENS:
+            found[-1].append(row)
+        else:
+            found.append([row])
+    return found
+
+
+def _left_padded(prompts: Sequence[Sequence[int]], width: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Token ids, position ids and which tokens are real, each (rows, width)."""
+    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    keep = torch.arange(width, device=device) >= (width - lengths)[:, None]
+    tokens = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
+    positions = (keep.long().cumsum(1) - 1).clamp(min=0)
+    return tokens, positions, keep
 
 
 def _mask(keep: Tensor, new: int, dtype: torch.dtype) -> Tensor:
     """Additive mask (rows, 1, new, T) for the last `new` of T tokens: causal, and blind to padding.
 
-    A padded row sees itself, so that no row of the softmax is empty.
+    A padded token sees itself, so that no row of the softmax is empty.
     """
     total = keep.shape[1]
     at = torch.arange(total - new, total, device=keep.device)

@@ -1,10 +1,12 @@
-"""The thread that answers generation requests from the model's Redis stream, beside whatever is being edited."""
+"""The thread that owns decoding: requests from the model's Redis stream, tokens back, beside whatever is edited."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import structlog
 from pydantic import ValidationError
@@ -13,72 +15,114 @@ from redis.exceptions import RedisError, ResponseError
 
 from api_schemas.generation import EndEvent, ErrorEvent, GenerationEvent, GenerationRequest
 from configuration.redis_keys import cancelled_key, generate_stream, reply_stream
-from editing.projection import Version, frame
 from versions.errors import StoreError
-from workers.generation.decoding import RequestDecoder
+from workers.generation.decoding import DecodeBatch, RowEvents
+from workers.generation.rows import Row
 from workers.materialise import MatrixCache
 from workers.metrics import GENERATED_TOKENS, GENERATION_SECONDS, TIME_TO_FIRST_TOKEN
 
 GROUP = "workers"
+FIELD = "json"
 BLOCK_MILLISECONDS = 1000
 REPLY_LIFETIME_SECONDS = 300
-MOST_REPLY_EVENTS = 200_000
-FIELD = "json"
+MOST_REPLY_EVENTS = 100_000
+MOST_ROWS = 32
+CACHE_BUDGET_BYTES = 512 * 1024**2
+LOOK_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass
+class _Active:
+    """A claimed request: rows that have not finished, and what its metrics need."""
+
+    request: GenerationRequest
+    open: int
+    claimed: float = field(default_factory=time.monotonic)
+    tokens: int = 0
 
 
 class GenerationLane(threading.Thread):
     """Claims requests through the stream's consumer group, so that of several workers one answers each.
 
-    A claimed request is acknowledged at once: if this worker dies the client gets a 503 and asks again, rather than
-    some tokens twice.
+    A claimed request is acknowledged at once: if this worker dies, its clients get a 503 and ask again, rather than
+    some tokens twice. No more is claimed than fits the batch, so that what waits stays in the stream for other workers.
     """
 
-    def __init__(
-        self, model: str, worker_id: str, redis: Redis, decoder: RequestDecoder, matrices: MatrixCache
-    ) -> None:
+    def __init__(self, model: str, worker_id: str, redis: Redis, batch: DecodeBatch, matrices: MatrixCache) -> None:
         super().__init__(name="generation", daemon=True)
         self.model = model
         self.worker_id = worker_id
         self.redis = redis
-        self.decoder = decoder
+        self.batch = batch
         self.matrices = matrices
+        self._waiting: deque[Row] = deque()
+        self._active: dict[str, _Active] = {}
         self._stop_requested = threading.Event()
+        self._looked = time.monotonic()
 
     def stop(self) -> None:
-        """Finish the request at hand, then end."""
+        """Claim nothing more, finish what was claimed, then end."""
         self._stop_requested.set()
 
     def run(self) -> None:
-        delay = 0.5
-        while not self._stop_requested.is_set():
+        delay = LOOK_SECONDS
+        while not (self._stop_requested.is_set() and not self._active):
             try:
-                self._serve()
-                delay = 0.5
+                self._ensure_group()
+                while not (self._stop_requested.is_set() and not self._active):
+                    self._turn()
+                    delay = LOOK_SECONDS
             except RedisError as error:
+                # Nobody can hear what is being decoded; the front end has told its clients already.
+                self._forget_everything()
                 log.warning("generation waits for redis", error=str(error), retry_seconds=delay)
                 self._stop_requested.wait(delay)
                 delay = min(delay * 2, 10)
 
-    def _serve(self) -> None:
-        stream = generate_stream(self.model)
+    def _turn(self) -> None:
+        """Claim and admit what fits, then one decode step."""
+        if not self._waiting and len(self.batch.rows) < MOST_ROWS and not self._stop_requested.is_set():
+            self._claim()
         try:
-            self.redis.xgroup_create(stream, GROUP, id="0", mkstream=True)
+            admitted = self._admit()
+            if admitted:
+                for row_events in self.batch.join(admitted):
+                    self._send([row_events])
+            self._send(self.batch.step())
+        except RedisError:
+            raise
+        except Exception:
+            log.exception("decoding failed")
+            self._fail_all()
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._drop_unheard()
+
+    def _ensure_group(self) -> None:
+        try:
+            self.redis.xgroup_create(generate_stream(self.model), GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
-        while not self._stop_requested.is_set():
-            claimed = self.redis.xreadgroup(GROUP, self.worker_id, {stream: ">"}, count=1, block=BLOCK_MILLISECONDS)
-            for _, entries in claimed or []:
-                for entry, fields in entries:
-                    pipeline = self.redis.pipeline()
-                    pipeline.xack(stream, GROUP, entry)
-                    pipeline.xdel(stream, entry)
-                    pipeline.execute()
-                    self._answer(fields)
 
-    def _answer(self, fields: dict[bytes, bytes]) -> None:
+    def _claim(self) -> None:
+        stream = generate_stream(self.model)
+        room = MOST_ROWS - len(self.batch.rows)
+        block = None if self.batch.rows else BLOCK_MILLISECONDS
+        claimed = self.redis.xreadgroup(GROUP, self.worker_id, {stream: ">"}, count=room, block=block)
+        entries = [entry for _, found in claimed or [] for entry in found]
+        if not entries:
+            return
+        pipeline = self.redis.pipeline()
+        pipeline.xack(stream, GROUP, *(entry for entry, _ in entries))
+        pipeline.xdel(stream, *(entry for entry, _ in entries))
+        pipeline.execute()
+        for _, fields in entries:
+            self._accept(fields)
+
+    def _accept(self, fields: dict[bytes, bytes]) -> None:
         try:
             request = GenerationRequest.model_validate_json(fields[FIELD.encode()])
         except (KeyError, ValidationError) as error:
@@ -86,53 +130,84 @@ class GenerationLane(threading.Thread):
             return
         if request.deadline < time.time():
             return
-        reply = reply_stream(request.id)
-        started = time.monotonic()
+        try:
+            matrices = self.matrices.get(request.version)
+        except StoreError as error:
+            log.error("a version cannot be served", version=request.version, error=str(error))
+            self._reply(request.id, [ErrorEvent(status=503, code="version_unavailable", message=str(error))])
+            return
+        tokenizer = self.batch.tokenizer
+        rows = [Row(request, choice, matrices, tokenizer) for choice in range(len(request.prompts) * request.n)]
+        self._active[request.id] = _Active(request, len(rows))
+        self._waiting.extend(rows)
 
-        def send(events: list[GenerationEvent]) -> None:
-            pipeline = self.redis.pipeline(transaction=False)
+    def _admit(self) -> list[Row]:
+        """Waiting rows that fit the batch and its cache budget; one always fits when nothing else runs."""
+        admitted: list[Row] = []
+        widest = max((row.most_tokens for row in self.batch.rows), default=0)
+        while self._waiting and len(self.batch.rows) + len(admitted) < MOST_ROWS:
+            rows = len(self.batch.rows) + len(admitted) + 1
+            widest = max(widest, self._waiting[0].most_tokens)
+            if rows > 1 and rows * widest * self.batch.slot_bytes() > CACHE_BUDGET_BYTES:
+                break
+            admitted.append(self._waiting.popleft())
+        return admitted
+
+    def _send(self, found: Iterable[RowEvents]) -> None:
+        """Everything that one step brought, in one round trip."""
+        pipeline = self.redis.pipeline(transaction=False)
+        for row, events in found:
+            active = self._active.get(row.request.id)
+            if active is None:
+                continue
+            if not active.tokens and any(event.kind == "tokens" for event in events):
+                TIME_TO_FIRST_TOKEN.labels(self.model).observe(time.monotonic() - active.claimed)
+            active.tokens += sum(event.count for event in events if event.kind == "tokens")
+            active.open -= row.done
+            if not active.open:
+                events = [*events, EndEvent(version=row.request.version)]
+                del self._active[row.request.id]
+                GENERATED_TOKENS.labels(self.model).inc(active.tokens)
+                GENERATION_SECONDS.labels(self.model).observe(time.monotonic() - active.claimed)
+            reply = reply_stream(row.request.id)
             for event in events:
                 pipeline.xadd(reply, {FIELD: event.model_dump_json()}, maxlen=MOST_REPLY_EVENTS)
             pipeline.expire(reply, REPLY_LIFETIME_SECONDS)
+        if len(pipeline):
             pipeline.execute()
 
-        try:
-            matrices = self.matrices.get(request.version)
-            tokens = 0
-            with frame(Version(matrices)):
-                for event in self.decoder.decode(request, self._cancelled(request)):
-                    if event.kind == "tokens":
-                        if not tokens:
-                            TIME_TO_FIRST_TOKEN.labels(self.model).observe(time.monotonic() - started)
-                        tokens += event.count
-                    send([event])
-            send([EndEvent(version=request.version)])
-            GENERATED_TOKENS.labels(self.model).inc(tokens)
-            GENERATION_SECONDS.labels(self.model).observe(time.monotonic() - started)
-        except StoreError as error:
-            log.error("a version cannot be served", version=request.version, error=str(error))
-            send([ErrorEvent(status=503, code="version_unavailable", message=str(error))])
-        except RedisError:
-            raise
-        except Exception:
-            log.exception("generation failed", version=request.version)
-            send(
-                [
-                    ErrorEvent(
-                        status=500, code="generation_failed", message="generation failed; the worker's log says why"
-                    )
-                ]
-            )
+    def _reply(self, request_id: str, events: Iterable[GenerationEvent]) -> None:
+        pipeline = self.redis.pipeline(transaction=False)
+        for event in events:
+            pipeline.xadd(reply_stream(request_id), {FIELD: event.model_dump_json()})
+        pipeline.expire(reply_stream(request_id), REPLY_LIFETIME_SECONDS)
+        pipeline.execute()
 
-    def _cancelled(self, request: GenerationRequest) -> Callable[[], bool]:
-        """Asked between decode steps; looks at Redis and the clock at most twice a second."""
-        looked = time.monotonic()
+    def _drop_unheard(self) -> None:
+        """Free the rows of requests whose client hung up or whose time is over."""
+        if not self._active:
+            return
+        ids = list(self._active)
+        cancelled = self.redis.mget([cancelled_key(request_id) for request_id in ids])
+        late = time.time()
+        gone = {
+            request_id
+            for request_id, flag in zip(ids, cancelled, strict=True)
+            if flag is not None or self._active[request_id].request.deadline < late
+        }
+        if gone:
+            self.batch.leave(lambda row: row.request.id in gone)
+            self._waiting = deque(row for row in self._waiting if row.request.id not in gone)
+            for request_id in gone:
+                del self._active[request_id]
 
-        def cancelled() -> bool:
-            nonlocal looked
-            if time.monotonic() - looked < 0.5:
-                return False
-            looked = time.monotonic()
-            return time.time() > request.deadline or bool(self.redis.exists(cancelled_key(request.id)))
+    def _fail_all(self) -> None:
+        message = "generation failed; the worker's log says why"
+        for request_id in self._active:
+            self._reply(request_id, [ErrorEvent(status=500, code="generation_failed", message=message)])
+        self._forget_everything()
 
-        return cancelled
+    def _forget_everything(self) -> None:
+        self.batch.leave(lambda _: True)
+        self._waiting.clear()
+        self._active.clear()

@@ -1,0 +1,95 @@
+"""One choice of one request while it is decoded: a row of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from api_schemas.generation import FinishEvent, GenerationEvent, GenerationRequest, PromptEvent, TokenInfo, TokensEvent
+from editing.projection import Matrices
+from workers.generation.sampling import generator_for, next_token
+from workers.generation.text import TextStream
+
+
+class Row:
+    """Prompt, settings, random generator and text of one choice; `matrices` are those of its pinned version.
+
+    The row holds its matrices itself, so that nothing that happens to the version elsewhere changes an answer midway.
+    """
+
+    def __init__(self, request: GenerationRequest, choice: int, matrices: Matrices, tokenizer: Tokenizer) -> None:
+        self.request = request
+        self.choice = choice
+        self.matrices = matrices
+        self.prompt = request.prompts[choice // request.n]
+        self.last = self.prompt[-1]
+        self.generated = 0
+        self.done = False
+        self._tokenizer = tokenizer
+        self._text = TextStream(tokenizer, self.prompt, request.stop)
+        self._generator = generator_for(request.seed, choice)
+
+    @property
+    def length(self) -> int:
+        """Tokens read and written so far."""
+        return len(self.prompt) + self.generated
+
+    @property
+    def most_tokens(self) -> int:
+        """Slots of the key-value cache that the row may come to need."""
+        return len(self.prompt) + self.request.max_tokens
+
+    @property
+    def wants_prompt_logprobs(self) -> bool:
+        return self.request.echo and self.request.logprobs is not None
+
+    def prompt_event(self, logprobs: Sequence[tuple[float, dict[int, float]]]) -> PromptEvent:
+        """The prompt's tokens; `logprobs` holds (its own, the best ones by id) for each token but the first."""
+        infos = [TokenInfo(id=self.prompt[0], text=self._piece(self.prompt[0]), logprob=None)]
+        for token, (value, best) in zip(self.prompt[1:], logprobs, strict=True):
+            infos.append(self._info(token, value, best))
+        return PromptEvent(choice=self.choice, tokens=infos)
+
+    def advance(self, logits: Tensor, end_tokens: frozenset[int]) -> list[GenerationEvent]:
+        """Choose the next token from `logits` (vocabulary,), float32, and say what became certain with it."""
+        request = self.request
+        if request.max_tokens == 0:
+            self.done = True
+            return [FinishEvent(choice=self.choice, reason="length")]
+        token = next_token(logits, request.temperature, request.top_p, self._generator)
+        infos = []
+        if request.logprobs is not None:
+            ((value, best),) = token_logprobs(logits[None], [token], request.logprobs)
+            infos = [self._info(token, value, best)]
+        self.last, self.generated = token, self.generated + 1
+        ended = token in end_tokens
+        text = "" if ended else self._text.push(token)
+        self.done = ended or self._text.stopped or self.generated >= request.max_tokens
+        if self.done and not self._text.stopped:
+            text += self._text.finish()
+        events: list[GenerationEvent] = [TokensEvent(choice=self.choice, text=text, count=1, tokens=infos)]
+        if self.done:
+            events.append(FinishEvent(choice=self.choice, reason="stop" if ended or self._text.stopped else "length"))
+        return events
+
+    def _info(self, token: int, value: float, best: dict[int, float]) -> TokenInfo:
+        top = {self._piece(other): logprob for other, logprob in best.items()}
+        top.setdefault(self._piece(token), value)
+        return TokenInfo(id=token, text=self._piece(token), logprob=value, top=top)
+
+    def _piece(self, token: int) -> str:
+        return self._tokenizer.decode([token], skip_special_tokens=False)
+
+
+def token_logprobs(logits: Tensor, tokens: Sequence[int], top: int) -> list[tuple[float, dict[int, float]]]:
+    """For each row of `logits` (T, vocabulary): its token's log-probability, and the `top` best by token id."""
+    logprobs = torch.log_softmax(logits, dim=-1)
+    own = logprobs.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0].tolist()
+    if top == 0:
+        return [(value, {}) for value in own]
+    values, ids = logprobs.topk(top)
+    best = [dict(zip(i, v, strict=True)) for i, v in zip(ids.tolist(), values.tolist(), strict=True)]
+    return list(zip(own, best, strict=True))
