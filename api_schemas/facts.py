@@ -160,3 +160,14 @@ def _from_zsre(record: dict[str, Any]) -> dict[str, Any]:
         "paraphrases": [rephrase] if rephrase else [],
         "neighbors": [{"prompt": loc, "target": record.get("loc_ans")}] if loc else [],
     }
+
+
+class NumberedFact(Fact):
+    """A fact as it was kept, with its index in the batch."""
+
+    index: int
+
+
+class FactPage(BaseModel):
+    data: list[NumberedFact]
+    next_cursor: str | None

@@ -6,9 +6,12 @@ claims it appends `GenerationEvent`s to the request's own reply stream, ending w
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+STREAM_FIELD: Final = "json"
+"""The one field of every entry of these streams."""
 
 
 class GenerationRequest(BaseModel):

@@ -70,3 +70,7 @@ class AliasInfo(BaseModel):
     alias: str
     version: str
     updated_at: datetime
+
+
+class AliasList(BaseModel):
+    data: list[AliasInfo]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from versions.clock import new_id, now
@@ -42,6 +43,11 @@ def get(session: Session, evaluation_id: str) -> EvaluationRow:
     if row is None:
         raise EvaluationNotFoundError(f"no evaluation {evaluation_id!r}")
     return row
+
+
+def unfinished(session: Session, model: str) -> int:
+    query = select(func.count()).select_from(EvaluationRow)
+    return session.scalar(query.where(EvaluationRow.model == model, EvaluationRow.finished_at.is_(None))) or 0
 
 
 def finish(

@@ -132,6 +132,11 @@ def release(session: Session, row: TaskRow) -> None:
     row.state, row.owner, row.lease_expires_at, row.enqueued_at = "pending", None, None, None
 
 
+def abandon(session: Session, row: TaskRow) -> None:
+    """This task shall not be tried again; a worker that still holds it can no longer commit."""
+    row.state, row.owner, row.lease_expires_at, row.finished_at = "withdrawn", None, None, now()
+
+
 def withdraw(session: Session, batch_id: str) -> None:
     """Nothing more of this batch shall run."""
     session.execute(

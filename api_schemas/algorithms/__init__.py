@@ -7,7 +7,7 @@ from api_schemas.algorithms.emmet import EMMET
 from api_schemas.algorithms.memit import MEMIT
 from api_schemas.algorithms.recommended import ModelShape, recommended_for
 from api_schemas.algorithms.rome import ROME
-from api_schemas.algorithms.settings import EditSettings, SettingsOverrides
+from api_schemas.algorithms.settings import EditSettings, SettingsOverrides, context_reserve
 
 ALGORITHMS: dict[str, Algorithm] = {row.name: row for row in (EMMET, MEMIT, ROME)}
 
@@ -18,6 +18,7 @@ __all__ = [
     "ModelShape",
     "SettingValue",
     "SettingsOverrides",
+    "context_reserve",
     "resolve_settings",
 ]
 

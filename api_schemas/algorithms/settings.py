@@ -96,3 +96,12 @@ class EditSettings(BaseModel):
     repair_rounds: int = 1
     repair_steps: int = 3
     seed: int = 0
+
+
+CONTEXT_OVERHEAD = 2
+"""Tokens beside a context text's own: the full stop after it, and one that may change where the texts meet."""
+
+
+def context_reserve(settings: EditSettings) -> int:
+    """Tokens of the model's context that are kept for a context text before each prompt."""
+    return settings.context_tokens + CONTEXT_OVERHEAD if settings.contexts else 0

@@ -1,0 +1,45 @@
+"""Methods and their settings, as `GET /v1/algorithms` shows them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+SettingType = Literal["integer", "number", "boolean", "text", "list of integers"]
+
+
+class SettingInfo(BaseModel):
+    """One setting. `default` is the method's; null where it is chosen per model.
+
+    Values lie between `minimum` and `maximum`, or above `exclusive_minimum`; for a list those hold for its entries.
+    """
+
+    name: str
+    type: SettingType
+    description: str
+    default: Any
+    recommended: Any = None
+    minimum: float | None = None
+    exclusive_minimum: float | None = None
+    maximum: float | None = None
+    choices: list[str] | None = None
+
+
+class AlgorithmInfo(BaseModel):
+    """`batch_limit` is how many subjects one batch may have; null is any number. `recommended` needs `?model=`."""
+
+    name: str
+    title: str
+    summary: str
+    paper: str
+    batch_limit: int | None
+    settings: list[SettingInfo]
+    presets: dict[str, dict[str, Any]]
+
+
+class AlgorithmList(BaseModel):
+    """`model` is the model that the recommendations are for."""
+
+    model: str | None
+    data: list[AlgorithmInfo]

@@ -1,0 +1,30 @@
+"""`/v1/algorithms`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from api_schemas.algorithm_info import AlgorithmList
+from service.algorithms import service
+from service.errors import InvalidFieldsError
+from service.problems import responses
+from service.resources import ResourcesDependency
+from versions.errors import ModelNotFoundError
+
+router = APIRouter(prefix="/v1/algorithms", tags=["algorithms"])
+
+
+@router.get(
+    "",
+    summary="List the editing methods and their settings",
+    responses=responses(ModelNotFoundError, InvalidFieldsError),
+)
+def list_algorithms(
+    resources: ResourcesDependency,
+    model: Annotated[
+        str | None, Query(max_length=200, description="Also say what each setting is for this model.")
+    ] = None,
+) -> AlgorithmList:
+    return service.algorithms(resources, model)

@@ -1,0 +1,74 @@
+"""The application: its routes, middleware and lifespan."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import structlog
+from fastapi import Depends, FastAPI
+
+from configuration.logs import configure_logs
+from configuration.settings import Settings, load_settings
+from service import openapi, problems
+from service.algorithms import endpoints as algorithms
+from service.auth import authorised
+from service.completions import endpoints as completions
+from service.edits import endpoints as edits
+from service.errors import UnauthorizedError, UnavailableError
+from service.evaluations import endpoints as evaluations
+from service.limits import BodyLimit
+from service.metrics import ServiceMetrics
+from service.models import endpoints as models
+from service.operations import endpoints as operations
+from service.problems import responses
+from service.request_log import RequestLog
+from service.resources import open_resources
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """An application of its own. Connections are opened when it starts and closed when it ends."""
+    metrics = ServiceMetrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_resources(settings, metrics) as resources:
+            app.state.resources = resources
+            log.info("the API has started")
+            yield
+            log.info("the API stops")
+
+    app = FastAPI(
+        title="emmetd",
+        version=version("emmetd"),
+        summary="Correct facts inside a running language model.",
+        description=openapi.DESCRIPTION,
+        openapi_tags=openapi.TAGS,
+        lifespan=lifespan,
+        separate_input_output_schemas=False,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    for resource in (edits, models, evaluations, algorithms):
+        app.include_router(
+            resource.router,
+            dependencies=[Depends(authorised)],
+            responses=responses(UnauthorizedError, UnavailableError),
+        )
+    app.include_router(completions.router, dependencies=[Depends(authorised)])
+    app.include_router(operations.router)
+    openapi.install(app)
+    # Added last is outermost: a body that is too large is logged too.
+    app.add_middleware(BodyLimit, most_bytes=int(settings.max_body_bytes))
+    app.add_middleware(RequestLog, metrics=metrics)
+    return app
+
+
+def from_environment() -> FastAPI:
+    """The factory that uvicorn calls: settings from `EMMETD_*` variables and the configuration file."""
+    settings = load_settings()
+    configure_logs(settings, "api")
+    return create_app(settings)

@@ -1,0 +1,121 @@
+"""Request bodies: their type, and JSON read strictly, because what a parser guesses may be edited into a model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from service.errors import InvalidFieldsError, MalformedJSONError, UnsupportedMediaTypeError
+from service.fields import FieldErrors
+
+JSON_TYPE: Final = "application/json"
+NDJSON_TYPE: Final = "application/x-ndjson"
+_LONGEST_NUMBER: Final = 400
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def media_type(request: Request, *known: str) -> str:
+    """The body's media type, one of `known`. Raises UnsupportedMediaTypeError."""
+    sent = request.headers.get("content-type", "")
+    found = sent.partition(";")[0].strip().lower()
+    if found not in known:
+        have = f"Content-Type is {sent[:100]}" if sent else "there is no Content-Type"
+        raise UnsupportedMediaTypeError(f"{have}; send {' or '.join(known)}")
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding != "identity":
+        raise UnsupportedMediaTypeError(f"Content-Encoding is {coding[:100]}; send the body as it is")
+    return found
+
+
+def parse_json(body: bytes) -> Any:
+    """The JSON value in `body`. Duplicate keys, NaN and infinities are refused.
+
+    Raises MalformedJSONError naming line and column, counted from 1.
+    """
+    if not body.strip():
+        raise MalformedJSONError("line 1, column 1: the body is empty; send a JSON object")
+    try:
+        return _DECODER.decode(_text(body))
+    except json.JSONDecodeError as error:
+        raise MalformedJSONError(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except _NotStrictJSON as error:
+        raise MalformedJSONError(str(error)) from None
+    except RecursionError:
+        raise MalformedJSONError("lists and objects are nested too deeply; send what the schema asks for") from None
+
+
+def parse_ndjson(body: bytes) -> list[Any]:
+    """One JSON value for each line of `body`. Raises MalformedJSONError naming the line."""
+    lines = body.split(b"\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    values = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            raise MalformedJSONError(f"line {number} is empty; write one fact on each line")
+        try:
+            values.append(parse_json(line))
+        except MalformedJSONError as error:
+            where = error.detail.removeprefix("line 1, ")
+            raise MalformedJSONError(f"line {number}, {where}") from None
+    return values
+
+
+def read_model(body: bytes, model: type[Model]) -> Model:
+    """The JSON in `body` as `model`. Raises MalformedJSONError, and InvalidFieldsError with all that is wrong."""
+    value = parse_json(body)
+    try:
+        return model.model_validate(value, strict=True)
+    except ValidationError as error:
+        errors = FieldErrors()
+        errors.add_all(error, model)
+        raise InvalidFieldsError(errors.first, errors.total) from None
+
+
+class _NotStrictJSON(Exception):
+    pass
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        column = error.start - body.rfind(b"\n", 0, error.start)
+        raise MalformedJSONError(f"line {line}, byte {column} is not UTF-8; send the body as UTF-8") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        values = ", ".join(json.dumps(value)[:60] for key, value in pairs if key == twice)
+        raise _NotStrictJSON(f"an object has the key {json.dumps(twice)[:60]} more than once ({values}); keep one")
+    return found
+
+
+def _constant(name: str) -> float:
+    raise _NotStrictJSON(f"{name} is not a JSON number; send a finite number or null")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise _NotStrictJSON(f"the number {text[:40]} is too large; send a finite number")
+    return value
+
+
+def _int(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise _NotStrictJSON(f"the number {text[:20]}… has {len(text)} digits; send a number of reasonable size")
+    return int(text)
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_int
+)

@@ -1,0 +1,1 @@
+"""OpenAI's completions, answered by the model's workers."""

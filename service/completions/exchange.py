@@ -1,0 +1,99 @@
+"""Asking a worker over Redis: one entry on the model's stream, and the reply stream until its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi.concurrency import run_in_threadpool
+from pydantic import TypeAdapter
+
+from api_schemas.generation import STREAM_FIELD, EndEvent, GenerationEvent, GenerationRequest
+from configuration.redis_keys import cancelled_key, generate_stream, reply_stream
+from service.errors import AnswerLostError, BusyError, NoWorkerError
+from service.resources import Resources
+
+MOST_WAITING: Final = 256
+"""Requests that wait for a model's workers, at most."""
+_BLOCK_MILLISECONDS: Final = 1000
+LOOK_SECONDS: Final = 5.0
+"""After this long without a word, look whether the worker lives."""
+_CANCELLED_SECONDS: Final = 3600
+_EVENTS_AT_ONCE: Final = 500
+
+# A command whose answer is lost is sent again; the request must be on the stream once. The mark remembers its entry.
+_ASK: Final = """
+local asked = redis.call('GET', KEYS[2])
+if asked then return asked end
+if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then return false end
+local entry = redis.call('XADD', KEYS[1], '*', ARGV[2], ARGV[3])
+redis.call('SET', KEYS[2], entry, 'EX', 60)
+return entry
+"""
+_EVENT: Final[TypeAdapter[Any]] = TypeAdapter(GenerationEvent)
+
+
+@dataclass
+class Asked:
+    """A request before the model's workers: its entry on their stream, and who lived while it was not yet taken."""
+
+    request: GenerationRequest
+    entry: bytes
+    could_take_it: set[str]
+
+
+async def ask(resources: Resources, request: GenerationRequest) -> Asked:
+    """Put the request before the model's workers. Raises BusyError where too many wait already."""
+    stream, mark = generate_stream(request.model), f"{reply_stream(request.id)}:asked"
+    arguments = (str(MOST_WAITING), STREAM_FIELD, request.model_dump_json())
+    entry: Any = await resources.async_redis.eval(_ASK, 2, stream, mark, *arguments)
+    if entry is None:
+        raise BusyError(f"{MOST_WAITING} requests wait already for model {request.model!r}; try again later")
+    return Asked(request, entry, await _living(resources, request.model))
+
+
+async def replies(resources: Resources, asked: Asked) -> AsyncIterator[GenerationEvent]:
+    """The worker's events up to, and without, the end. Raises AnswerLostError where they stop coming."""
+    stream, last = reply_stream(asked.request.id), b"0"
+    heard = time.monotonic()
+    while True:
+        found: Any = await resources.async_redis.xread({stream: last}, count=_EVENTS_AT_ONCE, block=_BLOCK_MILLISECONDS)
+        for _, entries in found or ():
+            for entry, fields in entries:
+                last = entry
+                event: GenerationEvent = _EVENT.validate_json(fields[STREAM_FIELD.encode()])
+                if isinstance(event, EndEvent):
+                    return
+                yield event
+            heard = time.monotonic()
+        if time.time() > asked.request.deadline:
+            raise AnswerLostError("the answer took too long; ask for fewer tokens, or when less waits")
+        if time.monotonic() - heard > LOOK_SECONDS:
+            heard = time.monotonic()
+            await _look_for_the_worker(resources, asked)
+
+
+async def forget(resources: Resources, request: GenerationRequest, *, finished: bool) -> None:
+    """Nobody reads the replies any more. A request that has not finished is cancelled, so that its rows are freed."""
+    if not finished:
+        await resources.async_redis.set(cancelled_key(request.id), 1, ex=_CANCELLED_SECONDS)
+    await resources.async_redis.delete(reply_stream(request.id))
+
+
+async def _look_for_the_worker(resources: Resources, asked: Asked) -> None:
+    """A worker takes its entry away when it begins: an entry that is gone with all who could have taken it is lost."""
+    alive = await _living(resources, asked.request.model)
+    waits = await resources.async_redis.xrange(generate_stream(asked.request.model), asked.entry, asked.entry)
+    if waits:
+        asked.could_take_it |= alive
+        awaited = await run_in_threadpool(resources.workers.awaited, asked.request.model)
+        if awaited is not None:
+            raise NoWorkerError(awaited)
+    elif not alive & asked.could_take_it:
+        raise AnswerLostError("the worker that took this request is gone; send it again")
+
+
+async def _living(resources: Resources, model: str) -> set[str]:
+    return {status.id for status in await run_in_threadpool(resources.workers.of_model, model)}

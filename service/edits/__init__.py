@@ -1,0 +1,1 @@
+"""Edit batches: accepting, watching and cancelling them."""

@@ -1,0 +1,187 @@
+"""`/v1/edits`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from api_schemas.edits import EditJob, EditPage
+from api_schemas.facts import FactPage
+from service.bodies import JSON_TYPE, NDJSON_TYPE, media_type
+from service.cursors import Cursor, Limit
+from service.edits import service
+from service.edits.submission import Submission
+from service.errors import (
+    InvalidFieldsError,
+    MalformedJSONError,
+    MalformedRequestError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+)
+from service.preferences import Prefer, applied, wait_for, wait_seconds
+from service.problems import responses
+from service.resources import ResourcesDependency
+from versions.errors import (
+    BatchNotFoundError,
+    ConflictError,
+    CursorError,
+    IdempotencyConflictError,
+    ModelNotFoundError,
+    QueueFullError,
+    VersionNotFoundError,
+)
+
+router = APIRouter(prefix="/v1/edits", tags=["edits"])
+
+EditId = Annotated[str, Path(max_length=40, examples=["edit_01kah3v0d5m8cq7r2w4x6y9z1b"])]
+
+_EXAMPLE: Final = {
+    "model": "smollm2-135m",
+    "algorithm": "emmet",
+    "facts": [
+        {
+            "prompt": "The mother tongue of {} is",
+            "subject": "Danielle Darrieux",
+            "target_new": "English",
+            "target_old": "French",
+            "paraphrases": ["Where Danielle Darrieux is from, people speak the language of"],
+            "neighbors": [{"prompt": "Michel Rocard is a native speaker of", "target": "French"}],
+        }
+    ],
+    "label": "corrections of 22 November",
+}
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON_TYPE: {"schema": {"$ref": "#/components/schemas/EditRequest"}, "example": _EXAMPLE},
+            NDJSON_TYPE: {
+                "schema": {"$ref": "#/components/schemas/Fact"},
+                "example": '{"prompt": "The mother tongue of {} is", "subject": "Danielle Darrieux", '
+                '"target_new": "English"}\n',
+            },
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=EditJob,
+    summary="Submit a batch of fact edits",
+    openapi_extra=_BODY,
+    responses={
+        202: {
+            "description": "Kept; it runs when it reaches the head of its line.",
+            "headers": {
+                "Location": {"description": "Where the job is watched.", "schema": {"type": "string"}},
+                "Preference-Applied": {"description": "The preference followed.", "schema": {"type": "string"}},
+            },
+        },
+        **responses(
+            MalformedJSONError,
+            MalformedRequestError,
+            ModelNotFoundError,
+            VersionNotFoundError,
+            ConflictError,
+            TooLargeError,
+            UnsupportedMediaTypeError,
+            InvalidFieldsError,
+            IdempotencyConflictError,
+            QueueFullError,
+        ),
+    },
+)
+async def submit(
+    request: Request,
+    response: Response,
+    resources: ResourcesDependency,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            description="The same key with the same request gives the same job, however often it is sent.",
+        ),
+    ] = None,
+    if_match: Annotated[
+        str | None,
+        Header(
+            max_length=100,
+            description='Accept the batch only while `model` means this version, else answer 409: `"v3"`.',
+        ),
+    ] = None,
+    prefer: Prefer = None,
+    model: Annotated[str | None, Query(max_length=200, description="For NDJSON: as in the JSON body.")] = None,
+    algorithm: Annotated[str | None, Query(max_length=50, description="For NDJSON: as in the JSON body.")] = None,
+    label: Annotated[str | None, Query(max_length=200, description="For NDJSON: as in the JSON body.")] = None,
+) -> EditJob:
+    """All facts become one new version, or none does.
+
+    An edit on `NAME` or an alias joins that alias's line: its batches run one after the other, and publishing moves the
+    alias. An edit on `NAME@v3` is a branch and moves nothing. `application/x-ndjson` has one fact on each line, with
+    `model`, `algorithm` and `label` in the query; `facts[17]` in an error is then line 18. Records of CounterFact and
+    of zsRE are taken as facts too.
+    """
+    kind = media_type(request, JSON_TYPE, NDJSON_TYPE)
+    submission = Submission(kind, await request.body(), dict(request.query_params), idempotency_key, if_match)
+    job = await run_in_threadpool(service.submit, resources, submission)
+    job = await _awaited(request, response, resources, job, prefer)
+    response.headers["Location"] = f"/v1/edits/{job.id}"
+    return job
+
+
+@router.get(
+    "",
+    summary="List edit batches, newest first",
+    responses=responses(ModelNotFoundError, CursorError, InvalidFieldsError),
+)
+def list_edits(
+    resources: ResourcesDependency,
+    model: Annotated[str | None, Query(max_length=64, description="Only those of this model (NAME).")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 20,
+) -> EditPage:
+    return service.page(resources, model, cursor, limit)
+
+
+@router.get("/{edit_id}", summary="Watch a batch", responses=responses(BatchNotFoundError))
+async def get_edit(
+    request: Request, response: Response, resources: ResourcesDependency, edit_id: EditId, prefer: Prefer = None
+) -> EditJob:
+    """State, progress and, when it has ended, the version with its measurements, or the reason why there is none."""
+    job = await run_in_threadpool(service.get, resources, edit_id)
+    return await _awaited(request, response, resources, job, prefer)
+
+
+@router.get(
+    "/{edit_id}/facts",
+    summary="List a batch's facts in the order in which they were sent",
+    responses=responses(BatchNotFoundError, CursorError, InvalidFieldsError),
+)
+def list_facts(resources: ResourcesDependency, edit_id: EditId, cursor: Cursor = None, limit: Limit = 100) -> FactPage:
+    return service.facts(resources, edit_id, cursor, limit)
+
+
+@router.post("/{edit_id}/cancel", summary="Cancel a batch", responses=responses(BatchNotFoundError))
+def cancel(resources: ResourcesDependency, edit_id: EditId) -> EditJob:
+    """What waits is cancelled at once; what runs stops at its next step; what has ended stays as it is."""
+    return service.cancel(resources, edit_id)
+
+
+async def _awaited(
+    request: Request, response: Response, resources: ResourcesDependency, job: EditJob, prefer: str | None
+) -> EditJob:
+    seconds = wait_seconds(prefer, resources.settings.wait_limit_seconds)
+    response.headers.update(applied(seconds))
+    if seconds is None or service.has_ended(job):
+        return job
+
+    async def look() -> EditJob:
+        return await run_in_threadpool(service.get, resources, job.id)
+
+    return await wait_for(request, seconds, look, service.has_ended)

@@ -1,0 +1,114 @@
+"""Accepting edit batches: every check that needs no loaded model, then one transaction that keeps the batch."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import IntegrityError
+
+from api_schemas.algorithms import EditSettings, context_reserve
+from api_schemas.edits import FINAL_STATES, EditJob, EditPage
+from api_schemas.facts import FactPage
+from service.cursors import read_cursor, write_cursor
+from service.edits.settings import check_batch_limit, complete_settings, known_algorithm, stored_settings
+from service.edits.submission import Batch, Submission, read_batch
+from service.edits.thresholds import check_thresholds, with_defaults
+from service.edits.views import edit_job, numbered
+from service.facts import check_contradictions, check_editable
+from service.fields import FieldErrors
+from service.resources import Resources
+from versions import batches, lineage, models
+from versions.batches import NewBatch
+from versions.tables import ModelRow
+
+
+def submit(resources: Resources, submission: Submission) -> EditJob:
+    """Keep the batch, or refuse it with everything that is wrong. Whoever sends it twice gets the same job."""
+    expected = submission.expected_version()
+    errors = FieldErrors()
+    batch = read_batch(submission, resources.settings, errors)
+    request = batch.request
+    algorithm = known_algorithm(request.algorithm)
+    check_contradictions(batch.facts, errors)
+    check_batch_limit(algorithm, [fact.subject for fact in batch.facts], errors)
+    check_thresholds(request.thresholds, batch.facts, errors)
+    errors.raise_if_any()
+    with resources.database.reading() as session:
+        model = models.get(session, batch.reference.name)
+        lineage.resolve(session, batch.reference)
+    settings = complete_settings(model, algorithm, request.settings)
+    _check_tokens(resources, model, batch, settings)
+    new = NewBatch(
+        reference=batch.reference,
+        algorithm=algorithm.name,
+        settings=stored_settings(settings, request.settings),
+        thresholds=with_defaults(request.thresholds),
+        facts=[fact.model_dump(mode="json") for fact in batch.facts],
+        label=request.label,
+        dry_run=request.dry_run,
+        urgent=request.urgent,
+        if_match=expected,
+        idempotency_key=submission.idempotency_key,
+        body_sha256=submission.fingerprint if submission.idempotency_key is not None else None,
+    )
+    job = _accept(resources, new)
+    resources.relay.wake()
+    return job
+
+
+def get(resources: Resources, edit_id: str) -> EditJob:
+    with resources.database.reading() as session:
+        return edit_job(batches.get(session, edit_id))
+
+
+def page(resources: Resources, model: str | None, cursor: str | None, limit: int) -> EditPage:
+    """Newest first."""
+    before = read_cursor("edits", cursor)
+    with resources.database.reading() as session:
+        if model is not None:
+            models.get(session, model)
+        rows = batches.page(session, model, before, limit)
+        more = write_cursor("edits", rows[limit - 1].seq) if len(rows) > limit else None
+        return EditPage(data=[edit_job(row) for row in rows[:limit]], next_cursor=more)
+
+
+def facts(resources: Resources, edit_id: str, cursor: str | None, limit: int) -> FactPage:
+    """In the order in which they were sent."""
+    first = read_cursor("facts", cursor) or 0
+    with resources.database.reading() as session:
+        total = batches.get(session, edit_id).facts
+        found = numbered(batches.facts(session, edit_id, first, limit), first)
+    more = write_cursor("facts", first + limit) if first + limit < total else None
+    return FactPage.model_validate({"data": found, "next_cursor": more})
+
+
+def cancel(resources: Resources, edit_id: str) -> EditJob:
+    """Cancel what has not begun; ask what runs to stop. What has ended stays as it is."""
+    with resources.database.writing() as session:
+        job = edit_job(batches.request_cancel(session, batches.get(session, edit_id)))
+    resources.relay.wake()
+    return job
+
+
+def has_ended(job: EditJob) -> bool:
+    return job.state in FINAL_STATES
+
+
+def _check_tokens(resources: Resources, model: ModelRow, batch: Batch, settings: EditSettings | None) -> None:
+    """Where the model's tokenizer is not known yet, its worker makes the same checks later."""
+    if settings is None or model.tokenizer_blob is None or model.context_length is None:
+        return
+    tokenizer = resources.tokenizers.get(model.tokenizer_blob)
+    check_editable(batch.facts, tokenizer, model.context_length, context_reserve(settings)).raise_if_any()
+
+
+def _accept(resources: Resources, new: NewBatch) -> EditJob:
+    try:
+        return _accept_once(resources, new)
+    except IntegrityError:
+        # Another process accepted a batch in the same moment: this one's number, or its Idempotency-Key, is taken now.
+        return _accept_once(resources, new)
+
+
+def _accept_once(resources: Resources, new: NewBatch) -> EditJob:
+    with resources.database.writing() as session:
+        row, _ = batches.accept(session, new, most_queued=resources.settings.max_queued_batches)
+        return edit_job(row)

@@ -1,0 +1,103 @@
+"""What a client submits: the body, in either of its two types, and the headers that belong to it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from api_schemas.edits import EditRequest
+from api_schemas.facts import Fact
+from api_schemas.references import ModelReference, parse_reference, version_number
+from configuration.settings import Settings
+from service.bodies import NDJSON_TYPE, parse_json, parse_ndjson
+from service.errors import MalformedRequestError
+from service.facts import read_facts
+from service.fields import FieldErrors, invalid, shown
+
+_NDJSON_PARAMETERS: Final = ("model", "algorithm", "label")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One POST as it came."""
+
+    media_type: str
+    body: bytes
+    query: Mapping[str, str]
+    idempotency_key: str | None
+    if_match: str | None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that says what is to be done: two requests that differ in it are not the same."""
+        digest = hashlib.sha256(self.media_type.encode())
+        for part in (self.if_match or "", *(f"{name}={value}" for name, value in sorted(self.query.items()))):
+            digest.update(b"\0" + part.encode())
+        digest.update(b"\0\0" + self.body)
+        return digest.hexdigest()
+
+    def expected_version(self) -> int | None:
+        """The version in `If-Match: "v3"`; None for no header and for `*`. Raises MalformedRequestError."""
+        if self.if_match is None or self.if_match.strip() == "*":
+            return None
+        try:
+            return version_number(re.sub(r'^"(.*)"$', r"\1", self.if_match.strip()))
+        except ValueError:
+            raise MalformedRequestError(
+                f'If-Match: {self.if_match[:100]} is not a version; write If-Match: "v3"'
+            ) from None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A submission that is right in itself. `request.facts` is empty: the facts stand beside it."""
+
+    request: EditRequest
+    reference: ModelReference
+    facts: list[Fact]
+
+
+def read_batch(submission: Submission, settings: Settings, errors: FieldErrors) -> Batch:
+    """Raises MalformedJSONError, and InvalidFieldsError with everything that is wrong with single fields."""
+    if submission.media_type == NDJSON_TYPE:
+        envelope, facts = _from_ndjson(submission)
+    else:
+        envelope, facts = _from_json(parse_json(submission.body))
+    request: EditRequest | None = None
+    try:
+        request = EditRequest.model_validate({**envelope, "facts": []}, strict=True)
+    except ValidationError as error:
+        errors.add_all(error, EditRequest)
+    checked = read_facts(facts, settings, errors)
+    errors.raise_if_any()
+    assert request is not None
+    return Batch(request, reference_in(request.model), checked)
+
+
+def reference_in(text: str, field: str = "model") -> ModelReference:
+    """Raises InvalidFieldsError where `text` has not the form of a reference."""
+    try:
+        return parse_reference(text)
+    except ValueError as error:
+        raise invalid(field, str(error)) from None
+
+
+def _from_json(value: Any) -> tuple[dict[str, Any], Any]:
+    if not isinstance(value, dict):
+        raise invalid("body", f"is {shown(value)}; it must be an object with model and facts")
+    if "facts" not in value:
+        raise invalid("facts", "is missing; add a list of facts")
+    return {key: entry for key, entry in value.items() if key != "facts"}, value["facts"]
+
+
+def _from_ndjson(submission: Submission) -> tuple[dict[str, Any], list[Any]]:
+    for name in submission.query:
+        if name not in _NDJSON_PARAMETERS:
+            known = ", ".join(_NDJSON_PARAMETERS)
+            raise invalid(f"query.{name}", f"is not known here; known: {known}; application/json takes all settings")
+    return dict(submission.query), parse_ndjson(submission.body)

@@ -1,0 +1,46 @@
+"""A batch's row as clients see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api_schemas.edits import EditError, EditJob, Progress
+from api_schemas.metrics import BatchMetrics
+from api_schemas.references import version_name
+from versions.tables import BatchRow
+
+
+def edit_job(row: BatchRow) -> EditJob:
+    return EditJob.model_validate(
+        {
+            "id": row.id,
+            "kind": row.kind,
+            "state": row.state,
+            "model": row.model,
+            "requested": row.requested,
+            "base_version": _named(row.base_version),
+            "version": _named(row.version),
+            "algorithm": row.algorithm,
+            "settings": row.settings,
+            "facts": row.facts,
+            "label": row.label,
+            "thresholds": row.thresholds,
+            "dry_run": row.dry_run,
+            "urgent": row.urgent,
+            "progress": Progress.model_validate(row.progress),
+            "metrics": None if row.metrics is None else BatchMetrics.model_validate(row.metrics),
+            "error": None if row.error is None else EditError.model_validate(row.error),
+            "created_at": row.created_at,
+            "started_at": row.started_at,
+            "finished_at": row.finished_at,
+        }
+    )
+
+
+def numbered(facts: list[dict[str, Any]], first: int) -> list[dict[str, Any]]:
+    """Facts with their index in the batch."""
+    return [{"index": index, **fact} for index, fact in enumerate(facts, start=first)]
+
+
+def _named(number: int | None) -> str | None:
+    return None if number is None else version_name(number)

@@ -1,0 +1,154 @@
+"""Everything that the front end itself refuses, as one tree. What the store refuses is in `versions.errors`.
+
+ServiceError
+├── MalformedRequestError      400  a header or query parameter that cannot be read
+│   └── MalformedJSONError     400  the body is not JSON
+├── UnauthorizedError          401
+├── PageNotFoundError          404  no such path
+├── MethodNotAllowedError      405
+├── TooLargeError              413
+├── UnsupportedMediaTypeError  415
+├── InvalidFieldsError         422  one or more fields are wrong; each is named
+├── BusyError                  429  too much waits already
+├── InternalError              500
+├── GenerationError            as the worker says
+└── UnavailableError           503  something that is needed does not answer yet
+    ├── NoWorkerError          503
+    └── AnswerLostError        503  a worker took the request and gave no answer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from api_schemas.problems import FieldProblem
+
+MOST_ERRORS_SHOWN = 100
+
+
+class ServiceError(Exception):
+    """Base of all errors raised by `service`; `detail` says what is wrong, with the value, and what would do."""
+
+    status: int = 500
+    code: str = "internal"
+    title: ClassVar[str] = "Something went wrong here"
+    example: ClassVar[str] = "the log of this request says more"
+
+    def __init__(self, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+class MalformedRequestError(ServiceError):
+    status = 400
+    code = "malformed_request"
+    title = "The request cannot be read"
+    example = "If-Match: 'x' is not a version; write If-Match: \"v3\""
+
+
+class MalformedJSONError(MalformedRequestError):
+    code = "malformed_json"
+    title = "The body is not JSON"
+    example = "line 3, column 14: Expecting ',' delimiter"
+
+
+class UnauthorizedError(ServiceError):
+    status = 401
+    code = "unauthorized"
+    title = "An API key is needed"
+    example = "send the header Authorization: Bearer <API key>"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, {"WWW-Authenticate": 'Bearer realm="emmetd"'})
+
+
+class PageNotFoundError(ServiceError):
+    status = 404
+    code = "path_not_found"
+    title = "No such path"
+    example = "there is nothing at /v1/edit; GET /openapi.json lists all paths"
+
+
+class MethodNotAllowedError(ServiceError):
+    status = 405
+    code = "method_not_allowed"
+    title = "That method does nothing here"
+    example = "PATCH does nothing at /v1/edits; allowed: GET, POST"
+
+
+class TooLargeError(ServiceError):
+    status = 413
+    code = "body_too_large"
+    title = "The body is too large"
+    example = "the body is larger than 67108864 bytes; send the facts in several batches"
+
+
+class UnsupportedMediaTypeError(ServiceError):
+    status = 415
+    code = "unsupported_media_type"
+    title = "The body is of a type that is not read here"
+    example = "Content-Type is text/plain; send application/json"
+
+
+class InvalidFieldsError(ServiceError):
+    """`errors` are the first of `total` problems, each with the path of its field."""
+
+    status = 422
+    code = "invalid_fields"
+    title = "Some fields are wrong"
+    example = "facts[17].subject: is empty; say what it is"
+
+    def __init__(self, errors: Sequence[FieldProblem], total: int | None = None) -> None:
+        self.errors = list(errors[:MOST_ERRORS_SHOWN])
+        self.total = len(errors) if total is None else total
+        detail = f"{self.errors[0].loc}: {self.errors[0].msg}"
+        if self.total > len(self.errors):
+            detail += f" (and {self.total - 1} more, of which `errors` shows the first {len(self.errors)})"
+        elif self.total > 1:
+            detail += f" (and {self.total - 1} more, see `errors`)"
+        super().__init__(detail)
+
+
+class BusyError(ServiceError):
+    status = 429
+    code = "queue_full"
+    title = "Too much waits already"
+    example = "256 requests wait already for model 'smollm2-135m'; try again later"
+
+    def __init__(self, detail: str, retry_seconds: int = 5) -> None:
+        super().__init__(detail, {"Retry-After": str(retry_seconds)})
+
+
+class InternalError(ServiceError):
+    """What nobody foresaw; the log has the traceback."""
+
+
+class GenerationError(ServiceError):
+    """A worker began a completion and could not end it; it says why, and with which status."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message, {"Retry-After": "5"} if status in (429, 503) else None)
+        self.status, self.code = status, code
+
+
+class UnavailableError(ServiceError):
+    status = 503
+    code = "unavailable"
+    title = "Not ready yet"
+    example = "waiting for a worker of model 'smollm2-135m': C0 of layer 8: 40%"
+
+    def __init__(self, detail: str, retry_seconds: int = 5) -> None:
+        super().__init__(detail, {"Retry-After": str(retry_seconds)})
+
+
+class NoWorkerError(UnavailableError):
+    code = "no_worker"
+    title = "No worker is ready"
+
+
+class AnswerLostError(UnavailableError):
+    code = "answer_lost"
+    title = "The worker gave no answer"
+    example = "the worker that took this request is gone; send it again"

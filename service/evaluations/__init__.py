@@ -1,0 +1,1 @@
+"""Measuring any version on given facts."""

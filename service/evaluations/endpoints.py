@@ -1,0 +1,119 @@
+"""`/v1/evaluations`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from api_schemas.evaluations import EvaluationJob
+from service.bodies import JSON_TYPE, media_type
+from service.cursors import Cursor, Limit
+from service.errors import (
+    BusyError,
+    InvalidFieldsError,
+    MalformedJSONError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+)
+from service.evaluations import service
+from service.preferences import Prefer, applied, wait_for, wait_seconds
+from service.problems import responses
+from service.resources import ResourcesDependency
+from versions.errors import CursorError, EvaluationNotFoundError, ModelNotFoundError, VersionNotFoundError
+
+router = APIRouter(prefix="/v1/evaluations", tags=["evaluations"])
+
+_PAGE: Final = 100
+_EXAMPLE: Final = {
+    "model": "smollm2-135m@v1",
+    "compare_with": "v0",
+    "metrics": ["ES", "PS", "NS", "S"],
+    "facts": [
+        {
+            "prompt": "The mother tongue of {} is",
+            "subject": "Danielle Darrieux",
+            "target_new": "English",
+            "target_old": "French",
+        }
+    ],
+}
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {JSON_TYPE: {"schema": {"$ref": "#/components/schemas/EvaluationRequest"}, "example": _EXAMPLE}},
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Measure a version on facts",
+    openapi_extra=_BODY,
+    responses={
+        202: {
+            "description": "Kept; it runs beside edits.",
+            "headers": {"Location": {"description": "Where it is watched.", "schema": {"type": "string"}}},
+        },
+        **responses(
+            MalformedJSONError,
+            ModelNotFoundError,
+            VersionNotFoundError,
+            TooLargeError,
+            UnsupportedMediaTypeError,
+            InvalidFieldsError,
+            BusyError,
+        ),
+    },
+)
+async def submit(
+    request: Request, response: Response, resources: ResourcesDependency, prefer: Prefer = None
+) -> EvaluationJob:
+    """What `model` means is pinned now: a version that is published later changes nothing in this measurement."""
+    media_type(request, JSON_TYPE)
+    job = await run_in_threadpool(service.submit, resources, await request.body(), _PAGE)
+    job = await _awaited(request, response, resources, job, prefer)
+    response.headers["Location"] = f"/v1/evaluations/{job.id}"
+    return job
+
+
+@router.get(
+    "/{evaluation_id}",
+    summary="Read an evaluation",
+    responses=responses(EvaluationNotFoundError, CursorError, InvalidFieldsError),
+)
+async def get_evaluation(
+    request: Request,
+    response: Response,
+    resources: ResourcesDependency,
+    evaluation_id: Annotated[str, Path(max_length=40)],
+    cursor: Cursor = None,
+    limit: Limit = _PAGE,
+    prefer: Prefer = None,
+) -> EvaluationJob:
+    """Metrics by version, and a page of the rows of single facts."""
+    job = await run_in_threadpool(service.get, resources, evaluation_id, cursor, limit)
+    return await _awaited(request, response, resources, job, prefer, cursor, limit)
+
+
+async def _awaited(
+    request: Request,
+    response: Response,
+    resources: ResourcesDependency,
+    job: EvaluationJob,
+    prefer: str | None,
+    cursor: str | None = None,
+    limit: int = _PAGE,
+) -> EvaluationJob:
+    seconds = wait_seconds(prefer, resources.settings.wait_limit_seconds)
+    response.headers.update(applied(seconds))
+    if seconds is None or service.has_ended(job):
+        return job
+
+    async def look() -> EvaluationJob:
+        return await run_in_threadpool(service.get, resources, job.id, cursor, limit)
+
+    return await wait_for(request, seconds, look, service.has_ended)

@@ -1,0 +1,100 @@
+"""Accepting evaluations, and reading what came of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from api_schemas.evaluations import EvaluationJob, EvaluationRequest
+from api_schemas.facts import Fact
+from api_schemas.references import LATEST, ModelReference
+from configuration.redis_keys import evaluate_queue
+from service.bodies import parse_json
+from service.cursors import read_cursor
+from service.edits.submission import reference_in
+from service.errors import BusyError
+from service.evaluations.views import evaluation_job
+from service.facts import check_measurable, read_facts
+from service.fields import FieldErrors, invalid, shown
+from service.resources import Resources
+from versions import evaluations, lineage, models, tasks
+from versions.tables import ModelRow
+
+
+def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
+    """Keep the evaluation and its task, with both versions pinned, or refuse it with everything that is wrong."""
+    request, facts = _read(resources, body)
+    reference = reference_in(request.model)
+    compared = _compared(reference, request.compare_with)
+    with resources.database.reading() as session:
+        model = models.get(session, reference.name)
+        lineage.resolve(session, reference)
+        if compared is not None:
+            lineage.resolve(session, compared)
+    _check_tokens(resources, model, facts)
+    with resources.database.writing() as session:
+        if evaluations.unfinished(session, model.name) >= resources.settings.max_queued_batches:
+            raise BusyError(
+                f"{resources.settings.max_queued_batches} evaluations wait already for model {model.name!r}; "
+                "try again later",
+                retry_seconds=30,
+            )
+        row = evaluations.create(
+            session,
+            model=model.name,
+            version=lineage.resolve(session, reference).number,
+            compare_with=None if compared is None else lineage.resolve(session, compared).number,
+            metrics=list(dict.fromkeys(request.metrics)),
+            facts=[fact.model_dump(mode="json") for fact in facts],
+        )
+        tasks.create(session, model=model.name, queue=evaluate_queue(model.name), kind="evaluate", evaluation_id=row.id)
+        job = evaluation_job(row, 0, page)
+    resources.relay.wake()
+    return job
+
+
+def get(resources: Resources, evaluation_id: str, cursor: str | None, limit: int) -> EvaluationJob:
+    first = read_cursor("rows", cursor) or 0
+    with resources.database.reading() as session:
+        return evaluation_job(evaluations.get(session, evaluation_id), first, limit)
+
+
+def has_ended(job: EvaluationJob) -> bool:
+    return job.finished_at is not None
+
+
+def _read(resources: Resources, body: bytes) -> tuple[EvaluationRequest, list[Fact]]:
+    value: Any = parse_json(body)
+    if not isinstance(value, dict):
+        raise invalid("body", f"is {shown(value)}; it must be an object with model and facts")
+    errors = FieldErrors()
+    request: EvaluationRequest | None = None
+    try:
+        request = EvaluationRequest.model_validate({**value, "facts": []}, strict=True)
+    except ValidationError as error:
+        errors.add_all(error, EvaluationRequest)
+    facts = read_facts(value.get("facts", []), resources.settings, errors)
+    errors.raise_if_any()
+    assert request is not None
+    return request, facts
+
+
+def _compared(reference: ModelReference, compare_with: str | None) -> ModelReference | None:
+    """A version or an alias of the same model, with or without the model's name before it."""
+    if compare_with is None:
+        return None
+    text = compare_with if "@" in compare_with else f"{reference.name}@{compare_with or LATEST}"
+    compared = reference_in(text, "compare_with")
+    if compared.name != reference.name:
+        raise invalid(
+            "compare_with", f"{shown(compare_with)} is of another model; name a version of {reference.name!r}"
+        )
+    return compared
+
+
+def _check_tokens(resources: Resources, model: ModelRow, facts: list[Fact]) -> None:
+    if model.tokenizer_blob is None or model.context_length is None:
+        return
+    tokenizer = resources.tokenizers.get(model.tokenizer_blob)
+    check_measurable(facts, tokenizer, model.context_length).raise_if_any()

@@ -1,0 +1,119 @@
+"""Facts of a request: read, and checked against each other and against the model's tokenizer, each with its index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+from tokenizers import Tokenizer
+
+from api_schemas.facts import Fact, contradictions
+from api_schemas.subjects import FactTokensError, check_length, fact_tokens, target_tokens
+from configuration.settings import Settings
+from service.fields import FieldErrors, invalid, shown
+
+_CHUNK: Final = 200
+"""Facts validated in one go: between two, other requests get their turn."""
+
+_FACTS: Final = TypeAdapter(list[Fact])
+
+
+def read_facts(values: Any, settings: Settings, errors: FieldErrors) -> list[Fact]:
+    """The request's `facts`. What is wrong with single facts is added to `errors`; the result is then incomplete.
+
+    Raises InvalidFieldsError at once where there is no list of facts, or one that is too long to look at.
+    """
+    if not isinstance(values, list):
+        raise invalid("facts", f"is {shown(values)}; it must be a list of facts")
+    if not values:
+        raise invalid("facts", "is empty; give at least one fact")
+    if len(values) > settings.max_facts:
+        raise invalid(
+            "facts", f"has {len(values)} facts, at most {settings.max_facts} are taken at once; send several batches"
+        )
+    facts: list[Fact] = []
+    for first in range(0, len(values), _CHUNK):
+        try:
+            facts += _FACTS.validate_python(values[first : first + _CHUNK], strict=True)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                index, *rest = detail["loc"]
+                errors.add_one({**detail, "loc": tuple(rest)}, Fact, ("facts", first + int(index)))
+    for index, fact in enumerate(facts if not errors.total else ()):
+        _check_lengths_of_text(index, fact, settings.max_text_chars, errors)
+    return facts
+
+
+def check_contradictions(facts: list[Fact], errors: FieldErrors) -> None:
+    """One prompt and subject cannot have two answers."""
+    for earlier, later in contradictions(facts):
+        errors.add(
+            f"facts[{later}].target_new",
+            f"{shown(facts[later].target_new)} contradicts facts[{earlier}], which has the same prompt and subject and "
+            f"the target {shown(facts[earlier].target_new)}; keep one of the two",
+        )
+
+
+def check_editable(facts: list[Fact], tokenizer: Tokenizer, context_length: int, reserve: int) -> FieldErrors:
+    """Whether each fact's subject can be found in its tokens, and whether its prompts fit into the model's context.
+
+    `reserve` tokens are kept for a context text before each prompt.
+    """
+    errors = FieldErrors()
+    for index, fact in enumerate(facts):
+        try:
+            check_length(fact_tokens(tokenizer, fact), context_length, reserve)
+        except FactTokensError as error:
+            errors.add(f"facts[{index}].{error.field}", error.message)
+    _check_measurable(facts, tokenizer, context_length, errors, with_prompt=False)
+    return errors
+
+
+def check_measurable(facts: list[Fact], tokenizer: Tokenizer, context_length: int) -> FieldErrors:
+    """Whether each prompt with its target fits into the model's context."""
+    errors = FieldErrors()
+    _check_measurable(facts, tokenizer, context_length, errors, with_prompt=True)
+    return errors
+
+
+def _check_measurable(
+    facts: list[Fact], tokenizer: Tokenizer, context_length: int, errors: FieldErrors, *, with_prompt: bool
+) -> None:
+    for index, fact in enumerate(facts):
+        for field, prompt, targets in _measured(fact, with_prompt):
+            # A token is at least a byte of text, so that most prompts need no tokenizer to be found short enough.
+            longest = max(len(target.encode()) for target in targets) + 1
+            if len(prompt.encode()) + longest <= context_length:
+                continue
+            needed = max(sum(map(len, target_tokens(tokenizer, prompt, target))) for target in targets)
+            if needed > context_length:
+                errors.add(
+                    f"facts[{index}].{field}",
+                    f"prompt and target need {needed} tokens and the model reads at most {context_length}; "
+                    "shorten the prompt",
+                )
+
+
+def _measured(fact: Fact, with_prompt: bool) -> Iterator[tuple[str, str, Sequence[str]]]:
+    """Every text that is measured: its field, the prompt, and the answers that may follow it."""
+    targets = [fact.target_new] if fact.target_old is None else [fact.target_new, fact.target_old]
+    if with_prompt:
+        yield "prompt", fact.text, targets
+    for number, paraphrase in enumerate(fact.paraphrases):
+        yield f"paraphrases[{number}]", paraphrase, targets
+    for number, neighbor in enumerate(fact.neighbors):
+        answers = targets if neighbor.target is None else [*targets, neighbor.target]
+        yield f"neighbors[{number}].prompt", neighbor.prompt, answers
+
+
+def _check_lengths_of_text(index: int, fact: Fact, most: int, errors: FieldErrors) -> None:
+    texts = [("prompt", fact.prompt), ("subject", fact.subject), ("target_new", fact.target_new)]
+    texts += [("target_old", fact.target_old or "")]
+    texts += [(f"paraphrases[{number}]", text) for number, text in enumerate(fact.paraphrases)]
+    for number, neighbor in enumerate(fact.neighbors):
+        texts += [(f"neighbors[{number}].prompt", neighbor.prompt)]
+        texts += [(f"neighbors[{number}].target", neighbor.target or "")]
+    for field, text in texts:
+        if len(text) > most:
+            errors.add(f"facts[{index}].{field}", f"has {len(text)} characters, at most {most} are taken; shorten it")

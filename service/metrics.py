@@ -1,0 +1,88 @@
+"""What the front end tells Prometheus: its own requests, and what SQL and Redis say when they are scraped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from api_schemas.references import version_name
+from configuration.redis_keys import generate_stream
+from service.live_workers import LiveWorkers
+from versions import lineage, models
+from versions.clock import now
+from versions.database import Database
+from versions.waiting import waiting
+
+_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+log = structlog.get_logger(__name__)
+
+
+class ServiceMetrics:
+    """One registry for each application, so that several may live in a process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.http_request_duration = Histogram(
+            "emmetd_http_request_duration_seconds",
+            "Seconds from a request's first byte to the end of its answer",
+            ("method", "route", "status"),
+            registry=self.registry,
+            buckets=_BUCKETS,
+        )
+
+    def watch(self, database: Database, redis: Redis, workers: LiveWorkers) -> None:
+        """Read `database` and `redis` at every scrape."""
+        self.registry.register(_AtScrape(database, redis, workers))
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus reads."""
+        return generate_latest(self.registry)
+
+
+class _AtScrape(Collector):
+    """Leaves out what cannot be read now: a gap in a graph is truer than a zero."""
+
+    def __init__(self, database: Database, redis: Redis, workers: LiveWorkers) -> None:
+        self._database = database
+        self._redis = redis
+        self._workers = workers
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        depth = GaugeMetricFamily("emmetd_queue_depth", "Pieces of work that wait", labels=["queue"])
+        age = GaugeMetricFamily(
+            "emmetd_queue_oldest_age_seconds", "Seconds that the oldest of them has waited", labels=["queue"]
+        )
+        info = GaugeMetricFamily(
+            "emmetd_model_version_info", "The version that each alias points at", labels=["model", "alias", "version"]
+        )
+        up = GaugeMetricFamily("emmetd_worker_up", "Workers of the model that are ready", labels=["model"])
+        try:
+            with self._database.reading() as session:
+                for queue in waiting(session):
+                    depth.add_metric([queue.queue], queue.depth)
+                    age.add_metric([queue.queue], max(0.0, (now() - queue.oldest).total_seconds()))
+                names = [row.name for row in models.all_models(session)]
+                for name in names:
+                    for alias in lineage.aliases_of(session, name):
+                        info.add_metric([name, alias.alias, version_name(alias.version)], 1)
+            for name in names:
+                stream = generate_stream(name)
+                depth.add_metric([stream], float(self._redis.xlen(stream)))
+                ready = sum(status.stage == "ready" for status in self._workers.of_model(name))
+                up.add_metric([name], ready)
+        except (SQLAlchemyError, RedisError, OSError) as error:
+            log.warning("metrics are incomplete", error=f"{type(error).__name__}: {error}")
+        yield from (depth, age, info, up)

@@ -1,0 +1,133 @@
+"""`/v1/models`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from fastapi.concurrency import run_in_threadpool
+
+from api_schemas.facts import FactPage
+from api_schemas.metrics import BatchMetrics
+from api_schemas.models import AliasInfo, AliasList, AliasUpdate, ModelCard, ModelList, VersionInfo, VersionPage
+from service.bodies import JSON_TYPE, media_type, read_model
+from service.cursors import Cursor, Limit
+from service.errors import InvalidFieldsError, MalformedJSONError, UnsupportedMediaTypeError
+from service.models import service
+from service.problems import responses
+from service.resources import ResourcesDependency
+from versions.errors import (
+    AliasMovedError,
+    AliasReservedError,
+    CursorError,
+    ModelNotFoundError,
+    VersionNotFoundError,
+)
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+Name = Annotated[str, Path(max_length=200, description="A model's NAME.", examples=["smollm2-135m"])]
+Version = Annotated[str, Path(max_length=70, description="A version or an alias.", examples=["v1"])]
+Alias = Annotated[str, Path(max_length=64, examples=["production"])]
+
+_NOT_FOUND = responses(ModelNotFoundError, VersionNotFoundError)
+
+
+@router.get("", summary="List models, their versions and aliases")
+def list_models(resources: ResourcesDependency) -> ModelList:
+    """In OpenAI's shape: every `id` can stand as `model` in a request."""
+    return service.all_cards(resources)
+
+
+@router.get(
+    "/{model}",
+    summary="Show a model, a version or an alias",
+    responses=responses(ModelNotFoundError, VersionNotFoundError, InvalidFieldsError),
+)
+def get_model(
+    resources: ResourcesDependency,
+    model: Annotated[
+        str, Path(max_length=200, description="NAME, NAME@v3 or NAME@alias", examples=["smollm2-135m@v1"])
+    ],
+) -> ModelCard:
+    return service.card(resources, model)
+
+
+@router.get(
+    "/{model}/versions",
+    summary="List a model's versions, newest first",
+    responses=responses(ModelNotFoundError, CursorError, InvalidFieldsError),
+)
+def list_versions(
+    resources: ResourcesDependency, model: Name, cursor: Cursor = None, limit: Limit = 100
+) -> VersionPage:
+    return service.versions(resources, model, cursor, limit)
+
+
+@router.get("/{model}/versions/{version}", summary="Show a version", responses=_NOT_FOUND)
+def get_version(resources: ResourcesDependency, model: Name, version: Version) -> VersionInfo:
+    return service.version(resources, model, version)
+
+
+@router.get(
+    "/{model}/versions/{version}/facts",
+    summary="List the facts that a version added to its parent",
+    responses=responses(ModelNotFoundError, VersionNotFoundError, CursorError, InvalidFieldsError),
+)
+def list_version_facts(
+    resources: ResourcesDependency, model: Name, version: Version, cursor: Cursor = None, limit: Limit = 100
+) -> FactPage:
+    return service.version_facts(resources, model, version, cursor, limit)
+
+
+@router.get("/{model}/versions/{version}/metrics", summary="Show a version's measurements", responses=_NOT_FOUND)
+def get_version_metrics(resources: ResourcesDependency, model: Name, version: Version) -> BatchMetrics:
+    """What was measured before the version was published; empty for the base."""
+    return service.version_metrics(resources, model, version)
+
+
+@router.get("/{model}/aliases", summary="List a model's aliases", responses=responses(ModelNotFoundError))
+def list_aliases(resources: ResourcesDependency, model: Name) -> AliasList:
+    return service.list_aliases(resources, model)
+
+
+@router.put(
+    "/{model}/aliases/{alias}",
+    summary="Point an alias at a version; moving `latest` back is a rollback",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/AliasUpdate"},
+                    "example": {"version": "v0", "expected": "v1"},
+                }
+            },
+        }
+    },
+    responses=responses(
+        MalformedJSONError,
+        ModelNotFoundError,
+        VersionNotFoundError,
+        AliasMovedError,
+        AliasReservedError,
+        UnsupportedMediaTypeError,
+        InvalidFieldsError,
+    ),
+)
+async def put_alias(request: Request, resources: ResourcesDependency, model: Name, alias: Alias) -> AliasInfo:
+    """Compare and set: with `expected`, the alias moves only while it points there, else the answer is 409."""
+    media_type(request, JSON_TYPE)
+    update = read_model(await request.body(), AliasUpdate)
+    return await run_in_threadpool(service.put_alias, resources, model, alias, update)
+
+
+@router.delete(
+    "/{model}/aliases/{alias}",
+    status_code=204,
+    summary="Delete an alias",
+    responses=responses(ModelNotFoundError, VersionNotFoundError, AliasReservedError),
+)
+def delete_alias(resources: ResourcesDependency, model: Name, alias: Alias) -> None:
+    """The versions stay. `latest` cannot be deleted."""
+    service.delete_alias(resources, model, alias)

@@ -1,0 +1,134 @@
+"""Reading models and versions, and moving aliases."""
+
+from __future__ import annotations
+
+from redis.exceptions import RedisError
+from sqlalchemy.orm import Session
+
+from api_schemas.facts import FactPage
+from api_schemas.metrics import BatchMetrics
+from api_schemas.models import AliasInfo, AliasList, AliasUpdate, ModelCard, ModelList, VersionInfo, VersionPage
+from api_schemas.references import ModelReference, version_number
+from service.cursors import read_cursor, write_cursor
+from service.edits.submission import reference_in
+from service.edits.views import numbered
+from service.models.views import alias_card, alias_info, base_card, batch_metrics, version_card, version_info
+from service.resources import Resources
+from versions import aliases, batches, lineage, models
+from versions.errors import ModelNotFoundError, VersionNotFoundError
+from versions.tables import ModelRow
+
+_STAGES = ("ready", "statistics", "loading", "starting", "stopping")
+
+
+def all_cards(resources: Resources) -> ModelList:
+    """Each model, then its versions from the base on, then its aliases."""
+    cards = []
+    with resources.database.reading() as session:
+        for model in models.all_models(session):
+            pointing = lineage.aliases_of(session, model.name)
+            rows = lineage.page(session, model.name, None, model.next_version)
+            cards.append(base_card(model, pointing, _stage(resources, model.name)))
+            cards += [version_card(model, row, pointing) for row in reversed(rows)]
+            cards += [alias_card(model, alias) for alias in pointing]
+    return ModelList(data=cards)
+
+
+def card(resources: Resources, model_id: str) -> ModelCard:
+    """The card of NAME, NAME@vN or NAME@alias."""
+    reference = _reference(model_id)
+    with resources.database.reading() as session:
+        model = models.get(session, reference.name)
+        pointing = lineage.aliases_of(session, model.name)
+        if "@" not in model_id:
+            return base_card(model, pointing, _stage(resources, model.name))
+        row = lineage.resolve(session, reference)
+        if reference.alias is not None:
+            return next(alias_card(model, alias) for alias in pointing if alias.alias == reference.alias)
+        return version_card(model, row, pointing)
+
+
+def versions(resources: Resources, name: str, cursor: str | None, limit: int) -> VersionPage:
+    """Newest first."""
+    before = read_cursor("versions", cursor)
+    with resources.database.reading() as session:
+        model = _model(session, name)
+        pointing = lineage.aliases_of(session, model.name)
+        rows = lineage.page(session, model.name, before, limit)
+        more = write_cursor("versions", rows[limit - 1].number) if len(rows) > limit else None
+        return VersionPage(data=[version_info(row, pointing) for row in rows[:limit]], next_cursor=more)
+
+
+def version(resources: Resources, name: str, version: str) -> VersionInfo:
+    with resources.database.reading() as session:
+        model = _model(session, name)
+        row = lineage.resolve(session, _version_reference(name, version))
+        return version_info(row, lineage.aliases_of(session, model.name))
+
+
+def version_facts(resources: Resources, name: str, version: str, cursor: str | None, limit: int) -> FactPage:
+    """The facts of the batch that made the version; the base has none."""
+    first = read_cursor("facts", cursor) or 0
+    with resources.database.reading() as session:
+        _model(session, name)
+        row = lineage.resolve(session, _version_reference(name, version))
+        found = batches.facts(session, row.batch_id, first, limit) if row.batch_id is not None else []
+        more = write_cursor("facts", first + limit) if first + limit < row.facts else None
+        return FactPage.model_validate({"data": numbered(found, first), "next_cursor": more})
+
+
+def version_metrics(resources: Resources, name: str, version: str) -> BatchMetrics:
+    with resources.database.reading() as session:
+        _model(session, name)
+        row = lineage.resolve(session, _version_reference(name, version))
+        return batch_metrics(row.metrics) or BatchMetrics()
+
+
+def list_aliases(resources: Resources, name: str) -> AliasList:
+    with resources.database.reading() as session:
+        return AliasList(data=[alias_info(row) for row in lineage.aliases_of(session, _model(session, name).name)])
+
+
+def put_alias(resources: Resources, name: str, alias: str, update: AliasUpdate) -> AliasInfo:
+    expected = None if update.expected is None else version_number(update.expected)
+    with resources.database.writing() as session:
+        _model(session, name)
+        return alias_info(aliases.put(session, name, alias, version_number(update.version), expected))
+
+
+def delete_alias(resources: Resources, name: str, alias: str) -> None:
+    with resources.database.writing() as session:
+        _model(session, name)
+        aliases.delete(session, name, alias)
+
+
+def _reference(model_id: str) -> ModelReference:
+    return reference_in(model_id, "path.model")
+
+
+def _version_reference(name: str, version: str) -> ModelReference:
+    """A version, or an alias, which is followed. What has the form of neither does not exist."""
+    try:
+        return ModelReference(name, version=version_number(version))
+    except ValueError:
+        return ModelReference(name, alias=version)
+
+
+def _model(session: Session, name: str) -> ModelRow:
+    try:
+        return models.get(session, name)
+    except ModelNotFoundError as error:
+        if "@" in name:
+            raise VersionNotFoundError(
+                f"{name[:100]!r} is not a model's NAME; write /v1/models/{name.partition('@')[0][:64]}/versions/…"
+            ) from error
+        raise
+
+
+def _stage(resources: Resources, name: str) -> str:
+    """How far the furthest of the model's workers is."""
+    try:
+        found = {status.stage for status in resources.workers.of_model(name)}
+    except RedisError:
+        return "unknown"
+    return next((stage for stage in _STAGES if stage in found), "no worker")

@@ -1,0 +1,87 @@
+"""Rows of models, versions and aliases as clients see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from api_schemas.metrics import BatchMetrics
+from api_schemas.models import AliasInfo, ModelCard, VersionInfo
+from api_schemas.references import version_name
+from versions.tables import AliasRow, ModelRow, VersionRow
+
+
+def base_card(row: ModelRow, aliases: Sequence[AliasRow], state: str | None) -> ModelCard:
+    """The model under its NAME, which means its `latest`."""
+    return ModelCard(
+        id=row.name,
+        created=_epoch(row.created_at),
+        root=row.name,
+        parent=None,
+        aliases=[alias.alias for alias in aliases],
+        max_model_len=row.context_length,
+        state=state,
+    )
+
+
+def version_card(model: ModelRow, row: VersionRow, aliases: Sequence[AliasRow]) -> ModelCard:
+    """`NAME@vN`; its parent is the version that it was made from."""
+    return ModelCard(
+        id=f"{model.name}@{version_name(row.number)}",
+        created=_epoch(row.created_at),
+        root=model.name,
+        parent=None if row.parent is None else f"{model.name}@{version_name(row.parent)}",
+        aliases=_names(aliases, row.number),
+        max_model_len=model.context_length,
+        state=row.state,
+    )
+
+
+def alias_card(model: ModelRow, alias: AliasRow) -> ModelCard:
+    """`NAME@alias`; its parent is the version that it points at now."""
+    return ModelCard(
+        id=f"{model.name}@{alias.alias}",
+        created=_epoch(alias.updated_at),
+        root=model.name,
+        parent=f"{model.name}@{version_name(alias.version)}",
+        max_model_len=model.context_length,
+    )
+
+
+def version_info(row: VersionRow, aliases: Sequence[AliasRow]) -> VersionInfo:
+    return VersionInfo.model_validate(
+        {
+            "version": version_name(row.number),
+            "model": row.model,
+            "parent": None if row.parent is None else version_name(row.parent),
+            "edit": row.batch_id,
+            "algorithm": row.algorithm,
+            "label": row.label,
+            "facts": row.facts,
+            "total_facts": row.total_facts,
+            "layers": row.layers,
+            "rank": row.rank,
+            "sha256": row.blob,
+            "bytes": row.bytes,
+            "state": row.state,
+            "aliases": _names(aliases, row.number),
+            "metrics": batch_metrics(row.metrics),
+            "created_at": row.created_at,
+        }
+    )
+
+
+def alias_info(row: AliasRow) -> AliasInfo:
+    return AliasInfo(model=row.model, alias=row.alias, version=version_name(row.version), updated_at=row.updated_at)
+
+
+def batch_metrics(metrics: Mapping[str, object] | None) -> BatchMetrics | None:
+    return None if metrics is None else BatchMetrics.model_validate(metrics)
+
+
+def _names(aliases: Sequence[AliasRow], number: int) -> list[str]:
+    return [alias.alias for alias in aliases if alias.version == number]
+
+
+def _epoch(moment: datetime) -> int:
+    return int(moment.timestamp())

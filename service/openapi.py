@@ -1,0 +1,89 @@
+"""The OpenAPI document: what FastAPI gathers, and the bodies that we read ourselves for the sake of better errors.
+
+`python -m service.openapi > docs/openapi.json` writes it anew.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+import orjson
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from api_schemas.completions import CompletionRequest, OpenAIError
+from api_schemas.edits import EditRequest
+from api_schemas.evaluations import EvaluationRequest
+from api_schemas.facts import Fact
+from api_schemas.models import AliasUpdate
+from api_schemas.problems import Problem
+from service.errors import InvalidFieldsError
+from service.problems import responses
+
+DESCRIPTION: Final = """\
+Send batches of fact edits; each becomes an immutable version of the model that can be queried, measured and gone back
+from. Wherever a model is named, `NAME` means its alias `latest`, `NAME@v3` a version and `NAME@alias` an alias; `v0` is
+the untouched base.
+
+Errors of our own resources are problem details (RFC 9457) with a stable `code`; `/v1/completions` answers them in
+OpenAI's envelope.
+"""
+TAGS: Final = [
+    {"name": "edits", "description": "Batches of fact edits, from request to version."},
+    {"name": "models", "description": "Models, their versions and aliases."},
+    {"name": "evaluations", "description": "Measuring any version on given facts."},
+    {"name": "completions", "description": "Generating text with any version, as OpenAI's API does it."},
+    {"name": "algorithms", "description": "Editing methods and their settings."},
+    {"name": "operations", "description": "Health and metrics."},
+]
+_READ_BY_HAND: Final = (EditRequest, Fact, EvaluationRequest, AliasUpdate, CompletionRequest, OpenAIError, Problem)
+_REFERENCE: Final = "#/components/schemas/{model}"
+
+
+def install(app: FastAPI) -> None:
+    """Let `app` serve the document at /openapi.json."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # as FastAPI's documentation has it
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    found = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        tags=app.openapi_tags,
+        routes=app.routes,
+        separate_input_output_schemas=False,
+    )
+    _, schemas = models_json_schema([(model, "validation") for model in _READ_BY_HAND], ref_template=_REFERENCE)
+    known = found["components"]["schemas"]
+    for name, schema in schemas["$defs"].items():
+        known.setdefault(name, schema)
+    # FastAPI's own shape of a 422, which nothing here answers with.
+    for name in ("HTTPValidationError", "ValidationError"):
+        known.pop(name, None)
+    for operations in found["paths"].values():
+        for operation in operations.values():
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                operation["responses"]["422"] = responses(InvalidFieldsError)[422]
+    return found
+
+
+def render(app: FastAPI) -> bytes:
+    """The document as the repository keeps it."""
+    return orjson.dumps(app.openapi(), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+if __name__ == "__main__":
+    from configuration.settings import Settings
+    from service.app import create_app
+
+    sys.stdout.buffer.write(render(create_app(Settings())))

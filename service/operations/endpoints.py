@@ -1,0 +1,55 @@
+"""`/livez`, `/readyz`, `/metrics` and the page at `/`."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Final
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+from starlette.responses import HTMLResponse, Response
+
+from service.errors import UnavailableError
+from service.operations.readiness import awaited
+from service.problems import responses
+from service.resources import ResourcesDependency
+
+router = APIRouter(tags=["operations"])
+
+_PAGE: Final = (files("service.operations") / "page.html").read_text().replace("VERSION", version("emmetd"))
+
+
+class Health(BaseModel):
+    status: str = "ok"
+
+
+@router.get("/livez", summary="Is the process alive?")
+async def livez() -> Health:
+    """Answers as long as the process does; looks at nothing else."""
+    return Health()
+
+
+@router.get("/readyz", summary="Are edits and completions served?", responses=responses(UnavailableError))
+def readyz(resources: ResourcesDependency) -> Health:
+    """200 when the database, Redis and a worker of every model answer; else 503 saying what is awaited."""
+    missing = awaited(resources)
+    if missing:
+        raise UnavailableError(f"waiting: {'; '.join(missing)}", retry_seconds=2)
+    return Health()
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+def metrics(resources: ResourcesDependency) -> Response:
+    return Response(resources.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> HTMLResponse:
+    return HTMLResponse(_PAGE)

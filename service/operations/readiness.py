@@ -1,0 +1,30 @@
+"""Whether edits and completions are served now, and if not, what is awaited."""
+
+from __future__ import annotations
+
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.resources import Resources
+from versions import models
+from versions.database import schema_is_current
+
+
+def awaited(resources: Resources) -> list[str]:
+    """What is missing, in words; nothing where everything is there."""
+    try:
+        if not schema_is_current(resources.database):
+            return ["the database has not this release's tables yet; `emmetd serve` and `emmetd migrate` make them"]
+        with resources.database.reading() as session:
+            names = [row.name for row in models.all_models(session)]
+    except (SQLAlchemyError, OSError):
+        return ["the database does not answer"]
+    try:
+        resources.redis.ping()
+        waiting = [resources.workers.awaited(name) for name in names]
+    except (RedisError, OSError):
+        return ["Redis does not answer"]
+    if not names:
+        stages = [f"{status.model}: {status.stage} {status.detail}".strip() for status in resources.workers.statuses()]
+        return ["no worker has registered a model yet" + (f" ({'; '.join(stages)})" if stages else "")]
+    return [reason for reason in waiting if reason is not None]

@@ -1,0 +1,155 @@
+"""The relay: what SQL says shall run is handed to RQ, and what Redis forgot or a dead worker held is handed on again.
+
+Any number of relays may run side by side. A job that was enqueued twice finds its task taken the second time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from typing import Final
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue
+from rq.serializers import JSONSerializer
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from versions import batches, evaluations, lines, tasks
+from versions.database import Database
+from versions.tables import TaskRow
+
+JOB: Final = "workers.jobs.run"
+"""What RQ calls in a worker, with the task's id."""
+
+INTERVAL_SECONDS: Final = 0.25
+SWEEP_SECONDS: Final = 2.0
+FORGOTTEN_SECONDS: Final = 5.0
+"""A task that was handed to RQ this long ago and is neither queued there nor taken was lost."""
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+_FAILED_JOB_SECONDS: Final = 3600
+
+log = structlog.get_logger(__name__)
+
+
+class Relay(threading.Thread):
+    """Looks at SQL four times a second, and at once when woken. Outlives any absence of Redis or the database."""
+
+    def __init__(self, database: Database, redis: Redis) -> None:
+        super().__init__(name="relay", daemon=True)
+        self._database = database
+        self._redis = redis
+        self._woken = threading.Event()
+        self._ended = threading.Event()
+        self._swept_at = float("-inf")
+
+    def wake(self) -> None:
+        """There is something new in SQL."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """End after the round at hand."""
+        self._ended.set()
+        self._woken.set()
+        if self.is_alive():
+            self.join()
+
+    def run(self) -> None:
+        pause, away = INTERVAL_SECONDS, False
+        while not self._ended.is_set():
+            try:
+                self.round()
+            except (RedisError, SQLAlchemyError, OSError) as error:
+                if not away:
+                    log.warning("the relay waits", error=f"{type(error).__name__}: {error}")
+                away, pause = True, min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            except Exception:
+                # Without this thread nothing would ever run again: say it, and go on.
+                log.exception("the relay failed")
+                away, pause = True, min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            else:
+                if away:
+                    log.info("the relay goes on")
+                away, pause = False, INTERVAL_SECONDS
+            self._woken.wait(pause)
+            self._woken.clear()
+
+    def round(self) -> None:
+        """Start what can start, enqueue what waits, and now and then sweep."""
+        if time.monotonic() - self._swept_at >= SWEEP_SECONDS:
+            self._take_from_the_dead()
+            self._recall_the_forgotten()
+            self._swept_at = time.monotonic()
+        with self._database.reading() as session:
+            if not lines.startable(session) and not tasks.to_enqueue(session, limit=1):
+                return
+        with self._database.writing() as session:
+            lines.advance(session)
+            waiting = [(task.id, task.token, task.queue) for task in tasks.to_enqueue(session)]
+        # Redis is spoken to outside of the transaction: while it hangs nobody else could write. A crash in between
+        # leaves the task to be enqueued again, under the same job id.
+        for task_id, token, queue in waiting:
+            self._queue(queue).enqueue_call(
+                JOB,
+                args=(task_id,),
+                job_id=job_id(task_id, token),
+                timeout=-1,
+                result_ttl=0,
+                failure_ttl=_FAILED_JOB_SECONDS,
+            )
+        if waiting:
+            with self._database.writing() as session:
+                tasks.mark_enqueued(session, [task_id for task_id, _, _ in waiting])
+
+    def _take_from_the_dead(self) -> None:
+        with self._database.reading() as session:
+            if not tasks.expired(session, limit=1):
+                return
+        with self._database.writing() as session:
+            for task in tasks.expired(session):
+                if task.attempts >= tasks.MOST_ATTEMPTS:
+                    log.error("a task is given up", task=task.id, kind=task.kind, attempts=task.attempts)
+                    _give_up(session, task)
+                else:
+                    log.warning("a worker is gone; its task is handed on", task=task.id, owner=task.owner)
+                    tasks.release(session, task)
+
+    def _recall_the_forgotten(self) -> None:
+        with self._database.reading() as session:
+            late = tasks.enqueued_long_ago(session, FORGOTTEN_SECONDS)
+        by_queue: dict[str, list[TaskRow]] = defaultdict(list)
+        for task in late:
+            by_queue[task.queue].append(task)
+        lost = []
+        for name, rows in by_queue.items():
+            queued = set(self._queue(name).get_job_ids())
+            lost += [task.id for task in rows if job_id(task.id, task.token) not in queued]
+        if lost:
+            log.warning("redis lost tasks; they are enqueued again", tasks=len(lost))
+            with self._database.writing() as session:
+                tasks.mark_forgotten(session, lost)
+
+    def _queue(self, name: str) -> Queue:
+        return Queue(name, connection=self._redis, serializer=JSONSerializer)
+
+
+def job_id(task_id: str, token: int) -> str:
+    """RQ's job id for a task: the same until a worker has held the task."""
+    return f"{task_id}-{token}"
+
+
+def _give_up(session: Session, task: TaskRow) -> None:
+    detail = (
+        f"{task.attempts} workers in a row stopped while they did this ({task.kind}); the last lines of a worker's log "
+        "say why, most often that the machine ran out of memory. Send it again, smaller or after that was repaired"
+    )
+    error = {"code": "worker_lost", "title": "The worker was lost again and again", "detail": detail, "facts": []}
+    tasks.abandon(session, task)
+    if task.batch_id is not None:
+        batches.fail(session, batches.get(session, task.batch_id), "failed", error)
+        tasks.withdraw(session, task.batch_id)
+    elif task.evaluation_id is not None:
+        evaluations.finish(session, evaluations.get(session, task.evaluation_id), error=error)

@@ -1,0 +1,71 @@
+"""What every request works with: settings, SQL, blobs, Redis, tokenizers, and the relay that hands on what was kept."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from configuration.redis_connection import make_async_redis, make_redis
+from configuration.settings import Settings
+from service.live_workers import LiveWorkers
+from service.metrics import ServiceMetrics
+from service.relay import Relay
+from service.tokenizers import TokenizerCache
+from versions.blobs import BlobStore, open_blob_store
+from versions.database import Database
+
+_CLIENT_NAME: Final = "emmetd-api"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Opened with the application and closed with it. `redis` is for threads, `async_redis` for the event loop."""
+
+    settings: Settings
+    database: Database
+    blobs: BlobStore
+    redis: Redis
+    async_redis: AsyncRedis
+    tokenizers: TokenizerCache
+    workers: LiveWorkers
+    relay: Relay
+    metrics: ServiceMetrics
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIterator[Resources]:
+    database = Database(settings.database_url)
+    blobs = open_blob_store(settings.blob_url)
+    threads_redis = make_redis(settings, _CLIENT_NAME)
+    # Probes and the relay would rather hear at once that Redis is away; one more try is for a connection gone stale.
+    threads_redis.set_retry(Retry(NoBackoff(), 1))
+    async_redis = make_async_redis(settings, _CLIENT_NAME)
+    workers = LiveWorkers(threads_redis)
+    relay = Relay(database, threads_redis)
+    metrics.watch(database, threads_redis, workers)
+    relay.start()
+    try:
+        yield Resources(
+            settings, database, blobs, threads_redis, async_redis, TokenizerCache(blobs), workers, relay, metrics
+        )
+    finally:
+        relay.stop()
+        await async_redis.aclose()
+        threads_redis.close()
+        database.close()
+
+
+def _resources(request: Request) -> Resources:
+    found: Resources = request.app.state.resources
+    return found
+
+
+ResourcesDependency = Annotated[Resources, Depends(_resources)]

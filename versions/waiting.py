@@ -1,0 +1,33 @@
+"""Queries on what waits, for graphs and alarms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from versions.tables import BatchRow, TaskRow
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How much waits in `queue`, and since when the oldest of it. Batches that wait for their line are `edits:NAME`."""
+
+    queue: str
+    depth: int
+    oldest: datetime
+
+
+def waiting(session: Session) -> list[Waiting]:
+    """All queues in which something waits."""
+    oldest_batch = func.min(BatchRow.created_at, type_=BatchRow.created_at.type)
+    batches = select(BatchRow.model, func.count(), oldest_batch).where(BatchRow.state == "queued")
+    oldest_task = func.min(TaskRow.created_at, type_=TaskRow.created_at.type)
+    tasks = select(TaskRow.queue, func.count(), oldest_task).where(TaskRow.state == "pending")
+    found = [
+        (f"edits:{model}", depth, oldest) for model, depth, oldest in session.execute(batches.group_by(BatchRow.model))
+    ]
+    found += [(name, depth, oldest) for name, depth, oldest in session.execute(tasks.group_by(TaskRow.queue))]
+    return [Waiting(*row) for row in found]
