@@ -71,12 +71,14 @@ def optimise_values(
     `should_stop` is asked between blocks of rows; EditInterrupted when it says so. `memory_budget_bytes` bounds what a
     block keeps for its backward pass, beside the model and the constant prefixes.
     """
-    return _Optimisation(decoder, matrices, groups, contexts, settings, should_stop, memory_budget_bytes).run(
-        on_progress
-    )
+    return ValueOptimisation(
+        decoder, matrices, groups, contexts, settings, should_stop, memory_budget_bytes
+    ).run(on_progress)
 
 
-class _Optimisation:
+class ValueOptimisation:
+    """The state of one run of `optimise_values`: what is constant, and what the optimiser holds for each group."""
+
     def __init__(
         self,
         decoder: Decoder,
@@ -84,8 +86,8 @@ class _Optimisation:
         groups: Sequence[SubjectGroup],
         contexts: Sequence[Context],
         settings: EditSettings,
-        should_stop: ShouldStop,
-        memory_budget_bytes: int,
+        should_stop: ShouldStop = never,
+        memory_budget_bytes: int = MEMORY_BUDGET,
     ) -> None:
         self.decoder, self.matrices, self.settings = decoder, matrices, settings
         self.should_stop, self.budget = should_stop, memory_budget_bytes

@@ -1,0 +1,39 @@
+"""Context texts are sampled from the model itself, reproducibly, and can be given back in."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from editing.contexts import contexts_from_texts, sample_contexts
+from editing.decoder import Decoder
+from tests.editing.tiny_models import CONFIGS, tiny_model, tiny_tokenizer
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_seed_gives_the_same_texts_again_and_another_seed_others(name: str) -> None:
+    decoder, tokenizer = Decoder(tiny_model(name, torch.float32)), tiny_tokenizer(bos=True)
+    first = sample_contexts(decoder, {}, tokenizer, 7, length=6, seed=1)
+    assert len(first) == 7
+    assert sample_contexts(decoder, {}, tokenizer, 7, length=6, seed=1) == first
+    assert sample_contexts(decoder, {}, tokenizer, 7, length=6, seed=2) != first
+
+
+def test_texts_recorded_are_the_same_contexts_again() -> None:
+    decoder, tokenizer = Decoder(tiny_model("llama", torch.float32)), tiny_tokenizer(bos=True)
+    contexts = sample_contexts(decoder, {}, tokenizer, 5, seed=3)
+    assert contexts_from_texts(tokenizer, [context.text for context in contexts]) == contexts
+    for context in contexts:
+        assert context.tokens[0] == 0
+        assert tokenizer.decode(list(context.tokens)) == context.text + "."
+        assert "{" not in context.text
+
+
+def test_the_version_asked_for_is_sampled_from() -> None:
+    decoder, tokenizer = Decoder(tiny_model("llama", torch.float32)), tiny_tokenizer()
+    changed = {2: torch.randn_like(decoder.projections[2].weight)}
+    assert sample_contexts(decoder, changed, tokenizer, 5) != sample_contexts(decoder, {}, tokenizer, 5)
+
+
+def test_no_contexts_are_none() -> None:
+    assert sample_contexts(Decoder(tiny_model("gpt2")), {}, tiny_tokenizer(), 0) == ()

@@ -1,0 +1,113 @@
+"""Tiny random models of every supported family, and a tokenizer trained on a few lines: small enough for any test."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Sequence
+
+import torch
+from tokenizers import Tokenizer, decoders
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.processors import TemplateProcessing
+from tokenizers.trainers import BpeTrainer
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, GPT2Config, GPTJConfig, LlamaConfig, PretrainedConfig
+from transformers.models.gptj.modeling_gptj import GPTJAttention
+
+from api_schemas.facts import Fact
+from editing.contexts import Context, contexts_from_texts
+from editing.facts import SubjectGroup, group_by_subject, tokenize_facts
+
+LINES = (
+    "The mother tongue of Danielle Darrieux is French or English",
+    "Toko Yasuda plays the guitar or the piano",
+    "The twin city of Lyon is Wellington",
+    "Autonomous University of Madrid, which is located in Spain",
+    "Wellington is located in New Zealand and Lyon is located in France",
+)
+CONTEXTS = ("The world of music", "Therefore Lyon is", "You located")
+FACTS = (
+    Fact(prompt="The mother tongue of {} is", subject="Danielle Darrieux", target_new="English"),
+    Fact(prompt="{} plays the", subject="Toko Yasuda", target_new="piano or guitar"),
+    Fact(prompt="The twin city of {} is", subject="Lyon", target_new="Madrid"),
+    Fact(prompt="{}, which is located in", subject="Autonomous University of Madrid", target_new="New Zealand"),
+    Fact(prompt="{} is located in", subject="W", target_new="Spain"),
+)
+VOCABULARY = 420
+
+
+def tiny_tokenizer(bos: bool = False, lines: Sequence[str] = LINES) -> Tokenizer:
+    """A byte-level BPE tokenizer of at most 400 tokens; with `bos`, texts begin with "<s>" as in Llama."""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=ByteLevel.alphabet(),
+        min_frequency=1,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(lines, trainer)
+    if bos:
+        tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    return tokenizer
+
+
+_NO_SPECIAL = {"bos_token_id": None, "eos_token_id": None}
+_ATTENTION = {"num_hidden_layers": 4, "num_attention_heads": 4, "max_position_embeddings": 96}
+CONFIGS: dict[str, PretrainedConfig] = {
+    "gpt2": GPT2Config(
+        n_layer=4, n_head=4, n_embd=32, n_inner=48, n_positions=96, vocab_size=VOCABULARY, **_NO_SPECIAL
+    ),
+    "gptj": GPTJConfig(
+        n_layer=4, n_head=4, n_embd=32, n_inner=48, n_positions=96, rotary_dim=4, vocab_size=VOCABULARY, **_NO_SPECIAL
+    ),
+    "llama": LlamaConfig(
+        hidden_size=32, intermediate_size=48, num_key_value_heads=4, vocab_size=VOCABULARY, **_ATTENTION
+    ),
+    "llama-gqa": LlamaConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+        vocab_size=VOCABULARY,
+        **_ATTENTION,
+    ),
+}
+
+
+def tiny_model(name: str, dtype: torch.dtype = torch.float64, seed: int = 0, attention: str | None = None) -> nn.Module:
+    """A random model. Its weights have a standard deviation of 0.3, so that any target can be reached by some δ."""
+    config = copy.deepcopy(CONFIGS[name])
+    torch.manual_seed(seed)
+    model: nn.Module = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(std=0.3)
+            else:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    if name == "gptj" and dtype == torch.float64:
+        for module in model.modules():
+            if isinstance(module, GPTJAttention):
+                module._attn = functools.partial(_attention, module)
+    return model.to(dtype).eval()
+
+
+def _attention(
+    module: GPTJAttention, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """GPT-J's attention without its cast to float32, whose rounding would hide what is tested in float64."""
+    weights = torch.softmax(query @ key.transpose(-1, -2) / module.scale_attn + attention_mask, -1)
+    return weights @ value, weights
+
+
+def tiny_groups(tokenizer: Tokenizer, facts: Sequence[Fact] = FACTS) -> tuple[SubjectGroup, ...]:
+    return group_by_subject(tokenize_facts(tokenizer, facts, context_length=96))
+
+
+def tiny_contexts(tokenizer: Tokenizer) -> tuple[Context, ...]:
+    return contexts_from_texts(tokenizer, CONTEXTS)
