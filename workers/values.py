@@ -11,7 +11,7 @@ from torch import Tensor
 
 from api_schemas.facts import Fact
 from editing.contexts import contexts_from_texts
-from editing.values import MEMORY_BUDGET, Progress, Values, optimise_values
+from editing.values import MEMORY_BUDGET, Values, optimise_values
 from versions import batches, tasks
 from versions.arrays import pack, unpack
 from versions.blobs import BlobStore
@@ -53,10 +53,8 @@ def optimise_shard(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     done_before = sum(len(shard.payload["facts"]) for shard in shards if shard.state == "done")
     report = TaskProgress(context.database, batch.id, before=done_before, total=batch.facts)
 
-    def on_progress(progress: Progress) -> None:
-        left = progress.groups - progress.groups_done
-        share = (progress.groups_done + left * progress.step / (progress.steps + 1)) / max(progress.groups, 1)
-        report("optimising", share * len(facts), len(facts))
+    def on_progress(stage: str, done: int, total: int) -> None:
+        report("optimising", done / total * len(facts), len(facts))
 
     budget = MEMORY_BUDGET
     with timed(batch, "values"):
