@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import shlex
@@ -13,40 +14,42 @@ from typing import Any, Final
 import httpx
 
 _POLL_SECONDS: Final = 0.5
+_READY_POLL_SECONDS: Final = 2.0
+_PATIENCE_SECONDS: Final = 10.0
 _EXAMPLE_PROMPT: Final = "The mother tongue of {} is"
 _EXAMPLE_SUBJECT: Final = "Danielle Darrieux"
 
 
 async def watch_readiness(url: str, announce: Callable[[str], None], banner: str, restarted: asyncio.Event) -> None:
-    """Poll `url`/readyz and announce why it is not ready, then `banner`; after each restart, that it is ready again."""
+    """Poll `url`/readyz for ever: announce why it is not ready, `banner` once it is, and later when that changes."""
+    message, ready, told = banner, False, ""
     # No proxy from the environment may stand between us and our own child.
-    async with httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(10)) as client:
-        message = banner
+    async with httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(_PATIENCE_SECONDS)) as client:
         while True:
+            reason = await _why_not_ready(client, url)
+            if reason is None:
+                if not ready:
+                    announce(message)
+                    message = f"ready again at {url}"
+                ready, told = True, ""
+            elif reason:
+                # Counters in a reason change with every poll; the worker's own progress bars show those.
+                pattern = re.sub(r"\d+", "#", reason)
+                if pattern != told:
+                    announce(f"waiting: {reason}")
+                ready, told = False, pattern
             restarted.clear()
-            await _until_ready(client, url, announce)
-            announce(message)
-            message = f"ready again at {url}"
-            await restarted.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(restarted.wait(), _READY_POLL_SECONDS if ready else _POLL_SECONDS)
 
 
-async def _until_ready(client: httpx.AsyncClient, url: str, announce: Callable[[str], None]) -> None:
-    told = ""
-    while True:
-        try:
-            answer = await client.get(f"{url}/readyz")
-        except httpx.HTTPError:
-            reason = ""  # the API itself is still starting
-        else:
-            if answer.status_code == httpx.codes.OK:
-                return
-            reason = _reason(answer)
-        # Counters in a reason change with every poll; the worker's own progress bars show those.
-        pattern = re.sub(r"\d+", "#", reason)
-        if reason and pattern != told:
-            announce(f"waiting: {reason}")
-            told = pattern
-        await asyncio.sleep(_POLL_SECONDS)
+async def _why_not_ready(client: httpx.AsyncClient, url: str) -> str | None:
+    """None when it is ready; empty when the API does not answer, as while it starts."""
+    try:
+        answer = await client.get(f"{url}/readyz")
+    except httpx.HTTPError:
+        return ""
+    return None if answer.status_code == httpx.codes.OK else _reason(answer)
 
 
 def _reason(answer: httpx.Response) -> str:

@@ -27,14 +27,14 @@ def worker(
 
     from configuration.errors import ConfigurationError
     from configuration.logs import configure_logs
-    from editing.errors import EditingError
+    from editing.errors import ModelLoadError, UnsupportedModelError
     from versions.errors import FingerprintConflictError
     from workers.main import run
 
     configure_logs(settings, "worker")
     try:
         run(settings)
-    except (EditingError, FingerprintConflictError) as error:
+    except (ModelLoadError, UnsupportedModelError, FingerprintConflictError) as error:
         # No such model, one that cannot be edited, or another one under this NAME: starting again changes nothing.
         raise ConfigurationError(f"model = {settings.model!r}: {error}") from error
 

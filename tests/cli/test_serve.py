@@ -57,11 +57,14 @@ class Serve:
         for reader in self._readers:
             reader.start()
 
-    def says(self, words: str) -> None:
-        wait_until(
-            lambda: words in "".join(self.out) or self.process.poll() is not None, f"{words!r} on standard output"
-        )
-        assert words in "".join(self.out), f"ended without saying {words!r}: {self.out} {self.err}"
+    def says(self, words: str, after: str = "") -> None:
+        """Wait for `words` on standard output, behind the words `after`."""
+
+        def said() -> bool:
+            return words in "".join(self.out).partition(after)[2] if after else words in "".join(self.out)
+
+        wait_until(lambda: said() or self.process.poll() is not None, f"{words!r} on standard output")
+        assert said(), f"ended without saying {words!r}: {self.out} {self.err}"
 
     def ready(self) -> str:
         self.says("Ctrl-C stops everything")
@@ -223,7 +226,6 @@ def test_a_killed_child_is_started_again(start: Start, name: str) -> None:
     url = serve.ready()
     os.kill(serve.pids(name)[-1], signal.SIGKILL)
     serve.says("died (killed by SIGKILL); starting it again")
-    serve.says("ready again")
     wait_until(lambda: len(serve.pids(name)) == 2, "a second start")
     wait_until(lambda: httpx.get(f"{url}/readyz", trust_env=False).status_code == 200, "ready")
     assert alive(serve.pids(name)[-1])
@@ -244,7 +246,6 @@ def test_a_killed_queue_server_comes_back_where_it_was(start: Start) -> None:
     conf = (serve.folder / "redis" / "redis.conf").read_text()
     os.kill(pid, signal.SIGKILL)
     serve.says("queue server died (killed by SIGKILL)")
-    serve.says("ready again")
     wait_until(lambda: [new for new in serve.redis_pids() if new != pid], "a new queue server")
     wait_until(lambda: httpx.get(f"{url}/readyz", trust_env=False).status_code == 200, "ready")
     assert (serve.folder / "redis" / "redis.conf").read_text() == conf
@@ -283,6 +284,16 @@ def test_why_it_is_not_ready_is_told_once(start: Start) -> None:
     orders(serve, "worker", "")
     serve.ready()
     assert "".join(serve.out).count("waiting:") == 1
+
+
+def test_when_it_is_no_longer_ready_that_is_told_and_when_it_is_again(start: Start) -> None:
+    serve = start()
+    serve.ready()
+    orders(serve, "worker", "exit 1 not now")
+    os.kill(serve.pids("worker")[-1], signal.SIGKILL)
+    serve.says("waiting: no worker yet", after="worker died")
+    orders(serve, "worker", "")
+    serve.says("ready again")
 
 
 def test_a_data_folder_serves_one_at_a_time(start: Start) -> None:
