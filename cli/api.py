@@ -26,9 +26,11 @@ def api(
     Example:
       EMMETD_DATABASE_URL=postgresql://… EMMETD_REDIS_URL=redis://… emmetd api --host 0.0.0.0
     """
+    from configuration.redis_connection import redis_url_of
     from configuration.settings import load_settings
 
     settings = load_settings(data=data, host=host, port=port, api_key=api_key, config=config)
+    redis_url_of(settings)  # its absence shall be told before anything heavy is imported
 
     import uvicorn
 

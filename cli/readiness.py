@@ -36,7 +36,7 @@ async def watch_readiness(url: str, announce: Callable[[str], None], banner: str
                 # Counters in a reason change with every poll; the worker's own progress bars show those.
                 pattern = re.sub(r"\d+", "#", reason)
                 if pattern != told:
-                    announce(f"waiting: {reason}")
+                    announce(f"waiting: {reason.removeprefix('waiting: ')}")
                 ready, told = False, pattern
             restarted.clear()
             with contextlib.suppress(TimeoutError):

@@ -20,9 +20,11 @@ def worker(
     Example:
       EMMETD_DATABASE_URL=postgresql://… EMMETD_REDIS_URL=redis://… emmetd worker --model Qwen/Qwen2.5-0.5B
     """
+    from configuration.redis_connection import redis_url_of
     from configuration.settings import load_settings
 
     settings = load_settings(model=model, model_name=model_name, data=data, config=config)
+    redis_url_of(settings)  # its absence shall be told before anything heavy is imported
     set_thread_environment(settings)
 
     from configuration.errors import ConfigurationError

@@ -102,7 +102,7 @@ def configure_logs(settings: Settings, process: str, stream: TextIO | None = Non
         Redact(settings.secrets()),
     ]
     renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=_colours(stream), pad_event_to=0)
+        structlog.dev.ConsoleRenderer(colors=stream.isatty() and not os.environ.get("NO_COLOR"), pad_event_to=0)
         if as_text
         else structlog.processors.JSONRenderer(serializer=_json)
     )
@@ -144,13 +144,6 @@ class _Stamp:
         event.pop("color_message", None)
         event.setdefault("process", self._process)
         return event
-
-
-def _colours(stream: TextIO) -> bool:
-    """A supervisor that passes our lines on to a terminal says so through FORCE_COLOR."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    return stream.isatty() or bool(os.environ.get("FORCE_COLOR"))
 
 
 def _json(event: EventDict, **options: Any) -> str:

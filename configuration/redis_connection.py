@@ -29,18 +29,21 @@ def make_redis(settings: Settings, client_name: str) -> redis.Redis:
     Raises `ConfigurationError` where `redis_url` is not set.
     """
     retry = Retry(_backoff(), _RETRIES)
-    client: redis.Redis = redis.Redis.from_url(_url(settings), retry=retry, **_options(client_name))
+    client: redis.Redis = redis.Redis.from_url(redis_url_of(settings), retry=retry, **_options(client_name))
     return client
 
 
 def make_async_redis(settings: Settings, client_name: str) -> redis.asyncio.Redis:
     """`make_redis` for asyncio; close it with `await client.aclose()` in the loop that used it."""
     retry = AsyncRetry(_backoff(), _RETRIES)
-    client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(_url(settings), retry=retry, **_options(client_name))
+    client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+        redis_url_of(settings), retry=retry, **_options(client_name)
+    )
     return client
 
 
-def _url(settings: Settings) -> str:
+def redis_url_of(settings: Settings) -> str:
+    """`redis_url` in clear, password included. Raises `ConfigurationError` where it is not set."""
     if settings.redis_url is None:
         raise ConfigurationError(
             "redis_url is not set; name a server with EMMETD_REDIS_URL=redis://:password@host:6379/0, "

@@ -1,0 +1,73 @@
+"""`emmetd api` and `emmetd worker` as real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cli.listener import listen, url_of
+from cli.private_redis import PrivateRedis
+from cli.worker import set_thread_environment
+from configuration.settings import load_settings
+
+EMMETD = (sys.executable, "-P", "-m", "cli.main")
+
+
+@pytest.fixture
+def environment(redis_server: PrivateRedis, database_url: str, tmp_path: Path) -> dict[str, str]:
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("EMMETD_")}
+    settings = load_settings(data=tmp_path, database_url=database_url, redis_url=redis_server.url)
+    return {**bare, **settings.as_environment()}
+
+
+def test_the_api_answers_on_the_socket_it_is_given_and_never_loads_pytorch(environment: dict[str, str]) -> None:
+    with listen("127.0.0.1", 0) as listener:
+        fd = listener.fileno()
+        process = subprocess.Popen([*EMMETD, "api", "--fd", str(fd)], env=environment, pass_fds=[fd])
+        try:
+            with httpx.Client(base_url=url_of(listener), trust_env=False, timeout=60) as client:
+                assert client.get("/livez").status_code == 200
+                assert client.get("/readyz").status_code == 503
+                assert client.get("/openapi.json").status_code == 200
+                assert client.get("/v1/models").status_code == 200
+                assert client.post("/v1/edits", json={"model": "none", "facts": []}).status_code == 422
+            assert "torch" not in Path(f"/proc/{process.pid}/maps").read_text()
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) in (0, -signal.SIGTERM)
+
+
+@pytest.mark.parametrize("command", ["api", "worker"])
+def test_without_redis_it_ends_as_a_configuration_error(command: str, environment: dict[str, str]) -> None:
+    del environment["EMMETD_REDIS_URL"]
+    done = subprocess.run([*EMMETD, command], env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 78
+    assert "EMMETD_REDIS_URL=redis://" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_without_its_model_ends_as_a_configuration_error(environment: dict[str, str], tmp_path: Path) -> None:
+    command = [*EMMETD, "worker", "--model", str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 78
+    assert str(tmp_path) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_settles_its_threads_before_pytorch_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    set_thread_environment(load_settings(device="cuda"))
+    assert "OMP_NUM_THREADS" not in os.environ
+    assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("PASSIVE", "0")
+    set_thread_environment(load_settings())
+    assert int(os.environ["OMP_NUM_THREADS"]) == len(os.sched_getaffinity(0))
+    set_thread_environment(load_settings(threads=3))
+    assert os.environ["OMP_NUM_THREADS"] == "3"
