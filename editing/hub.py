@@ -24,7 +24,7 @@ def fetch_from_hub(
     Raises ModelLoadError, within seconds where the hub does not answer.
     """
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     described = hub_id if revision is None else f"{hub_id} at {revision}"
     try:

@@ -1,6 +1,6 @@
 """From a model's name, hub id or folder to a `LoadedModel`, ready to be edited.
 
-Fetched models are kept as `<cache>/models/<slug>/`, whole or not at all; a start that finds the folder needs no network.
+Fetched models are kept as `<cache>/models/<slug>/`, whole or not at all; a start that finds one needs no network.
 """
 
 from __future__ import annotations

@@ -1,0 +1,89 @@
+"""Decoding many rows together for measuring and for sampling text, on any version that the thread's frame shows.
+
+Serving completions has a lane of its own; here rows start together and are only counted in tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from editing.decoder import Decoder
+from editing.prefix import attention_mask
+
+Pick = Callable[[Tensor, Tensor], Tensor]
+"""Logits (rows, vocabulary) in float32 or better and the rows' numbers (rows,) → the next token ids (rows,)."""
+
+
+class GrowingCache:
+    """A key-value cache (`decoder.LayerCache`) with room for `capacity` tokens, allocated once for each layer."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.length = 0
+        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        if layer not in self._layers:
+            shape = (*keys.shape[:2], self.capacity, keys.shape[3])
+            self._layers[layer] = (keys.new_empty(shape), values.new_empty((*shape[:3], values.shape[3])))
+        kept_keys, kept_values = self._layers[layer]
+        end = self.length + keys.shape[2]
+        kept_keys[:, :, self.length : end] = keys
+        kept_values[:, :, self.length : end] = values
+        return kept_keys[:, :, :end], kept_values[:, :, :end]
+
+    def advance(self, tokens: int) -> None:
+        """Count `tokens` as present, once all layers have put theirs in."""
+        self.length += tokens
+
+    def keep(self, rows: Tensor) -> None:
+        """Let go of all rows but `rows` (int64)."""
+        for layer, (keys, values) in self._layers.items():
+            self._layers[layer] = (keys[rows], values[rows])
+
+
+@torch.no_grad()
+def continue_rows(
+    decoder: Decoder, prompts: Sequence[Sequence[int]], lengths: Sequence[int], pick: Pick, stop: int | None = None
+) -> list[list[int]]:
+    """Continue each prompt (token ids, at least one) by up to `lengths[n]` tokens, chosen by `pick`.
+
+    Returns the new tokens only. A row ends after the token `stop`. All rows run together: callers bound their number.
+    """
+    done: list[list[int]] = [[] for _ in prompts]
+    device, n_layers = decoder.device, len(decoder.layers)
+    width = max(len(prompt) for prompt in prompts)
+    present = torch.zeros(len(prompts), width, dtype=torch.bool, device=device)
+    tokens = torch.zeros(len(prompts), width, dtype=torch.long, device=device)
+    for number, prompt in enumerate(prompts):
+        present[number, width - len(prompt) :] = True
+        tokens[number, width - len(prompt) :] = torch.tensor(list(prompt), device=device)
+    positions = (present.cumsum(1) - 1).clamp_(min=0)
+    padded = not bool(present.all())
+    mask: Tensor | None = attention_mask([], present, decoder.dtype)
+    alive = torch.arange(len(prompts), device=device)
+    cache = GrowingCache(width + max(lengths))
+    while True:
+        hidden = decoder.run_layers(decoder.embed(tokens, positions), positions, mask, 0, n_layers, cache)
+        cache.advance(tokens.shape[1])
+        logits = decoder.logits(hidden[:, -1])
+        chosen = pick(logits.to(torch.promote_types(logits.dtype, torch.float32)), alive)
+        going = []
+        for slot, (number, token) in enumerate(zip(alive.tolist(), chosen.tolist(), strict=True)):
+            done[number].append(token)
+            if token != stop and len(done[number]) < lengths[number]:
+                going.append(slot)
+        if not going:
+            return done
+        if len(going) < alive.shape[0]:
+            left = torch.tensor(going, device=device)
+            alive, chosen, positions, present = alive[left], chosen[left], positions[left], present[left]
+            cache.keep(left)
+        tokens, positions = chosen[:, None], positions[:, -1:] + 1
+        present = torch.cat([present, present.new_ones(len(going), 1)], 1)
+        # Without padding a new token sees everything before it: no mask, which lets attention take its faster path.
+        mask = attention_mask([present[:, :-1]], present[:, -1:], decoder.dtype) if padded else None
