@@ -20,8 +20,8 @@ from versions.tables import AliasRow, BatchRow, VersionRow
 class NewVersion:
     """What a checked batch becomes.
 
-    `blob` holds the delta with its keys, `matrices_blob` the edited matrices themselves, for machines on which adding up
-    the lineage gives other last bits; `matrix_hashes`: layer → SHA-256 of the edited matrix's bytes.
+    `blob` holds the delta with its keys, `matrices_blob` the edited matrices themselves, for machines on which adding
+    up the lineage gives other last bits; `matrix_hashes`: layer → SHA-256 of the edited matrix's bytes.
     """
 
     layers: list[int]

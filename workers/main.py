@@ -65,8 +65,8 @@ def run(settings: Settings) -> None:
             _bind(database, blobs, settings, model)
             status.set("statistics", "C0")
             statistics = Statistics(model, settings.data)
-            for layer in statistics.default_layers():
-                statistics.get(layer, console)
+            statistics.get(statistics.default_layers(), console)
+            statistics.held_out(console)
         context = WorkerContext(
             id=worker_id,
             name=name,

@@ -45,8 +45,7 @@ def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     with timed(batch, "plan"):
         groups = tokenized_groups(context, facts, settings.context_tokens if settings.contexts else 0)
         _check_batch_limit(batch, groups)
-        for layer in settings.layers:
-            context.statistics.get(layer, TaskProgress(context.database, batch.id), lease.should_stop)
+        context.statistics.get(settings.layers, TaskProgress(context.database, batch.id), lease.should_stop)
         matrices = context.matrices.get(batch.base_version)
         contexts = sample_contexts(
             context.model.decoder,

@@ -63,7 +63,8 @@ def test_a_final_state_stays(database: Database, accept: Accept) -> None:
         batches.set_state(session, batch, "planning")
         batches.fail(session, batch, "failed", {"code": "x"})
         assert batch.state == "cancelled"
-        assert batch.error is not None and batch.error["code"] == "cancelled"
+        assert batch.error is not None
+        assert batch.error["code"] == "cancelled"
         assert lines.advance(session) == []
 
 

@@ -29,7 +29,8 @@ def test_migrating_again_changes_nothing(database: Database) -> None:
 def test_times_come_back_aware_and_in_utc(database: Database) -> None:
     with database.reading() as session:
         row = session.get(ModelRow, "tiny")
-        assert row is not None and row.created_at.tzinfo is UTC
+        assert row is not None
+        assert row.created_at.tzinfo is UTC
         assert abs((datetime.now(UTC) - row.created_at).total_seconds()) < 60
 
 

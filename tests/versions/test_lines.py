@@ -106,4 +106,5 @@ def test_a_batch_whose_branch_point_is_gone_fails_with_that_reason(database: Dat
         aliases.delete(session, "tiny", "staging")
         assert lines.advance(session) == []
         assert batch.state == "failed"
-        assert batch.error is not None and "staging" in batch.error["detail"]
+        assert batch.error is not None
+        assert "staging" in batch.error["detail"]

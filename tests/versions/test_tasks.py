@@ -25,7 +25,8 @@ def task(database: Database, accept: Accept) -> TaskRow:
 def test_only_one_worker_holds_a_task(database: Database, task: TaskRow) -> None:
     with database.writing() as session:
         held = tasks.acquire(session, task.id, "a", 60)
-        assert held is not None and held.token == 1
+        assert held is not None
+        assert held.token == 1
         assert tasks.acquire(session, task.id, "b", 60) is None
         tasks.complete(session, task.id, held.token, {"x": 1})
         assert tasks.acquire(session, task.id, "b", 60) is None
@@ -37,7 +38,8 @@ def test_a_zombie_cannot_renew_or_commit(database: Database, task: TaskRow) -> N
         assert first is not None
         zombie = first.token
         second = tasks.acquire(session, task.id, "heir", 60)
-        assert second is not None and second.token == zombie + 1
+        assert second is not None
+        assert second.token == zombie + 1
         with pytest.raises(LeaseLostError):
             tasks.renew(session, task.id, zombie, 60)
         with pytest.raises(LeaseLostError):

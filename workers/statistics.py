@@ -1,0 +1,62 @@
+"""The C0 statistics of this worker's model: built when first needed, kept on disk and in memory."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from api_schemas.algorithms import recommended_for
+from editing.corpus import SelfSampled, held_out_rows
+from editing.loading import LoadedModel
+from editing.progress import Progress, ShouldStop, never, silent
+from editing.statistic import Statistic
+from editing.statistics_store import StatisticRequest, prepare_statistics
+from editing.token_rows import TokenRows
+
+
+class Statistics:
+    """Statistics by layer, and the held-out text that drift is measured on. Safe between threads."""
+
+    def __init__(self, model: LoadedModel, data: Path) -> None:
+        self.request = StatisticRequest(SelfSampled())
+        self._model = model
+        self._folder = data / "statistics"
+        self._held: dict[int, Statistic] = {}
+        self._text: TokenRows | None = None
+        self._lock = threading.Lock()
+
+    def default_layers(self) -> tuple[int, ...]:
+        """The layers that an edit with default settings changes."""
+        layers = recommended_for(self._model.shape)["layers"]
+        assert isinstance(layers, tuple)
+        return layers
+
+    def get(
+        self, layers: tuple[int, ...], on_progress: Progress = silent, should_stop: ShouldStop = never
+    ) -> dict[int, Statistic]:
+        """The statistics of `layers`, those missing built in one pass. Raises EditInterrupted or StatisticError."""
+        with self._lock:
+            missing = [layer for layer in layers if layer not in self._held]
+            if missing:
+                self._held |= prepare_statistics(
+                    self._model,
+                    missing,
+                    self.request,
+                    self._folder,
+                    on_progress=on_progress,
+                    should_stop=should_stop,
+                )
+            return {layer: self._held[layer] for layer in layers}
+
+    def held_out(self, on_progress: Progress = silent, should_stop: ShouldStop = never) -> TokenRows:
+        """Text of the same kind as C0's that no statistic was made from."""
+        with self._lock:
+            if self._text is None:
+                self._text = held_out_rows(
+                    self.request.corpus,
+                    self._model,
+                    self._folder,
+                    on_progress=on_progress,
+                    should_stop=should_stop,
+                )
+            return self._text
