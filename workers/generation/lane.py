@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from api_schemas.generation import EndEvent, ErrorEvent, GenerationEvent, GenerationRequest
+from api_schemas.generation import STREAM_FIELD, EndEvent, ErrorEvent, GenerationEvent, GenerationRequest
 from configuration.redis_keys import cancelled_key, generate_stream, reply_stream
 from versions.errors import StoreError
 from workers.generation.decoding import DecodeBatch, RowEvents
@@ -22,7 +22,7 @@ from workers.materialise import MatrixCache
 from workers.metrics import GENERATED_TOKENS, GENERATION_SECONDS, TIME_TO_FIRST_TOKEN
 
 GROUP = "workers"
-FIELD = "json"
+
 BLOCK_MILLISECONDS = 1000
 REPLY_LIFETIME_SECONDS = 300
 MOST_REPLY_EVENTS = 100_000
@@ -124,7 +124,7 @@ class GenerationLane(threading.Thread):
 
     def _accept(self, fields: dict[bytes, bytes]) -> None:
         try:
-            request = GenerationRequest.model_validate_json(fields[FIELD.encode()])
+            request = GenerationRequest.model_validate_json(fields[STREAM_FIELD.encode()])
         except (KeyError, ValidationError) as error:
             log.error("a generation request cannot be read", error=str(error))
             return
@@ -171,7 +171,7 @@ class GenerationLane(threading.Thread):
                 GENERATION_SECONDS.labels(self.model).observe(time.monotonic() - active.claimed)
             reply = reply_stream(row.request.id)
             for event in events:
-                pipeline.xadd(reply, {FIELD: event.model_dump_json()}, maxlen=MOST_REPLY_EVENTS)
+                pipeline.xadd(reply, {STREAM_FIELD: event.model_dump_json()}, maxlen=MOST_REPLY_EVENTS)
             pipeline.expire(reply, REPLY_LIFETIME_SECONDS)
         if len(pipeline):
             pipeline.execute()
@@ -179,7 +179,7 @@ class GenerationLane(threading.Thread):
     def _reply(self, request_id: str, events: Iterable[GenerationEvent]) -> None:
         pipeline = self.redis.pipeline(transaction=False)
         for event in events:
-            pipeline.xadd(reply_stream(request_id), {FIELD: event.model_dump_json()})
+            pipeline.xadd(reply_stream(request_id), {STREAM_FIELD: event.model_dump_json()})
         pipeline.expire(reply_stream(request_id), REPLY_LIFETIME_SECONDS)
         pipeline.execute()
 
