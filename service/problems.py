@@ -127,7 +127,10 @@ def _from_starlette(request: Request, error: HTTPException) -> ServiceError:
     if error.status_code == 404:
         return errors.PageNotFoundError(f"there is nothing at {path[:200]}; GET /openapi.json lists all paths")
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        # A route knows its own methods alone; the document knows those of all routes at the path.
+        route = getattr(request.scope.get("route"), "path_format", path)
+        operations = request.app.openapi()["paths"].get(route, {})
+        allowed = ", ".join(sorted(operation.upper() for operation in operations)) or "GET"
         detail = f"{method} does nothing at {path}; allowed: {allowed}"
         return errors.MethodNotAllowedError(detail, {"Allow": allowed})
     return errors.MalformedRequestError(str(error.detail))

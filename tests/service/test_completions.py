@@ -1,0 +1,263 @@
+"""Completions, against the worker's side of the real Redis protocol."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import httpx
+import pytest
+import redis
+from tokenizers import Tokenizer
+
+from api_schemas.generation import (
+    EndEvent,
+    ErrorEvent,
+    FinishEvent,
+    GenerationEvent,
+    GenerationRequest,
+    PromptEvent,
+    TokenInfo,
+    TokensEvent,
+)
+from cli.private_redis import PrivateRedis
+from configuration.redis_keys import cancelled_key, generate_stream
+from service.completions import exchange
+from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api
+from tests.service.stand_in_worker import StandInWorker
+
+PROMPT = "The capital of Country is"
+
+
+def complete(api: Api, **fields: Any) -> httpx.Response:
+    return api.http.post("/v1/completions", json={"model": MODEL, "prompt": PROMPT, **fields})
+
+
+def test_a_completion_in_openais_shape(api: Api, worker: StandInWorker, tokenizer: Tokenizer) -> None:
+    answer = complete(api, max_tokens=3, temperature=0, top_p=0.5, stop="x", seed=7)
+
+    body = answer.json()
+    assert answer.status_code == 200
+    assert answer.headers["x-emmetd-version"] == body["system_fingerprint"] == f"{MODEL}@v0"
+    assert (body["object"], body["model"], body["id"][:5]) == ("text_completion", MODEL, "cmpl-")
+    assert body["choices"] == [{"index": 0, "text": " ok", "logprobs": None, "finish_reason": "stop"}]
+    length = len(tokenizer.encode(PROMPT).ids)
+    assert body["usage"] == {"prompt_tokens": length, "completion_tokens": 1, "total_tokens": length + 1}
+    (asked,) = worker.seen
+    assert asked.prompts == [tokenizer.encode(PROMPT).ids]
+    assert (asked.version, asked.max_tokens, asked.temperature, asked.top_p) == (0, 3, 0, 0.5)
+    assert (asked.stop, asked.seed, asked.n) == (["x"], 7, 1)
+    assert asked.deadline > time.time()
+
+
+def test_nulls_mean_the_defaults(api: Api, worker: StandInWorker) -> None:
+    fields = dict.fromkeys(("max_tokens", "temperature", "top_p", "n", "stop", "seed", "logprobs", "echo", "stream"))
+
+    assert complete(api, **fields).status_code == 200
+    assert (worker.seen[0].max_tokens, worker.seen[0].temperature, worker.seen[0].n) == (16, 1.0, 1)
+
+
+def test_prompts_may_be_texts_or_token_ids_and_each_has_n_choices(api: Api, worker: StandInWorker) -> None:
+    def numbered(request: GenerationRequest) -> Iterable[GenerationEvent]:
+        for choice in reversed(range(len(request.prompts) * request.n)):
+            yield TokensEvent(choice=choice, text=f" {choice}", count=2)
+            yield FinishEvent(choice=choice, reason="length")
+        yield EndEvent(version=request.version)
+
+    worker.script = numbered
+    texts = complete(api, prompt=["a", "b c"], n=2).json()
+    ids = complete(api, prompt=[[5, 6], [7]]).json()
+    one = complete(api, prompt=[5, 6, 7]).json()
+
+    assert [(choice["index"], choice["text"]) for choice in texts["choices"]] == [
+        (number, f" {number}") for number in range(4)
+    ]
+    assert texts["usage"]["completion_tokens"] == 8
+    assert {choice["finish_reason"] for choice in texts["choices"]} == {"length"}
+    assert len(ids["choices"]) == 2
+    assert [len(seen.prompts) for seen in worker.seen] == [2, 2, 1]
+    assert worker.seen[1].prompts == [[5, 6], [7]]
+    assert one["usage"]["prompt_tokens"] == 3
+
+
+def test_echo_puts_the_prompt_before_the_text(api: Api, worker: StandInWorker, tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode("Lyon is").ids
+
+    assert [choice["text"] for choice in complete(api, prompt=["a b", "c"], n=1, echo=True).json()["choices"]] == [
+        "a b ok",
+        "c ok",
+    ]
+    assert complete(api, prompt=ids, echo=True).json()["choices"][0]["text"] == "Lyon is ok"
+
+
+def test_logprobs_of_prompt_and_answer_as_evaluation_harnesses_ask_for_them(api: Api, worker: StandInWorker) -> None:
+    def scored(request: GenerationRequest) -> Iterable[GenerationEvent]:
+        first = TokenInfo(id=1, text="The", logprob=None)
+        second = TokenInfo(id=2, text=" end", logprob=-1.5, top={" end": -1.5, " cat": -0.5})
+        yield PromptEvent(choice=0, tokens=[first, second])
+        yield FinishEvent(choice=0, reason="length")
+        yield EndEvent(version=request.version)
+
+    worker.script = scored
+    answer = complete(api, prompt="The end", max_tokens=0, echo=True, logprobs=1).json()
+
+    assert answer["choices"][0]["text"] == "The end"
+    assert answer["choices"][0]["logprobs"] == {
+        "tokens": ["The", " end"],
+        "token_logprobs": [None, -1.5],
+        "top_logprobs": [None, {" end": -1.5, " cat": -0.5}],
+        "text_offset": [0, 3],
+    }
+    assert (worker.seen[0].echo, worker.seen[0].logprobs, worker.seen[0].max_tokens) == (True, 1, 0)
+
+
+def test_logprobs_zero_gives_the_tokens_own_alone(api: Api, worker: StandInWorker) -> None:
+    def scored(request: GenerationRequest) -> Iterable[GenerationEvent]:
+        yield TokensEvent(choice=0, text=" a", count=1, tokens=[TokenInfo(id=1, text=" a", logprob=-0.25)])
+        yield FinishEvent(choice=0, reason="length")
+        yield EndEvent(version=request.version)
+
+    worker.script = scored
+    logprobs = complete(api, logprobs=0).json()["choices"][0]["logprobs"]
+
+    assert logprobs == {"tokens": [" a"], "token_logprobs": [-0.25], "top_logprobs": None, "text_offset": [0]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "says"),
+    [
+        ({"prompt": 5}, "prompt", "must be a text, a list of texts"),
+        ({"prompt": []}, "prompt", "none of them empty"),
+        ({"prompt": [1, "a"]}, "prompt", "must be a text"),
+        ({"prompt": ""}, "prompt", "at least one token"),
+        ({"prompt": ["a", ""]}, "prompt[1]", "at least one token"),
+        ({"prompt": [100_000]}, "prompt", "token id 100000; this model's are 0 to"),
+        (
+            {"prompt": "j" * CONTEXT_LENGTH, "max_tokens": 1},
+            "prompt",
+            f"the model's context is {CONTEXT_LENGTH} tokens",
+        ),
+        ({"max_tokens": CONTEXT_LENGTH}, "prompt", "lower max_tokens"),
+        ({"max_tokens": 2049}, "max_tokens", "at most 2048"),
+        ({"max_tokens": 0}, "max_tokens", "give at least 1, or echo"),
+        ({"max_tokens": -1}, "max_tokens", "at least 0"),
+        ({"temperature": 3}, "temperature", "at most 2"),
+        ({"stop": [1]}, "stop", "must be a text or a list"),
+        ({"n": 0}, "n", "at least 1"),
+        ({"n": 128, "prompt": ["a"] * 9}, "prompt", "asks for 1152 choices"),
+        ({"stream": True}, "stream", "send false"),
+        ({"best_of": 2}, "best_of", "known: model, prompt"),
+        ({"model": "Not A Model"}, "model", "write NAME"),
+    ],
+)
+def test_what_is_wrong_is_a_400_in_openais_envelope(
+    api: Api, worker: StandInWorker, fields: dict[str, Any], param: str, says: str
+) -> None:
+    answer = complete(api, **fields)
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"], error["param"]) == (400, "invalid_request_error", param)
+    assert says in error["message"]
+    assert worker.seen == []
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "says"),
+    [
+        (b'{"model": "tiny",', "application/json", 400, "line 1, column 18"),
+        (b"[]", "application/json", 400, "must be an object"),
+        (b"{}", "text/plain", 415, "send application/json"),
+        (b'{"model": "huge", "prompt": "a"}', "application/json", 404, "known models: tiny"),
+        (b'{"model": "tiny@v8", "prompt": "a"}', "application/json", 404, "it has v0 to v0"),
+    ],
+)
+def test_other_errors_have_the_envelope_too(api: Api, content: bytes, kind: str, status: int, says: str) -> None:
+    answer = api.http.post("/v1/completions", content=content, headers={"Content-Type": kind})
+
+    assert answer.status_code == status
+    assert says in answer.json()["error"]["message"]
+
+
+def test_without_a_ready_worker_it_is_a_503_that_says_what_is_awaited(api: Api, worker: StandInWorker) -> None:
+    worker.say("statistics", "C0 of layer 8: 40%")
+
+    answer = complete(api)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_worker")
+    assert "statistics (C0 of layer 8: 40%)" in answer.json()["error"]["message"]
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_what_the_worker_refuses_keeps_its_status_and_words(api: Api, worker: StandInWorker) -> None:
+    worker.script = lambda request: [ErrorEvent(status=503, code="version_unavailable", message="blob is missing")]
+
+    answer = complete(api)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "version_unavailable")
+    assert answer.json()["error"]["message"] == "blob is missing"
+    assert "retry-after" in answer.headers
+
+
+def test_a_worker_that_dies_with_the_request_is_a_503(
+    api: Api, worker: StandInWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.2)
+    answers: list[httpx.Response] = []
+    worker.script = lambda request: []
+    asking = threading.Thread(target=lambda: answers.append(complete(api)))
+    asking.start()
+    while not worker.seen:
+        time.sleep(0.01)
+    worker.die()
+    asking.join()
+
+    assert (answers[0].status_code, answers[0].json()["error"]["code"]) == (503, "answer_lost")
+    assert "send it again" in answers[0].json()["error"]["message"]
+
+
+def test_a_client_that_hangs_up_cancels_its_request(
+    api: Api, worker: StandInWorker, redis_server: PrivateRedis
+) -> None:
+    worker.script = lambda request: []
+    with pytest.raises(httpx.ReadTimeout):
+        api.http.post("/v1/completions", json={"model": MODEL, "prompt": PROMPT}, timeout=0.5)
+
+    with redis.Redis.from_url(redis_server.url) as client:
+        key = cancelled_key(worker.seen[0].id)
+        while not client.exists(key):
+            time.sleep(0.01)
+        assert client.ttl(key) > 0
+
+
+def test_nothing_is_left_in_redis_after_an_answer(api: Api, worker: StandInWorker, redis_server: PrivateRedis) -> None:
+    complete(api)
+
+    with redis.Redis.from_url(redis_server.url) as client:
+        lasting = [key for key in client.scan_iter() if client.ttl(key) == -1]
+    assert not [key for key in lasting if b"reply" in key or b"cancelled" in key]
+
+
+def test_a_full_stream_is_a_429(
+    serve: Callable[..., Api], worker: StandInWorker, redis_server: PrivateRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "MOST_WAITING", 2)
+    worker.die()
+    worker.say("ready")
+    with redis.Redis.from_url(redis_server.url) as client:
+        for _ in range(2):
+            client.xadd(generate_stream(MODEL), {"json": "{}"})
+
+    answer = complete(serve())
+
+    assert (answer.status_code, answer.json()["error"]["type"]) == (429, "rate_limit_error")
+    assert "2 requests wait already" in answer.json()["error"]["message"]
+    assert "retry-after" in answer.headers
+
+
+def test_the_version_is_pinned_when_the_request_is_accepted(api: Api, worker: StandInWorker) -> None:
+    answer = complete(api, model=f"{MODEL}@v0")
+
+    assert worker.seen[0].version == 0
+    assert answer.json()["model"] == f"{MODEL}@v0"

@@ -1,0 +1,86 @@
+"""Accepting evaluations and reading what came of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api, fact
+from versions import evaluations, tasks
+from versions.database import Database
+from versions.tables import TaskRow
+
+
+def evaluate(api: Api, **fields: Any) -> Any:
+    return api.http.post("/v1/evaluations", json={"model": MODEL, "facts": [fact()], **fields})
+
+
+def all_tasks(database: Database) -> list[TaskRow]:
+    with database.reading() as session:
+        return tasks.to_enqueue(session) + tasks.enqueued_long_ago(session, -60)
+
+
+def test_an_evaluation_pins_its_versions_and_has_a_task(api: Api, database: Database) -> None:
+    answer = evaluate(api, metrics=["ES", "drift", "ES"], compare_with="latest")
+
+    job = answer.json()
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/v1/evaluations/{job['id']}"
+    assert (job["state"], job["model"], job["compare_with"]) == ("queued", f"{MODEL}@v0", f"{MODEL}@v0")
+    assert (job["requested_metrics"], job["n_facts"], job["metrics"], job["facts"]) == (["ES", "drift"], 1, None, [])
+    (task,) = all_tasks(database)
+    assert (task.kind, task.queue, task.evaluation_id) == ("evaluate", f"evaluate:{MODEL}", job["id"])
+    assert api.http.get(answer.headers["location"]).json() == job
+
+
+def test_its_rows_are_paged(api: Api, database: Database) -> None:
+    location = evaluate(api, facts=[fact(number) for number in range(5)]).headers["location"]
+    with database.writing() as session:
+        row = evaluations.get(session, location.rpartition("/")[2])
+        rows = [{"index": number} for number in range(5)]
+        evaluations.finish(session, row, metrics={f"{MODEL}@v0": {"ES": {"value": 0.5, "n": 5}}}, rows=rows)
+
+    first = api.http.get(f"{location}?limit=3").json()
+    rest = api.http.get(location, params={"limit": 3, "cursor": first["next_cursor"]}).json()
+
+    assert first["state"] == "succeeded"
+    assert first["metrics"] == {f"{MODEL}@v0": {"ES": {"value": 0.5, "n": 5}}}
+    assert first["facts"] + rest["facts"] == rows
+    assert rest["next_cursor"] is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "loc", "says"),
+    [
+        ({"facts": []}, 422, "facts", "give at least one"),
+        ({"facts": [fact(subject=3)]}, 422, "facts[0].subject", "must be text"),
+        ({"facts": [fact(prompt="{}" + "j" * 80)]}, 422, "facts[0].prompt", f"at most {CONTEXT_LENGTH}"),
+        ({"metrics": ["XS"]}, 422, "metrics[0]", "known: 'ES'"),
+        ({"metrics": []}, 422, "metrics", "at least 1"),
+        ({"metric": ["ES"]}, 422, "metric", "known: model, facts, metrics"),
+        ({"compare_with": "not a version"}, 422, "compare_with", "write NAME"),
+        ({"compare_with": "other@v1"}, 422, "compare_with", "of another model"),
+        ({"model": "Not A Model"}, 422, "model", "write NAME"),
+        ({"model": "huge"}, 404, None, "known models: tiny"),
+        ({"model": f"{MODEL}@v3"}, 404, None, "v0 to v0"),
+        ({"compare_with": "v3"}, 404, None, "v0 to v0"),
+    ],
+)
+def test_what_is_wrong_is_refused_and_nothing_is_queued(
+    api: Api, database: Database, fields: dict[str, Any], status: int, loc: str | None, says: str
+) -> None:
+    answer = evaluate(api, **fields)
+
+    problem = answer.json()
+    assert answer.status_code == status
+    assert says in problem["detail"]
+    if loc is not None:
+        assert problem["errors"][0]["loc"] == loc
+    assert all_tasks(database) == []
+
+
+def test_an_unknown_evaluation_is_a_404(api: Api) -> None:
+    answer = api.http.get("/v1/evaluations/eval_x")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "evaluation_not_found")
