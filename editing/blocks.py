@@ -9,9 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from editing.decoder import Decoder
-from editing.lower import Lower, before_rows, row_positions
+from editing.lower import Lower, before_rows, positions_after
 from editing.prefix import Prefix, PrefixCache, attention_mask
 from editing.rows import Row
 
@@ -34,7 +35,7 @@ class Reads:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows that run together: aligned at the subject's last token, prefixes padded left and suffixes right.
+    """Rows that run together: aligned at the subject's last token, their suffixes padded on the right.
 
     `stream` is (rows, S, d_out) after layer l; `group` (rows,) says whose δ is added at slot 0.
     """
@@ -70,10 +71,7 @@ def make_block(
 ) -> Block:
     """The block of `rows`, whose lower runs are `lower`, for a δ at `layer`."""
     device = decoder.device
-    width = max(row.suffix_length for row in rows)
-    stream = torch.stack([functional.pad(part.stream, (0, 0, 0, width - part.stream.shape[0])) for part in lower])
-    lengths = torch.tensor([row.suffix_length for row in rows], device=device)
-    present = torch.arange(width, device=device) < lengths[:, None]
+    stream = pad_sequence([part.stream for part in lower], batch_first=True)
     prefixes = before_rows(contexts, rows, device)
     own = _own_prefix(rows, lower, layer + 1, device)
     if own is not None:
@@ -82,24 +80,24 @@ def make_block(
         first_layer=layer + 1,
         group=torch.tensor([row.group for row in rows], device=device),
         stream=stream,
-        positions=row_positions(prefixes, present),
-        mask=attention_mask([prefix.present for prefix in prefixes], present, decoder.dtype),
+        positions=positions_after(prefixes, stream.shape[:2], decoder),
+        mask=attention_mask([prefix.present for prefix in prefixes], stream.shape[:2], decoder.dtype, device),
         prefixes=tuple(prefixes),
         reads=_reads(rows, torch.promote_types(decoder.dtype, torch.float32), device),
     )
 
 
 def _own_prefix(rows: Sequence[Row], lower: Sequence[Lower], first: int, device: torch.device) -> Prefix | None:
-    width = max(row.subject for row in rows)
-    longest = next(part.prefix for row, part in zip(rows, lower, strict=True) if row.subject == width)
-    if width == 0 or longest.numel() == 0:
+    kept = {number: part.prefix for number, part in enumerate(lower) if part.prefix is not None}
+    if not kept:
         return None
-    whole = longest.new_zeros((longest.shape[0], 2, len(rows), *longest.shape[2:]))
-    for number, (row, part) in enumerate(zip(rows, lower, strict=True)):
-        if row.subject:
-            whole[:, :, number, :, width - row.subject :] = part.prefix
+    some = next(iter(kept.values()))
+    width = max(row.subject for row in rows)
+    whole = some.new_zeros((some.shape[0], 2, len(rows), some.shape[2], width, some.shape[4]))
+    for number, prefix in kept.items():
+        whole[:, :, number, :, : rows[number].subject] = prefix
     lengths = torch.tensor([row.subject for row in rows], device=device)
-    present = torch.arange(width, device=device) >= width - lengths[:, None]
+    present = torch.arange(width, device=device) < lengths[:, None]
     return Prefix({first + n: (layer[0], layer[1]) for n, layer in enumerate(whole)}, present)
 
 

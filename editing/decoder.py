@@ -101,7 +101,7 @@ class Decoder:
         the cache puts before these tokens; None is plain causal attention over these tokens alone.
         """
         if mask is None and not self._causal_without_mask:
-            mask = attention_mask([], torch.ones_like(positions, dtype=torch.bool), hidden.dtype)
+            mask = attention_mask([], hidden.shape[:2], hidden.dtype, hidden.device)
         rotary = {} if self.rotary is None else {"position_embeddings": self.rotary(hidden, positions)}
         for number in range(first, last):
             out = self.layers[number](

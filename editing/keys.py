@@ -15,8 +15,6 @@ from editing.lower import Lower, context_prefix, run_lower
 from editing.projection import Matrices
 from editing.rows import BARE, Row, rows_of, subject_only
 
-TOKENS_AT_ONCE = 2048
-
 
 @dataclass(frozen=True)
 class SubjectStates:
@@ -33,7 +31,6 @@ def subject_states(
     contexts: Sequence[Context],
     key_layers: Iterable[int],
     stream_layer: int,
-    tokens_at_once: int = TOKENS_AT_ONCE,
 ) -> SubjectStates:
     """Keys and states of `groups` in the version `matrices`; no optimisation.
 
@@ -42,7 +39,7 @@ def subject_states(
     layers = frozenset(key_layers)
     rows = [subject_only(row) for row in rows_of(groups, len(contexts), kl_factor=0.0)]
     shared = context_prefix(decoder, matrices, contexts, stream_layer + 1)
-    lower = run_lower(decoder, matrices, shared, rows, stream_layer, layers, tokens_at_once, with_prefix=False)
+    lower = run_lower(decoder, matrices, shared, rows, stream_layer, layers, with_prefix=False)
     return SubjectStates(
         keys={layer: mean_keys(rows, lower, layer, len(groups)) for layer in layers},
         stream=bare_states(rows, lower, len(groups)),

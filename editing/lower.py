@@ -5,18 +5,22 @@ Nothing below δ's layer changes while δ is optimised, and no prefix changes at
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from editing.batching import in_batches
 from editing.contexts import Context
 from editing.decoder import Decoder
 from editing.prefix import KeysValues, Prefix, PrefixCache, attention_mask
 from editing.projection import Matrices, Recorder, Version, frame
 from editing.rows import BARE, Row
+
+TOKENS_AT_ONCE = 2048
+"""How many tokens, padding included, are run in one go where no backward pass keeps anything."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,13 @@ class Lower:
 
     `inputs` (d_in,) by layer: the projection's input at the subject's last token, for the layers asked for.
     `stream` (suffix_length, d_out): the stream after layer l. `prefix` (upper layers, 2, kv_heads, tokens, head_dim):
-    the keys and values of the row's own prefix in the layers above l, without the context text's.
+    the keys and values of the row's own prefix in the layers above l, without the context text's; None where the row
+    has no prefix, or where none was asked for.
     """
 
     inputs: dict[int, Tensor]
     stream: Tensor
-    prefix: Tensor
+    prefix: Tensor | None = None
 
 
 @torch.no_grad()
@@ -38,12 +43,13 @@ def context_prefix(decoder: Decoder, matrices: Matrices, contexts: Sequence[Cont
     """Keys and values of the context texts in layers 0..layers-1, shared by all facts; None without contexts."""
     if not contexts:
         return None
-    tokens, present = pad_left([context.tokens for context in contexts], decoder.device)
+    tokens, present = _padded([context.tokens for context in contexts], decoder.device)
     recorded: dict[int, KeysValues] = {}
     with frame(Version(matrices)):
-        positions = (present.cumsum(1) - 1).clamp_(min=0)
-        mask = attention_mask([], present, decoder.dtype)
-        decoder.run_layers(decoder.embed(tokens, positions), positions, mask, 0, layers, PrefixCache([], recorded))
+        positions = positions_after([], tokens.shape, decoder)
+        hidden = decoder.embed(tokens, positions)
+        mask = attention_mask([], tokens.shape, decoder.dtype, decoder.device)
+        decoder.run_layers(hidden, positions, mask, 0, layers, PrefixCache([], recorded))
     return Prefix(recorded, present)
 
 
@@ -56,6 +62,15 @@ def before_rows(contexts: Prefix | None, rows: Sequence[Row], device: torch.devi
     return [Prefix(taken.layers, taken.present & (index != BARE)[:, None], taken.index)]
 
 
+def positions_after(before: Sequence[Prefix], shape: torch.Size, decoder: Decoder) -> Tensor:
+    """Position ids of `shape` (rows, tokens) for tokens after prefixes; padding stays within what the model knows."""
+    start = sum(
+        (prefix.present.sum(1) for prefix in before), torch.zeros(shape[0], dtype=torch.long, device=decoder.device)
+    )
+    positions = start[:, None] + torch.arange(shape[1], device=decoder.device)
+    return positions.clamp_(max=decoder.context_length - 1)
+
+
 @torch.no_grad()
 def run_lower(
     decoder: Decoder,
@@ -64,102 +79,76 @@ def run_lower(
     rows: Sequence[Row],
     layer: int,
     key_layers: frozenset[int],
-    tokens_at_once: int,
     with_prefix: bool = True,
 ) -> list[Lower]:
-    """Run all rows through layers 0..layer, and their prefixes through the rest. Results are in the order of `rows`.
-
-    At most about `tokens_at_once` tokens, padding included, are run in one go.
-    """
-    found: list[Lower | None] = [None] * len(rows)
-    for numbers in in_batches(rows, operator.add, tokens_at_once):
+    """Run all rows through layers 0..layer and, `with_prefix`, their prefixes through the rest; in the rows' order."""
+    inputs: dict[int, dict[int, Tensor]] = {}
+    streams: dict[int, Tensor] = {}
+    recorder = Recorder(key_layers, Version(matrices))
+    for numbers in _batches([len(row.tokens) for row in rows], decoder.device):
         batch = [rows[number] for number in numbers]
-        for number, lower in zip(
-            numbers, _run(decoder, matrices, contexts, batch, layer, key_layers, with_prefix), strict=True
-        ):
-            found[number] = lower
-    return [lower for lower in found if lower is not None]
+        tokens, _ = _padded([row.tokens for row in batch], decoder.device)
+        before = before_rows(contexts, batch, decoder.device)
+        positions = positions_after(before, tokens.shape, decoder)
+        with frame(recorder):
+            hidden = _run(decoder, before, decoder.embed(tokens, positions), positions, 0, layer + 1)
+        for slot, number in enumerate(numbers):
+            row = rows[number]
+            inputs[number] = {at: recorder.inputs[at][slot, row.subject].clone() for at in key_layers}
+            streams[number] = hidden[slot, : len(row.tokens)].clone()
+    prefixes = _prefixes(decoder, matrices, contexts, rows, streams, layer + 1) if with_prefix else {}
+    return [
+        Lower(inputs[number], streams[number][row.subject :].clone(), prefixes.get(number))
+        for number, row in enumerate(rows)
+    ]
 
 
-def _run(
+def _prefixes(
     decoder: Decoder,
     matrices: Matrices,
     contexts: Prefix | None,
     rows: Sequence[Row],
-    layer: int,
-    key_layers: frozenset[int],
-    with_prefix: bool,
-) -> Iterator[Lower]:
-    device, total = decoder.device, len(decoder.layers)
-    before_tokens, before = pad_left([row.tokens[: row.subject] for row in rows], device)
-    after_tokens, after = pad_right([row.tokens[row.subject :] for row in rows], device)
-    own = before.shape[1]
-    tokens, present = torch.cat([before_tokens, after_tokens], 1), torch.cat([before, after], 1)
-    shared = before_rows(contexts, rows, device)
-    positions = row_positions(shared, present)
-    mask = attention_mask([prefix.present for prefix in shared], present, decoder.dtype)
-
-    recorder = Recorder(key_layers, Version(matrices))
-    with frame(recorder):
-        hidden = decoder.run_layers(
-            decoder.embed(tokens, positions), positions, mask, 0, layer + 1, PrefixCache(shared)
-        )
-    recorded: dict[int, KeysValues] = {}
-    if with_prefix and own and layer + 1 < total:
-        mask = attention_mask([prefix.present for prefix in shared], before, decoder.dtype)
+    streams: dict[int, Tensor],
+    first: int,
+) -> dict[int, Tensor]:
+    """Keys and values, from layer `first` on, of the rows' own prefixes, whose streams before it are in `streams`."""
+    found: dict[int, Tensor] = {}
+    some = [number for number, row in enumerate(rows) if row.subject]
+    for places in _batches([rows[number].subject for number in some], decoder.device):
+        numbers = [some[place] for place in places]
+        batch = [rows[number] for number in numbers]
+        hidden = pad_sequence([streams[number][: rows[number].subject] for number in numbers], batch_first=True)
+        before = before_rows(contexts, batch, decoder.device)
+        positions = positions_after(before, hidden.shape[:2], decoder)
+        recorded: dict[int, KeysValues] = {}
         with frame(Version(matrices)):
-            cache = PrefixCache(shared, recorded)
-            decoder.run_layers(hidden[:, :own], positions[:, :own], mask, layer + 1, total, cache)
-    for number, row in enumerate(rows):
-        kept = [torch.stack([kv[number, :, own - row.subject :] for kv in recorded[at]]) for at in sorted(recorded)]
-        yield Lower(
-            inputs={at: recorder.inputs[at][number, own].clone() for at in key_layers},
-            stream=hidden[number, own : own + row.suffix_length].clone(),
-            prefix=torch.stack(kept) if kept else hidden.new_empty(0),
-        )
+            _run(decoder, before, hidden, positions, first, len(decoder.layers), recorded)
+        for slot, number in enumerate(numbers):
+            kept = [torch.stack([part[slot, :, : rows[number].subject] for part in kv]) for kv in recorded.values()]
+            if kept:
+                found[number] = torch.stack(kept)
+    return found
 
 
-def row_positions(shared: Sequence[Prefix], present: Tensor) -> Tensor:
-    """Position ids (rows, T) of tokens that stand after the context texts; empty slots repeat their neighbor's."""
-    start = sum((prefix.present.sum(1, keepdim=True) for prefix in shared), torch.zeros_like(present[:, :1].long()))
-    return start + (present.cumsum(1) - 1).clamp_(min=0)
+def _run(
+    decoder: Decoder,
+    before: Sequence[Prefix],
+    hidden: Tensor,
+    positions: Tensor,
+    first: int,
+    last: int,
+    recorded: dict[int, KeysValues] | None = None,
+) -> Tensor:
+    mask = attention_mask([prefix.present for prefix in before], hidden.shape[:2], decoder.dtype, decoder.device)
+    return decoder.run_layers(hidden, positions, mask, first, last, PrefixCache(before, recorded))
 
 
-def in_batches(rows: Sequence[Row], row_cost: Callable[[int, int], float], limit: float) -> Iterator[list[int]]:
-    """Indices of rows, those of like length together so that little is padding.
-
-    `row_cost` is what one row of a batch costs from the batch's longest prefix and longest suffix; a batch of more
-    than one row costs at most `limit`.
-    """
-    order = sorted(range(len(rows)), key=lambda n: (rows[n].suffix_length, rows[n].subject))
-    batch: list[int] = []
-    before = after = 0
-    for number in order:
-        row = rows[number]
-        before, after = max(before, row.subject), max(after, row.suffix_length)
-        if batch and (len(batch) + 1) * row_cost(before, after) > limit:
-            yield batch
-            batch, before, after = [], row.subject, row.suffix_length
-        batch.append(number)
-    if batch:
-        yield batch
+def _batches(lengths: Sequence[int], device: torch.device) -> list[list[int]]:
+    return list(in_batches([0] * len(lengths), lengths, lambda _, tokens: tokens, TOKENS_AT_ONCE, device))
 
 
-def pad_left(sequences: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids (rows, T), all ending at the last slot, and which slots hold a token (bool)."""
-    width = max(len(sequence) for sequence in sequences)
-    tokens = [[0] * (width - len(sequence)) + list(sequence) for sequence in sequences]
-    present = [[False] * (width - len(sequence)) + [True] * len(sequence) for sequence in sequences]
-    return _tensor(tokens, torch.long, width, device), _tensor(present, torch.bool, width, device)
-
-
-def pad_right(sequences: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids (rows, T), all beginning at the first slot, and which slots hold a token (bool)."""
-    width = max(len(sequence) for sequence in sequences)
-    tokens = [list(sequence) + [0] * (width - len(sequence)) for sequence in sequences]
-    present = [[True] * len(sequence) + [False] * (width - len(sequence)) for sequence in sequences]
-    return _tensor(tokens, torch.long, width, device), _tensor(present, torch.bool, width, device)
-
-
-def _tensor(rows: Sequence[Sequence[int | bool]], dtype: torch.dtype, width: int, device: torch.device) -> Tensor:
-    return torch.tensor(rows, dtype=dtype, device=device).reshape(len(rows), width)
+def _padded(sequences: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids (rows, T), padded on the right, and which slots hold a token (bool)."""
+    lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
+    tokens = pad_sequence([torch.tensor(sequence) for sequence in sequences], batch_first=True).to(device)
+    return tokens, torch.arange(tokens.shape[1], device=device) < lengths[:, None]

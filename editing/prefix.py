@@ -21,8 +21,8 @@ KeysValues = tuple[Tensor, Tensor]
 class Prefix:
     """Keys and values by layer number of the tokens that stand before, and which of these slots hold a token.
 
-    `present` is (rows, tokens), bool: rows are padded on the left, so that all end at the same slot. With `index`
-    (rows,), int64, row n is row `index[n]` of `layers`: a text that stands before many rows is kept once.
+    `present` is (rows, tokens), bool. With `index` (rows,), int64, row n is row `index[n]` of `layers`: a text that
+    stands before many rows is kept once.
     """
 
     layers: Mapping[int, KeysValues]
@@ -57,15 +57,15 @@ class PrefixCache:
         return torch.cat([*(k for k, _ in before), keys], 2), torch.cat([*(v for _, v in before), values], 2)
 
 
-def attention_mask(present: Sequence[Tensor], new: Tensor, dtype: torch.dtype) -> Tensor:
-    """The additive mask (rows, 1, T, T_all) of causal attention over prefixes and T new tokens.
+def attention_mask(before: Sequence[Tensor], shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The additive mask (rows, 1, tokens, slots before + tokens) of causal attention over prefixes and new tokens.
 
-    `present` and `new` are bool, (rows, tokens): which slots hold a token. Every slot sees itself, even one that holds
-    nothing, so that no row of the softmax is empty (eager attention would turn that into NaN).
+    `shape` is that of the new tokens, (rows, tokens). `before` are bool, (rows, slots): which slots of each prefix hold
+    a token. New tokens are padded on the right, so that none sees padding; every slot sees at least itself (a softmax
+    over nothing would be NaN).
     """
-    rows, tokens = new.shape
-    causal = torch.ones(tokens, tokens, dtype=torch.bool, device=new.device).tril()
-    among = (causal & new[:, None, :]) | torch.eye(tokens, dtype=torch.bool, device=new.device)
-    seen = torch.cat([*(p[:, None, :].expand(rows, tokens, -1) for p in present), among], -1)
-    mask = torch.zeros(seen.shape, dtype=dtype, device=new.device)
+    rows, tokens = shape
+    causal = torch.ones(tokens, tokens, dtype=torch.bool, device=device).tril().expand(rows, -1, -1)
+    seen = torch.cat([*(present[:, None].expand(rows, tokens, -1) for present in before), causal], -1)
+    mask = torch.zeros(seen.shape, dtype=dtype, device=device)
     return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from api_schemas.algorithms import EditSettings
+from editing.batching import in_batches
 from editing.blocks import Block, block_loss, make_block
 from editing.contexts import Context
 from editing.decoder import Decoder
 from editing.facts import SubjectGroup
-from editing.keys import TOKENS_AT_ONCE, bare_states, mean_keys
-from editing.lower import Lower, context_prefix, in_batches, run_lower
+from editing.keys import bare_states, mean_keys
+from editing.lower import Lower, context_prefix, run_lower
 from editing.prefix import Prefix
 from editing.progress import Progress, ShouldStop, check, never, silent
 from editing.projection import Matrices, Version, frame
@@ -71,9 +72,9 @@ def optimise_values(
     `should_stop` is asked between blocks of rows; EditInterrupted when it says so. `memory_budget_bytes` bounds what a
     block keeps for its backward pass, beside the model and the constant prefixes.
     """
-    return ValueOptimisation(
-        decoder, matrices, groups, contexts, settings, should_stop, memory_budget_bytes
-    ).run(on_progress)
+    return ValueOptimisation(decoder, matrices, groups, contexts, settings, should_stop, memory_budget_bytes).run(
+        on_progress
+    )
 
 
 class ValueOptimisation:
@@ -95,9 +96,7 @@ class ValueOptimisation:
         self.rows: list[Row] = rows_of(groups, len(contexts), settings.kl_factor)
         self.contexts: Prefix | None = context_prefix(decoder, matrices, contexts, len(decoder.layers))
         key_layers = frozenset({self.layer})
-        self.lower: list[Lower] = run_lower(
-            decoder, matrices, self.contexts, self.rows, self.layer, key_layers, TOKENS_AT_ONCE
-        )
+        self.lower: list[Lower] = run_lower(decoder, matrices, self.contexts, self.rows, self.layer, key_layers)
         number = len(groups)
         self.keys = mean_keys(self.rows, self.lower, self.layer, number)
         self.states = bare_states(self.rows, self.lower, number)
@@ -135,10 +134,17 @@ class ValueOptimisation:
         active = self.active.tolist()
         numbers = [number for number, row in enumerate(self.rows) if active[row.group]]
         rows, lower = [self.rows[n] for n in numbers], [self.lower[n] for n in numbers]
-        before = 0 if self.contexts is None else self.contexts.present.shape[1]
+        shared = 0 if self.contexts is None else self.contexts.present.shape[1]
+        batches = in_batches(
+            [shared + row.subject for row in rows],
+            [row.suffix_length for row in rows],
+            self.row_bytes,
+            self.budget,
+            self.decoder.device,
+        )
         return [
             make_block(self.decoder, self.contexts, [rows[n] for n in batch], [lower[n] for n in batch], self.layer)
-            for batch in in_batches(rows, lambda own, new: self.row_bytes(before + own, new), self.budget)
+            for batch in batches
         ]
 
     def row_bytes(self, before: int, new: int) -> float:

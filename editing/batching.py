@@ -1,0 +1,64 @@
+"""Which rows run together: rows of one length need no padding, but a batch of few rows keeps no processor busy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+BATCH_OVERHEAD = {"cpu": 32}
+"""What one more batch costs beside its tokens, in tokens, by device type: the rate of small matrix products and the
+time to start their kernels (measured)."""
+OTHER_OVERHEAD = 512
+
+RowBytes = Callable[[int, int], float]
+"""(constant slots before, tokens to run) of a row → bytes of memory that it needs while its batch runs."""
+
+
+def in_batches(
+    before: Sequence[int], lengths: Sequence[int], row_bytes: RowBytes, limit: float, device: torch.device
+) -> Iterator[list[int]]:
+    """Indices of rows that run together, padded to the longest of them; every row once.
+
+    `lengths` are the numbers of tokens to run, `before` those of the constant slots that these attend to. A batch of
+    more than one row needs at most `limit` bytes. Lengths are merged where another batch would cost more than padding.
+    """
+    overhead = BATCH_OVERHEAD.get(device.type, OTHER_OVERHEAD)
+    by_length: dict[int, list[int]] = {}
+    for number, length in enumerate(lengths):
+        by_length.setdefault(length, []).append(number)
+    for bucket in _buckets(by_length, before, row_bytes, limit, overhead):
+        widest = max(bucket)
+        batch: list[int] = []
+        for number in sorted((n for length in bucket for n in by_length[length]), key=lambda n: (before[n], n)):
+            # In order of `before`: this row's is the batch's largest.
+            if batch and (len(batch) + 1) * row_bytes(before[number], widest) > limit:
+                yield batch
+                batch = []
+            batch.append(number)
+        yield batch
+
+
+def _buckets(
+    by_length: dict[int, list[int]], before: Sequence[int], row_bytes: RowBytes, limit: float, overhead: int
+) -> list[list[int]]:
+    """The cheapest cut of the sorted lengths into runs that are padded to their longest, by dynamic programming."""
+    order = sorted(by_length)
+    most_before = [max(before[number] for number in by_length[length]) for length in order]
+    best: list[tuple[float, int]] = [(0.0, 0)]
+    for stop in range(1, len(order) + 1):
+        widest = order[stop - 1]
+        rows, size = 0, 0.0
+        choices = []
+        for start in range(stop - 1, -1, -1):
+            here = len(by_length[order[start]])
+            rows, size = rows + here, size + here * row_bytes(most_before[start], widest)
+            choices.append((best[start][0] + rows * widest + max(1.0, size / limit) * overhead, start))
+        best.append(min(choices))
+    cuts = []
+    stop = len(order)
+    while stop:
+        start = best[stop][1]
+        cuts.append(order[start:stop])
+        stop = start
+    return cuts
