@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from editing.decoding import continue_rows
+from editing.decoding import continue_rows, stop_tokens
 from editing.durable import exclusive, whole_file
 from editing.errors import CorpusError
 from editing.loading import LoadedModel
@@ -62,7 +62,7 @@ class SelfSampled:
 
     def rows(self, model: LoadedModel, tokens: int, held_out: bool, should_stop: ShouldStop) -> Iterator[Sequence[int]]:
         start = _opening_token(model)
-        stop = model.tokenizer.eos_token_id
+        stop = stop_tokens(model.decoder)
         generator = torch.Generator(device="cpu").manual_seed(2 * self.seed + int(held_out))
 
         def pick(logits: Tensor, _: Tensor) -> Tensor:

@@ -5,14 +5,13 @@ Serving completions has a lane of its own; here rows start together and are only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from editing.decoder import Decoder
-from editing.prefix import attention_mask
 
 Pick = Callable[[Tensor, Tensor], Tensor]
 """Logits (rows, vocabulary) in float32 or better and the rows' numbers (rows,) → the next token ids (rows,)."""
@@ -46,13 +45,26 @@ class GrowingCache:
             self._layers[layer] = (keys[rows], values[rows])
 
 
+def stop_tokens(decoder: Decoder) -> frozenset[int]:
+    """The tokens after which the model's own settings end a text (EOS, an end of turn)."""
+    for settings in (getattr(decoder.model, "generation_config", None), decoder.config):
+        found = getattr(settings, "eos_token_id", None)
+        if found is not None:
+            return frozenset(found if isinstance(found, list | tuple) else [int(found)])
+    return frozenset()
+
+
 @torch.no_grad()
 def continue_rows(
-    decoder: Decoder, prompts: Sequence[Sequence[int]], lengths: Sequence[int], pick: Pick, stop: int | None = None
+    decoder: Decoder,
+    prompts: Sequence[Sequence[int]],
+    lengths: Sequence[int],
+    pick: Pick,
+    stop: Collection[int] = (),
 ) -> list[list[int]]:
     """Continue each prompt (token ids, at least one) by up to `lengths[n]` tokens, chosen by `pick`.
 
-    Returns the new tokens only. A row ends after the token `stop`. All rows run together: callers bound their number.
+    Returns the new tokens only. A row ends after a token of `stop`. All rows run together: callers bound their number.
     """
     done: list[list[int]] = [[] for _ in prompts]
     device, n_layers = decoder.device, len(decoder.layers)
@@ -64,7 +76,7 @@ def continue_rows(
         tokens[number, width - len(prompt) :] = torch.tensor(list(prompt), device=device)
     positions = (present.cumsum(1) - 1).clamp_(min=0)
     padded = not bool(present.all())
-    mask: Tensor | None = attention_mask([], present, decoder.dtype)
+    mask: Tensor | None = _mask(present, width, decoder.dtype)
     alive = torch.arange(len(prompts), device=device)
     cache = GrowingCache(width + max(lengths))
     while True:
@@ -75,7 +87,7 @@ def continue_rows(
         going = []
         for slot, (number, token) in enumerate(zip(alive.tolist(), chosen.tolist(), strict=True)):
             done[number].append(token)
-            if token != stop and len(done[number]) < lengths[number]:
+            if token not in stop and len(done[number]) < lengths[number]:
                 going.append(slot)
         if not going:
             return done
@@ -86,4 +98,16 @@ def continue_rows(
         tokens, positions = chosen[:, None], positions[:, -1:] + 1
         present = torch.cat([present, present.new_ones(len(going), 1)], 1)
         # Without padding a new token sees everything before it: no mask, which lets attention take its faster path.
-        mask = attention_mask([present[:, :-1]], present[:, -1:], decoder.dtype) if padded else None
+        mask = _mask(present, 1, decoder.dtype) if padded else None
+
+
+def _mask(present: Tensor, new: int, dtype: torch.dtype) -> Tensor:
+    """The additive mask (rows, 1, new, T) of the last `new` of T slots; `present` (rows, T) says which hold a token.
+
+    A slot sees the present ones up to itself, and itself in any case: an empty row of a softmax would be NaN.
+    """
+    slots = torch.arange(present.shape[1], device=present.device)
+    queries = slots[-new:]
+    seen = (slots[None, :] <= queries[:, None]) & present[:, None, :] | (slots[None, :] == queries[:, None])
+    mask = torch.zeros(seen.shape, dtype=dtype, device=present.device)
+    return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]

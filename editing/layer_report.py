@@ -16,12 +16,12 @@ class LayerReport:
     """What a solve did to one layer.
 
     `memorization_error` = ‖(W+Δ)K − V‖/‖V‖ with V = WK + R; `preservation_cost` = tr(ΔCΔᵀ)/tr(WCWᵀ), C with its
-    shrinkage; `norm_ratio` = ‖Δ‖/‖W‖ (Frobenius). EMMET, arXiv 2403.14236, section 3.
+    shrinkage; `relative_norm` = ‖Δ‖/‖W‖ (Frobenius). EMMET, arXiv 2403.14236, section 3.
     """
 
     memorization_error: float
     preservation_cost: float
-    norm_ratio: float
+    relative_norm: float
 
 
 def layer_report(W: Tensor, K: Tensor, R: Tensor, solution: Solution, factor: Tensor) -> LayerReport:
@@ -35,7 +35,7 @@ def layer_report(W: Tensor, K: Tensor, R: Tensor, solution: Solution, factor: Te
     return LayerReport(
         memorization_error=_ratio((delta @ K - R).norm(), (W @ K + R).norm()),
         preservation_cost=_ratio(moved.square().sum(), (W @ factor).square().sum()),
-        norm_ratio=_ratio(delta.norm(), W.norm()),
+        relative_norm=_ratio(delta.norm(), W.norm()),
     )
 
 

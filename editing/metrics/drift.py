@@ -1,0 +1,25 @@
+"""Drift: what the edit did to ordinary text."""
+
+import math
+
+from api_schemas.metrics import Measurement
+from editing.metrics.metric import Metric
+from editing.observations import Observations, Reading
+
+
+def overall(observed: Observations) -> Measurement:
+    """Perplexity on held-out text over the base's; `n` counts the tokens. Infinite where the model is broken."""
+    if observed.perplexity is None or observed.base_perplexity is None or observed.held_out_tokens == 0:
+        return Measurement(value=None, n=0)
+    ratio = observed.perplexity / observed.base_perplexity if math.isfinite(observed.perplexity) else math.inf
+    return Measurement(value=ratio, n=observed.held_out_tokens)
+
+
+DRIFT = Metric(
+    name="drift",
+    title="Drift",
+    summary="Perplexity on ordinary text, edited over base.",
+    better="lower",
+    reads=frozenset({Reading.HELD_OUT}),
+    overall=overall,
+)
