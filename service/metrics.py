@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api_schemas.references import version_name
 from configuration.redis_keys import generate_stream
 from service.live_workers import LiveWorkers
-from versions import lineage, models
+from versions import models, stored
 from versions.clock import now
 from versions.database import Database
 from versions.waiting import waiting
@@ -68,6 +68,14 @@ class _AtScrape(Collector):
         info = GaugeMetricFamily(
             "emmetd_model_version_info", "The version that each alias points at", labels=["model", "alias", "version"]
         )
+        scores = GaugeMetricFamily(
+            "emmetd_version_metric_ratio",
+            "What was measured of the version that each alias points at, before it was published",
+            labels=["model", "alias", "version", "metric"],
+        )
+        kept = GaugeMetricFamily(
+            "emmetd_store_bytes", "Bytes of the deltas and matrices of all versions", labels=["model"]
+        )
         up = GaugeMetricFamily("emmetd_worker_up", "Workers of the model that are ready", labels=["model"])
         try:
             with self._database.reading() as session:
@@ -75,9 +83,13 @@ class _AtScrape(Collector):
                     depth.add_metric([queue.queue], queue.depth)
                     age.add_metric([queue.queue], max(0.0, (now() - queue.oldest).total_seconds()))
                 names = [row.name for row in models.all_models(session)]
-                for name in names:
-                    for alias in lineage.aliases_of(session, name):
-                        info.add_metric([name, alias.alias, version_name(alias.version)], 1)
+                for found in stored.aliased(session):
+                    version = [found.model, found.alias, version_name(found.version)]
+                    info.add_metric(version, 1)
+                    for metric, value in _measured(found.metrics or {}).items():
+                        scores.add_metric([*version, metric], value)
+                for name, size in stored.bytes_by_model(session).items():
+                    kept.add_metric([name], size)
             for name in names:
                 stream = generate_stream(name)
                 depth.add_metric([stream], float(self._redis.xlen(stream)))
@@ -85,4 +97,10 @@ class _AtScrape(Collector):
                 up.add_metric([name], ready)
         except (SQLAlchemyError, RedisError, OSError) as error:
             log.warning("metrics are incomplete", error=f"{type(error).__name__}: {error}")
-        yield from (depth, age, info, up)
+        yield from (depth, age, info, scores, kept, up)
+
+
+def _measured(metrics: dict[str, Any]) -> dict[str, float]:
+    """Name → value of the measurements after the edit that have one. An older release may have written other fields."""
+    found = {**metrics.get("after", {}), "drift": metrics.get("drift")}
+    return {name: measured["value"] for name, measured in found.items() if measured and measured["value"] is not None}
