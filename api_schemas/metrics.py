@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 MetricName = Literal["ES", "PS", "NS", "S", "EM", "GA", "GE", "drift"]
 METRICS: tuple[MetricName, ...] = ("ES", "PS", "NS", "S", "EM", "GA", "GE", "drift")
@@ -18,17 +18,21 @@ class Measurement(BaseModel):
 
 
 class LayerReport(BaseModel):
-    """What the solve did to one layer (norms and costs as in MATH: relative where a ratio makes sense)."""
+    """What the solve did to one layer. Norm and cost are relative to the parent's W.
 
-    model_config = ConfigDict(extra="allow")
+    `mu_used` is above `mu_asked` where the batch's keys made that necessary; `repaired` counts, round by round, the
+    subjects that were optimised again.
+    """
 
     layer: int
+    mu_asked: float
     mu_used: float
     condition_number: float
     memorization_error: float
     preservation_cost: float
     relative_norm: float
     rank: int
+    repaired: list[int] = []
 
 
 class BatchMetrics(BaseModel):

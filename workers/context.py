@@ -10,6 +10,7 @@ from editing.loading import LoadedModel
 from versions.blobs import BlobStore
 from versions.database import Database
 from workers.materialise import MatrixCache
+from workers.measuring import Measuring
 from workers.statistics import Statistics
 from workers.status import StatusBoard
 
@@ -26,6 +27,7 @@ class WorkerContext:
     model: LoadedModel
     statistics: Statistics
     matrices: MatrixCache
+    measuring: Measuring
     status: StatusBoard
     stopping: threading.Event
     tokens_per_second: float

@@ -26,6 +26,7 @@ from workers.context import WorkerContext, set_current
 from workers.generation.decoding import DecodeBatch
 from workers.generation.lane import GenerationLane
 from workers.materialise import MatrixCache
+from workers.measuring import Measuring
 from workers.metrics import REGISTRY
 from workers.rq_worker import ModelWorker
 from workers.statistics import Statistics
@@ -76,6 +77,7 @@ def run(settings: Settings) -> None:
             model=model,
             statistics=statistics,
             matrices=MatrixCache(name, model.decoder, model.fingerprint, database, blobs, MATRIX_CACHE_BYTES),
+            measuring=Measuring(model, statistics),
             status=status,
             stopping=threading.Event(),
             tokens_per_second=measure_tokens_per_second(model.decoder),

@@ -7,9 +7,8 @@ import time
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from versions import batches
+from versions import batches, evaluations
 from versions.database import Database
-from versions.tables import BatchRow, EvaluationRow
 
 INTERVAL_SECONDS = 1.0
 
@@ -33,7 +32,7 @@ class TaskProgress:
     ) -> None:
         self._database = database
         self._row_id = row_id
-        self._table = EvaluationRow if evaluation else BatchRow
+        self._evaluation = evaluation
         self._before = before
         self._total = total
         self._stage = ""
@@ -51,10 +50,11 @@ class TaskProgress:
         eta = round(elapsed / done * (whole - self._before - done), 1) if done and elapsed > 0.5 else None
         try:
             with self._database.writing() as session:
-                row = session.get(self._table, self._row_id)
-                if isinstance(row, BatchRow):
-                    batches.set_progress(session, row, stage, round(self._before + done, 2), whole, eta)
-                elif row is not None:
-                    row.progress = {"stage": stage, "done": done, "total": whole, "eta_seconds": eta}
+                if self._evaluation:
+                    evaluation = evaluations.get(session, self._row_id)
+                    evaluation.progress = {"stage": stage, "done": done, "total": whole, "eta_seconds": eta}
+                else:
+                    batch = batches.get(session, self._row_id)
+                    batches.set_progress(session, batch, stage, round(self._before + done, 2), whole, eta)
         except SQLAlchemyError as error:
             log.warning("progress not written", error=str(error))

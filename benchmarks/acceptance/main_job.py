@@ -43,6 +43,15 @@ def says_new(record: dict[str, Any], text: str) -> bool:
     return text.strip().startswith(record["requested_rewrite"]["target_new"]["str"].strip())
 
 
+def holds(row: dict[str, Any]) -> dict[str, list[bool]]:
+    """A per-fact row of an evaluation, in the plain script's form."""
+    return {
+        "ES": [row["prompt"]["new"] > row["prompt"]["old"]],
+        "PS": [prompt["new"] > prompt["old"] for prompt in row["paraphrases"]],
+        "NS": [prompt["old"] > prompt["new"] for prompt in row["neighbors"]],
+    }
+
+
 def pooled(items: list[dict[str, list[bool]]], metric: str) -> float:
     """Mean over facts of the share of prompts that hold."""
     shares = [sum(item[metric]) / len(item[metric]) for item in items if item[metric]]
@@ -62,7 +71,8 @@ def check_batches(server: Server, batches: list[list[dict[str, Any]]], folder: P
         seconds.append(job["metrics"]["seconds"])
         version = f"{MODEL}@{job['version']}"
         evaluation = server.evaluate(version, records, ["ES", "PS", "NS", "S"])
-        service += [row["holds"] for row in evaluation["facts"]]
+        assert evaluation["state"] == "succeeded", evaluation
+        service += [holds(row[version]) for row in evaluation["facts"]]
         info = server.client.get(f"/v1/models/{MODEL}/versions/{job['version']}").json()
         edited = PlainModel(folder)
         edited.merge(server.data / "blobs" / info["sha256"][:2] / info["sha256"])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from api_schemas.generation import GenerationEvent
 from editing.decoder import Decoder
+from editing.masks import left_padded_mask
 from editing.projection import RowVersions, frame
 from workers.generation.cache import RowCache
 from workers.generation.rows import Row, token_logprobs
@@ -99,7 +100,7 @@ class DecodeBatch:
         self._versions = RowVersions([row.matrices for row in self.rows])
 
     def _run(self, tokens: Tensor, positions: Tensor, cache: RowCache, versions: RowVersions) -> Tensor:
-        mask = _mask(cache.keep, tokens.shape[1], self.decoder.dtype)
+        mask = left_padded_mask(cache.keep, tokens.shape[1], self.decoder.dtype)
         with frame(versions):
             hidden = self.decoder.embed(tokens, positions)
             return self.decoder.run_layers(hidden, positions, mask, 0, len(self.decoder.layers), cache)
@@ -133,16 +134,3 @@ def _left_padded(prompts: Sequence[Sequence[int]], width: int, device: torch.dev
     tokens = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
     positions = (keep.long().cumsum(1) - 1).clamp(min=0)
     return tokens, positions, keep
-
-
-def _mask(keep: Tensor, new: int, dtype: torch.dtype) -> Tensor:
-    """Additive mask (rows, 1, new, T) for the last `new` of T tokens: causal, and blind to padding.
-
-    A padded token sees itself, so that no row of the softmax is empty.
-    """
-    total = keep.shape[1]
-    at = torch.arange(total - new, total, device=keep.device)
-    upto = torch.arange(total, device=keep.device)
-    seen = (upto[None, :] <= at[:, None]) & keep[:, None, :] | (upto[None, :] == at[:, None])
-    mask = torch.zeros(keep.shape[0], 1, new, total, dtype=dtype, device=keep.device)
-    return mask.masked_fill(~seen[:, None], torch.finfo(dtype).min)

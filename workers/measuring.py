@@ -1,0 +1,68 @@
+"""Measuring a version with this worker's model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from api_schemas.facts import Fact
+from api_schemas.metrics import Measurement
+from editing.evaluation import Evaluation, evaluate
+from editing.facts import SubjectGroup
+from editing.loading import LoadedModel
+from editing.perplexity import perplexity
+from editing.progress import Progress, ShouldStop, never, silent
+from editing.projection import Matrices
+from editing.scoring import Question, score
+from workers.statistics import Statistics
+
+
+@dataclass
+class Measuring:
+    """Evaluations with the loaded model; the base's perplexity is measured once in the worker's life."""
+
+    model: LoadedModel
+    statistics: Statistics
+    _base_perplexity: float | None = field(default=None, init=False)
+
+    def evaluate(
+        self,
+        matrices: Matrices,
+        facts: Sequence[Fact],
+        metrics: Sequence[str],
+        should_stop: ShouldStop = never,
+        on_progress: Progress = silent,
+    ) -> Evaluation:
+        """The version `matrices` on `facts`; drift is measured on held-out text and needs no facts."""
+        drift = "drift" in metrics
+        return evaluate(
+            self.model.decoder,
+            self.model.backend_tokenizer,
+            matrices,
+            facts,
+            metrics,
+            held_out=self.statistics.held_out(should_stop=should_stop) if drift else None,
+            base_perplexity=self._base(should_stop) if drift else None,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
+
+    def measure(
+        self, matrices: Matrices, facts: Sequence[Fact], metrics: Sequence[str], should_stop: ShouldStop = never
+    ) -> dict[str, Measurement]:
+        return self.evaluate(matrices, facts, metrics, should_stop).metrics
+
+    def unsaid_groups(
+        self, matrices: Matrices, groups: Sequence[SubjectGroup], should_stop: ShouldStop = never
+    ) -> list[int]:
+        """The groups with a fact whose target is not the argmax at every one of its tokens."""
+        facts = [(number, fact) for number, group in enumerate(groups) for fact in group.facts]
+        questions = [Question(fact.tokens.bare.prompt, (fact.tokens.bare.target,)) for _, fact in facts]
+        scores = score(self.model.decoder, matrices, questions, should_stop=should_stop)
+        return sorted({number for (number, _), (answer,) in zip(facts, scores, strict=True) if not answer.said})
+
+    def _base(self, should_stop: ShouldStop) -> float:
+        if self._base_perplexity is None:
+            held_out = self.statistics.held_out(should_stop=should_stop)
+            self._base_perplexity = perplexity(self.model.decoder, {}, held_out, should_stop=should_stop)
+        return self._base_perplexity
