@@ -5,6 +5,7 @@ Uses the `tokenizers` library alone, so that the HTTP front end refuses a fact b
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tokenizers import Encoding, Tokenizer
@@ -72,6 +73,26 @@ def fact_tokens(tokenizer: Tokenizer, fact: Fact) -> FactTokens:
         continued=_continued(tokenizer, fact, text, start, end, bare_target),
         essence=_essence(tokenizer, fact),
     )
+
+
+def misplaced_subjects(tokenizer: Tokenizer, facts: Sequence[Fact]) -> Iterator[tuple[int, FactTokensError]]:
+    """Facts, by index, whose subject `fact_tokens` would not find; several times faster than that for each of them.
+
+    All facts are encoded at once, on all cores. After another sentence only the first word of a prompt is encoded
+    differently, so that is looked at again only where the subject stands there; and a subject that has tokens in its
+    prompt has some on its own.
+    """
+    for index, (fact, encoding) in enumerate(
+        zip(facts, tokenizer.encode_batch([fact.text for fact in facts]), strict=True)
+    ):
+        before = fact.prompt.partition(SUBJECT_SLOT)[0]
+        start, end = len(before), len(before) + len(fact.subject.rstrip())
+        try:
+            _subject_last(encoding, start, end, fact)
+            if len(before.split()) <= 1:
+                _continued(tokenizer, fact, fact.text, start, end, ())
+        except FactTokensError as error:
+            yield index, error
 
 
 def joined_target(text: str, target: str) -> str:

@@ -55,7 +55,7 @@ def _readings(found: Evaluation) -> list[dict[str, Any]]:
 
 
 def _prompt(reading: PromptReading) -> dict[str, Any]:
-    """`new` and `old`: mean log-probability of a target's tokens, in nats; `said`: the new one is what would be said."""
+    """`new`, `old`: mean log-probability of a target's tokens, in nats; `said`: the new one is what would be said."""
     return {
         "prompt": reading.prompt,
         "new": reading.new.log_probability,

@@ -19,6 +19,7 @@ __all__ = [
     "SettingValue",
     "SettingsOverrides",
     "context_reserve",
+    "recommended_for",
     "resolve_settings",
 ]
 

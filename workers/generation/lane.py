@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 from pydantic import ValidationError
@@ -111,7 +112,7 @@ class GenerationLane(threading.Thread):
         stream = generate_stream(self.model)
         room = MOST_ROWS - len(self.batch.rows)
         block = None if self.batch.rows else BLOCK_MILLISECONDS
-        claimed = self.redis.xreadgroup(GROUP, self.worker_id, {stream: ">"}, count=room, block=block)
+        claimed: Any = self.redis.xreadgroup(GROUP, self.worker_id, {stream: ">"}, count=room, block=block)
         entries = [entry for _, found in claimed or [] for entry in found]
         if not entries:
             return

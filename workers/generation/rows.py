@@ -13,6 +13,8 @@ from editing.projection import Matrices
 from workers.generation.sampling import generator_for, next_token
 from workers.generation.text import TextStream
 
+_UNFINISHED = "\ufffd"
+
 
 class Row:
     """Prompt, settings, random generator and text of one choice; `matrices` are those of its pinned version.
@@ -81,7 +83,9 @@ class Row:
         return TokenInfo(id=token, text=self._piece(token), logprob=value, top=top)
 
     def _piece(self, token: int) -> str:
-        return self._tokenizer.decode([token], skip_special_tokens=False)
+        """A token's text, or its name in the vocabulary where it is only a part of a character."""
+        text = self._tokenizer.decode([token], skip_special_tokens=False)
+        return str(self._tokenizer.id_to_token(token)) if _UNFINISHED in text else text
 
 
 def token_logprobs(logits: Tensor, tokens: Sequence[int], top: int) -> list[tuple[float, dict[int, float]]]:
