@@ -23,7 +23,7 @@ from editing.errors import SingularSolveError, StatisticError
 from editing.key_metric import KeyMetric
 from editing.spectrum import largest_eigenvalue, largest_inverse_eigenvalue
 
-CONDITION_LIMIT = 1e5
+CONDITION_LIMIT = 1e4
 """κ(KᵀSK + μI) above which equality is taken to be ill-posed: some of the batch's keys are nearly dependent, and
 meeting them would take an update far larger than the facts need. docs/decisions/ holds the measurement."""
 
