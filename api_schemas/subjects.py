@@ -75,24 +75,47 @@ def fact_tokens(tokenizer: Tokenizer, fact: Fact) -> FactTokens:
     )
 
 
-def misplaced_subjects(tokenizer: Tokenizer, facts: Sequence[Fact]) -> Iterator[tuple[int, FactTokensError]]:
-    """Facts, by index, whose subject `fact_tokens` would not find; several times faster than that for each of them.
+def unfit_facts(
+    tokenizer: Tokenizer, facts: Sequence[Fact], context_length: int, reserve: int = 0
+) -> Iterator[tuple[int, FactTokensError]]:
+    """Facts, by index, that `fact_tokens` or `check_length` would refuse, found several times faster.
 
     All facts are encoded at once, on all cores. After another sentence only the first word of a prompt is encoded
     differently, so that is looked at again only where the subject stands there; and a subject that has tokens in its
     prompt has some on its own.
     """
-    for index, (fact, encoding) in enumerate(
-        zip(facts, tokenizer.encode_batch([fact.text for fact in facts]), strict=True)
-    ):
+    encodings = tokenizer.encode_batch([fact.text for fact in facts])
+    for index, (fact, encoding) in enumerate(zip(facts, encodings, strict=True)):
         before = fact.prompt.partition(SUBJECT_SLOT)[0]
         start, end = len(before), len(before) + len(fact.subject.rstrip())
         try:
+            if _may_be_too_long(fact, len(encoding.ids), context_length - reserve):
+                check_prompt_length(tokenizer, fact.text, _ids(encoding), [fact.target_new], context_length)
+                check_length(fact_tokens(tokenizer, fact), context_length, reserve)
             _subject_last(encoding, start, end, fact)
             if len(before.split()) <= 1:
                 _continued(tokenizer, fact, fact.text, start, end, ())
         except FactTokensError as error:
             yield index, error
+
+
+def _may_be_too_long(fact: Fact, tokens: int, most: int) -> bool:
+    """False for nearly all facts: no text has more tokens than bytes, so no target or first word has either."""
+    first_word = fact.text.split(maxsplit=1)[0]
+    return tokens + len(first_word.encode()) + len(fact.target_new.encode()) + 2 > most
+
+
+def check_prompt_length(
+    tokenizer: Tokenizer, text: str, prompt: Sequence[int], targets: Sequence[str], context_length: int
+) -> None:
+    """Refuse the prompt `text`, in tokens `prompt`, if with one of `targets` it is longer than the model reads."""
+    for target in targets:
+        if len(prompt) + len(target.encode()) + 1 > context_length:
+            if len(prompt) >= context_length:  # too long with any target; the prompt need not be encoded again
+                continuation = tokenizer.encode(joined_target(text, target), add_special_tokens=False).ids
+            else:
+                continuation = list(_continuation(tokenizer, text, joined_target(text, target), tuple(prompt)))
+            _check_length(len(prompt) + len(continuation), context_length, 0)
 
 
 def joined_target(text: str, target: str) -> str:
@@ -116,12 +139,16 @@ def context_tokens(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
 
 def check_length(tokens: FactTokens, context_length: int, reserve: int = 0) -> None:
     """Refuse a fact longer than the model reads, where `reserve` tokens are kept for a context text before it."""
-    needed = max(tokens.bare.length, tokens.continued.length + reserve)
+    _check_length(max(tokens.bare.length, tokens.continued.length + reserve), context_length, reserve)
+
+
+def _check_length(needed: int, context_length: int, reserve: int) -> None:
     if needed > context_length:
+        put_before = f", {reserve} of them for a context text put before them," if reserve else ""
         raise FactTokensError(
             "prompt",
-            f"prompt and target need {needed} tokens, {reserve} of them for a context text put before them, and the "
-            f"model reads at most {context_length}; shorten the prompt",
+            f"prompt and target need {needed} tokens{put_before} and the model reads at most {context_length}; "
+            "shorten the prompt",
         )
 
 

@@ -3,7 +3,7 @@
     python -m benchmarks.refusals --url http://127.0.0.1:8000 --model smollm2-135m
     python -m benchmarks.refusals --tokenizer path/to/tokenizer.json
 
-The first asks a server that runs already; the second starts one of its own, whose model is known by its tokenizer alone.
+The first asks a server that runs already; the second starts one of its own, which knows a model by its tokenizer alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import socket
 import statistics
 import subprocess
@@ -26,6 +27,13 @@ from typing import Any, Final
 import httpx
 
 from benchmarks.results import environment, write_result
+from cli.private_redis import prepare_private_redis
+from cli.tethered import tethered
+from configuration.settings import Settings
+from versions import models
+from versions.blobs import open_blob_store
+from versions.database import Database, migrate
+from versions.models import ModelIdentity
 
 BODY_BYTES: Final = 100_000
 AIM_SECONDS: Final = 0.1
@@ -119,9 +127,6 @@ def measure(http: httpx.Client, case: Case, rounds: int) -> dict[str, float]:
 @contextmanager
 def own_server(tokenizer: Path) -> Iterator[str]:
     """`emmetd api` with its own database and Redis, and a model that no worker holds; its URL."""
-    from cli.private_redis import prepare_private_redis
-    from cli.tethered import tethered
-
     with tempfile.TemporaryDirectory() as name, socket.socket() as free:
         folder = Path(name)
         free.bind(("127.0.0.1", 0))
@@ -134,7 +139,7 @@ def own_server(tokenizer: Path) -> Iterator[str]:
             free.close()
             command = [sys.executable, "-m", "cli.main", "api", "--data", name, "--port", str(port)]
             variables = {"EMMETD_REDIS_URL": redis.url, "EMMETD_LOG_LEVEL": "warning"}
-            children.append(subprocess.Popen(tethered(command), env={**_environment(), **variables}))
+            children.append(subprocess.Popen(tethered(command), env={**os.environ, **variables}))
             url = f"http://127.0.0.1:{port}"
             await_answer(url)
             yield url
@@ -146,12 +151,6 @@ def own_server(tokenizer: Path) -> Iterator[str]:
 
 def register(folder: Path, tokenizer: Path) -> None:
     """A model of SmolLM2-135M's shape, as a worker would leave it in SQL."""
-    from configuration.settings import Settings
-    from versions import models
-    from versions.blobs import open_blob_store
-    from versions.database import Database, migrate
-    from versions.models import ModelIdentity
-
     settings = Settings(data=folder)
     migrate(settings.database_url)
     identity = ModelIdentity(
@@ -180,12 +179,6 @@ def await_answer(url: str) -> None:
             return
         except httpx.TransportError:
             time.sleep(0.05)
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
 
 
 def run(url: str, model: str, rounds: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from tokenizers import Tokenizer
 
 from api_schemas.facts import Fact, contradictions
-from api_schemas.subjects import FactTokensError, check_length, fact_tokens, target_tokens
+from api_schemas.subjects import FactTokensError, check_prompt_length, unfit_facts
 from configuration.settings import Settings
 from service.fields import FieldErrors, invalid, shown
 
@@ -61,11 +61,8 @@ def check_editable(facts: list[Fact], tokenizer: Tokenizer, context_length: int,
     `reserve` tokens are kept for a context text before each prompt.
     """
     errors = FieldErrors()
-    for index, fact in enumerate(facts):
-        try:
-            check_length(fact_tokens(tokenizer, fact), context_length, reserve)
-        except FactTokensError as error:
-            errors.add(f"facts[{index}].{error.field}", error.message)
+    for index, error in unfit_facts(tokenizer, facts, context_length, reserve):
+        errors.add(f"facts[{index}].{error.field}", error.message)
     _check_measurable(facts, tokenizer, context_length, errors, with_prompt=False)
     return errors
 
@@ -82,17 +79,13 @@ def _check_measurable(
 ) -> None:
     for index, fact in enumerate(facts):
         for field, prompt, targets in _measured(fact, with_prompt):
-            # A token is at least a byte of text, so that most prompts need no tokenizer to be found short enough.
-            longest = max(len(target.encode()) for target in targets) + 1
-            if len(prompt.encode()) + longest <= context_length:
+            # No text has more tokens than bytes, and one that begins all texts: most need no tokenizer to be short.
+            if len(prompt.encode()) + max(len(target.encode()) for target in targets) + 2 <= context_length:
                 continue
-            needed = max(sum(map(len, target_tokens(tokenizer, prompt, target))) for target in targets)
-            if needed > context_length:
-                errors.add(
-                    f"facts[{index}].{field}",
-                    f"prompt and target need {needed} tokens and the model reads at most {context_length}; "
-                    "shorten the prompt",
-                )
+            try:
+                check_prompt_length(tokenizer, prompt, tokenizer.encode(prompt).ids, targets, context_length)
+            except FactTokensError as error:
+                errors.add(f"facts[{index}].{field}", error.message)
 
 
 def _measured(fact: Fact, with_prompt: bool) -> Iterator[tuple[str, str, Sequence[str]]]:

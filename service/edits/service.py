@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import structlog
 from sqlalchemy.exc import IntegrityError
 
 from api_schemas.algorithms import EditSettings, context_reserve
@@ -18,6 +19,8 @@ from service.resources import Resources
 from versions import batches, lineage, models
 from versions.batches import NewBatch
 from versions.tables import ModelRow
+
+log = structlog.get_logger(__name__)
 
 
 def submit(resources: Resources, submission: Submission) -> EditJob:
@@ -49,8 +52,9 @@ def submit(resources: Resources, submission: Submission) -> EditJob:
         idempotency_key=submission.idempotency_key,
         body_sha256=submission.fingerprint if submission.idempotency_key is not None else None,
     )
-    job = _accept(resources, new)
+    job, is_new = _accept(resources, new)
     resources.relay.wake()
+    log.info("edit accepted" if is_new else "edit was accepted before", edit=job.id, model=job.model, facts=job.facts)
     return job
 
 
@@ -85,6 +89,7 @@ def cancel(resources: Resources, edit_id: str) -> EditJob:
     with resources.database.writing() as session:
         job = edit_job(batches.request_cancel(session, batches.get(session, edit_id)))
     resources.relay.wake()
+    log.info("cancel asked for", edit=job.id, state=job.state)
     return job
 
 
@@ -100,7 +105,7 @@ def _check_tokens(resources: Resources, model: ModelRow, batch: Batch, settings:
     check_editable(batch.facts, tokenizer, model.context_length, context_reserve(settings)).raise_if_any()
 
 
-def _accept(resources: Resources, new: NewBatch) -> EditJob:
+def _accept(resources: Resources, new: NewBatch) -> tuple[EditJob, bool]:
     try:
         return _accept_once(resources, new)
     except IntegrityError:
@@ -108,7 +113,7 @@ def _accept(resources: Resources, new: NewBatch) -> EditJob:
         return _accept_once(resources, new)
 
 
-def _accept_once(resources: Resources, new: NewBatch) -> EditJob:
+def _accept_once(resources: Resources, new: NewBatch) -> tuple[EditJob, bool]:
     with resources.database.writing() as session:
-        row, _ = batches.accept(session, new, most_queued=resources.settings.max_queued_batches)
-        return edit_job(row)
+        row, is_new = batches.accept(session, new, most_queued=resources.settings.max_queued_batches)
+        return edit_job(row), is_new

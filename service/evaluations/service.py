@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from pydantic import ValidationError
 
 from api_schemas.evaluations import EvaluationJob, EvaluationRequest
@@ -20,6 +21,8 @@ from service.fields import FieldErrors, invalid, shown
 from service.resources import Resources
 from versions import evaluations, lineage, models, tasks
 from versions.tables import ModelRow
+
+log = structlog.get_logger(__name__)
 
 
 def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
@@ -51,6 +54,7 @@ def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
         tasks.create(session, model=model.name, queue=evaluate_queue(model.name), kind="evaluate", evaluation_id=row.id)
         job = evaluation_job(row, 0, page)
     resources.relay.wake()
+    log.info("evaluation accepted", evaluation=job.id, model=job.model, facts=job.n_facts)
     return job
 
 

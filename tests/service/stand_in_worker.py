@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import redis
 
@@ -79,7 +79,8 @@ class StandInWorker:
     def _run(self) -> None:
         stream = generate_stream(self.model)
         while not self._ended.is_set():
-            for _, entries in self.redis.xreadgroup("workers", "stand-in", {stream: ">"}, count=1, block=20) or []:
+            claimed: Any = self.redis.xreadgroup("workers", "stand-in", {stream: ">"}, count=1, block=20)
+            for _, entries in claimed or []:
                 for entry, fields in entries:
                     self.redis.xack(stream, "workers", entry)
                     self.redis.xdel(stream, entry)

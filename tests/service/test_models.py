@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from api_schemas.references import ModelReference
 from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api, fact
 from versions import batches, lineage
 from versions.database import Database
@@ -23,7 +24,7 @@ def publish(api: Api, database: Database, facts: int = 2) -> str:
     edit: str = api.edit([fact(number) for number in range(facts)], label="two").json()["id"]
     with database.writing() as session:
         row = batches.get(session, edit)
-        row.base_version = lineage.resolve(session, lineage.ModelReference(MODEL, alias="latest")).number
+        row.base_version = lineage.resolve(session, ModelReference(MODEL, alias="latest")).number
         new = NewVersion(
             layers=[1],
             rank=facts,
