@@ -96,7 +96,7 @@ def _measured(fact: Fact, with_prompt: bool) -> Iterator[tuple[str, str, Sequenc
     for number, paraphrase in enumerate(fact.paraphrases):
         yield f"paraphrases[{number}]", paraphrase, targets
     for number, neighbor in enumerate(fact.neighbors):
-        answers = targets if neighbor.target is None else [*targets, neighbor.target]
+        answers = [fact.target_new] if neighbor.target is None else [fact.target_new, neighbor.target]
         yield f"neighbors[{number}].prompt", neighbor.prompt, answers
 
 

@@ -19,9 +19,7 @@ def _has_paraphrases(facts: list[Fact]) -> bool:
 
 
 def _has_neighbors(facts: list[Fact]) -> bool:
-    return any(
-        neighbor.target is not None or fact.target_old is not None for fact in facts for neighbor in fact.neighbors
-    )
+    return any(neighbor.target is not None for fact in facts for neighbor in fact.neighbors)
 
 
 _NEEDS: Final[Mapping[MetricName, tuple[Callable[[list[Fact]], bool], str]]] = {

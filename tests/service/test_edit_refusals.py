@@ -114,7 +114,7 @@ REFUSALS = [
         "thresholds.NS",
         "n would be 0",
         "with their target",
-        facts=[{**fact_without("target_old"), "neighbors": [NEIGHBOR]}],
+        facts=[fact(neighbors=[NEIGHBOR])],
         thresholds={"NS": 0.5},
     ),
     wrong(
