@@ -15,7 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 def convert(gguf: Path, folder: Path) -> None:
     """Write the dequantised weights (float32 safetensors), the configuration and the tokenizer of `gguf`."""
-    place = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name, "local_files_only": True}
+    place: dict[str, Any] = {
+        "pretrained_model_name_or_path": str(gguf.parent),
+        "gguf_file": gguf.name,
+        "local_files_only": True,
+    }
     tokenizer: Any = AutoTokenizer.from_pretrained(**place)
     tokenizer.save_pretrained(folder)
     model: Any = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -26,9 +24,9 @@ def request(**fields: object) -> GenerationRequest:
 
 
 @pytest.fixture(params=sorted(CONFIGS))
-def model(request: pytest.FixtureRequest) -> Iterator[tuple[torch.nn.Module, DecodeBatch]]:
+def model(request: pytest.FixtureRequest) -> tuple[torch.nn.Module, DecodeBatch]:
     made = tiny_model(request.param)
-    yield made, DecodeBatch(Decoder(made), TOKENIZER, frozenset())
+    return made, DecodeBatch(Decoder(made), TOKENIZER, frozenset())
 
 
 def rows_of(asked: GenerationRequest, matrices: Matrices | None = None) -> list[Row]:
