@@ -276,7 +276,7 @@ def _source_variable() -> Json:
         "regex": "",
         "multi": False,
         "includeAll": False,
-        "current": {},
+        "current": {"text": "Prometheus", "value": "emmetd-prometheus"},
     }
 
 

@@ -1,0 +1,29 @@
+"""docker-compose.yml as Compose reads it: variables at their defaults, merges done."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+ROOT: Final = Path(__file__).parent.parent.parent
+PATH: Final = ROOT / "docker-compose.yml"
+OURS: Final = ("api", "migrate", "worker-cpu", "worker-cuda")
+ONE_SHOT: Final = "migrate"
+
+Service = dict[str, Any]
+
+
+@cache
+def document() -> dict[str, Any]:
+    text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", PATH.read_text())
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+def services() -> dict[str, Service]:
+    found: dict[str, Service] = document()["services"]
+    return found

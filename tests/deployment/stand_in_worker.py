@@ -1,0 +1,100 @@
+"""A worker without a model: it registers one, publishes a version of it, and counts work that it did not do.
+
+What it says goes through the same rows, keys and metrics as a real worker's, so that what is seen of it is real.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+from typing import Final
+
+from prometheus_client import start_http_server
+
+from api_schemas.edits import FINAL_STATES
+from api_schemas.references import parse_reference
+from api_schemas.workers import WorkerStatus
+from configuration.redis_connection import make_redis
+from configuration.redis_keys import values_queue, worker_key
+from configuration.settings import load_settings
+from versions import batches, lineage, models, tasks
+from versions.database import Database
+from workers import metrics
+
+MODEL: Final = "tiny"
+STAGES: Final = ("plan", "values", "solve", "check", "publish")
+MEASURED: Final = {
+    "after": {"ES": {"value": 0.97, "n": 30}, "EM": {"value": 0.9, "n": 30}, "PS": {"value": 0.8, "n": 60}},
+    "drift": {"value": 1.01, "n": 64},
+}
+
+
+def publish(database: Database) -> None:
+    """A version v1 with its measurements, and a task that waits for a worker."""
+    new = lineage.NewVersion(
+        layers=[1],
+        rank=1,
+        blob="0" * 64,
+        matrices_blob="1" * 64,
+        bytes=4096,
+        matrix_hashes={},
+        provenance={},
+        metrics=MEASURED,
+    )
+    with database.writing() as session:
+        models.register(session, MODEL, "no folder")
+        request = batches.NewBatch(parse_reference(MODEL), "emmet", {}, {}, [{"n": 0}])
+        batch, _ = batches.accept(session, request, most_queued=100)
+        batch.base_version = 0
+        lineage.publish(session, batch, new)
+        batches.set_state(session, batch, "succeeded")
+        tasks.create(session, model=MODEL, queue=values_queue(MODEL), kind="values", batch_id=batch.id)
+
+
+def count_work(chance: random.Random) -> None:
+    """One observation of everything that a worker observes."""
+    for stage in STAGES:
+        metrics.EDIT_STAGE_SECONDS.labels(MODEL, "emmet", stage).observe(chance.lognormvariate(1, 1))
+    metrics.EDIT_BATCH_SECONDS.labels(MODEL, "emmet").observe(chance.lognormvariate(3, 1))
+    metrics.EDIT_QUEUE_WAIT_SECONDS.labels(MODEL).observe(chance.lognormvariate(0, 1))
+    for state in FINAL_STATES:
+        metrics.EDITS.labels(MODEL, state).inc()
+    metrics.FACTS_EDITED.labels(MODEL).inc(16)
+    metrics.VALUE_STEPS.labels(MODEL).inc(320)
+    metrics.EDIT_EFFICACY.labels(MODEL).set(0.97)
+    metrics.PRESERVATION_COST.labels(MODEL).set(0.002)
+    metrics.TIME_TO_FIRST_TOKEN.labels(MODEL).observe(chance.lognormvariate(-2, 1))
+    metrics.GENERATION_SECONDS.labels(MODEL).observe(chance.lognormvariate(0, 1))
+    metrics.GENERATED_TOKENS.labels(MODEL).inc(20)
+    metrics.WORKER_MEMORY.labels(MODEL).set(700e6)
+    metrics.MATRIX_CACHE_BYTES.labels(MODEL).set(40e6)
+
+
+def main() -> None:
+    settings = load_settings()
+    assert settings.worker_metrics_port is not None
+    database = Database(settings.database_url)
+    publish(database)
+    database.close()
+    redis = make_redis(settings, "stand-in")
+    status = WorkerStatus(
+        id="stand-in",
+        model=MODEL,
+        stage="ready",
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        device="cpu",
+        updated_at=time.time(),
+    )
+    redis.set(worker_key(status.id), status.model_dump_json())
+    start_http_server(settings.worker_metrics_port, addr="127.0.0.1", registry=metrics.REGISTRY)
+    chance = random.Random(0)
+    while True:
+        count_work(chance)
+        time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    main()
