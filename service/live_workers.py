@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import ValidationError
 from redis import Redis
+from redis.exceptions import RedisError
 
 from api_schemas.workers import WorkerStatus
 from configuration.redis_keys import WORKER_KEY_PATTERN
@@ -23,13 +24,21 @@ class LiveWorkers:
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._statuses: list[WorkerStatus] = []
+        self._failure: RedisError | None = None
 
     def statuses(self) -> list[WorkerStatus]:
         """By model and id. Raises RedisError where Redis does not answer."""
         with self._lock:
             if time.monotonic() - self._read_at > _FRESH_SECONDS:
-                self._statuses = sorted(self._read(), key=lambda status: (status.model, status.id))
+                try:
+                    self._statuses = sorted(self._read(), key=lambda status: (status.model, status.id))
+                    self._failure = None
+                except RedisError as error:
+                    # Kept as an answer is: or all who ask would wait, one after the other, for a server that hangs.
+                    self._failure = error
                 self._read_at = time.monotonic()
+            if self._failure is not None:
+                raise self._failure.with_traceback(None)
             return list(self._statuses)
 
     def of_model(self, model: str) -> list[WorkerStatus]:

@@ -51,11 +51,11 @@ class Relay(threading.Thread):
         self._woken.set()
 
     def stop(self) -> None:
-        """End after the round at hand."""
+        """End after the round at hand; one that hangs on Redis is not waited for, it can be cut at any point."""
         self._ended.set()
         self._woken.set()
         if self.is_alive():
-            self.join()
+            self.join(timeout=_LONGEST_PAUSE_SECONDS)
 
     def run(self) -> None:
         pause, away = INTERVAL_SECONDS, False

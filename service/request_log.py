@@ -64,5 +64,5 @@ class RequestLog:
         route = getattr(scope.get("route"), "path_format", "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.http_request_duration.labels(method, route, str(status)).observe(seconds)
-        level = log.debug if route in _QUIET_ROUTES and status < 500 else log.info
+        level = log.debug if route in _QUIET_ROUTES and status != 500 else log.info
         level("request", method=method, path=scope["path"], route=route, status=status, seconds=round(seconds, 4))
