@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -29,14 +30,25 @@ def in_batches(
         by_length.setdefault(length, []).append(number)
     for bucket in _buckets(by_length, before, row_bytes, limit, overhead):
         widest = max(bucket)
-        batch: list[int] = []
-        for number in sorted((n for length in bucket for n in by_length[length]), key=lambda n: (before[n], n)):
-            # In order of `before`: this row's is the batch's largest.
-            if batch and (len(batch) + 1) * row_bytes(before[number], widest) > limit:
-                yield batch
-                batch = []
-            batch.append(number)
-        yield batch
+        numbers = sorted((n for length in bucket for n in by_length[length]), key=lambda n: (before[n], n))
+        yield from _cut(numbers, [row_bytes(before[number], widest) for number in numbers], limit)
+
+
+def _cut(numbers: Sequence[int], sizes: Sequence[float], limit: float) -> list[list[int]]:
+    """`numbers`, in order of their `sizes`, in the fewest even batches; each row takes its batch's largest size."""
+    total = sum(sizes)
+    for parts in range(max(1, math.ceil(total / limit)), len(numbers)):
+        batches: list[list[int]] = [[] for _ in range(parts)]
+        largest = [0.0] * parts
+        done = 0.0
+        for number, size in zip(numbers, sizes, strict=True):
+            part = int((done + size / 2) * parts / total)
+            batches[part].append(number)
+            largest[part] = size
+            done += size
+        if all(len(batch) * size <= limit for batch, size in zip(batches, largest, strict=True)):
+            return [batch for batch in batches if batch]
+    return [[number] for number in numbers]
 
 
 def _buckets(
