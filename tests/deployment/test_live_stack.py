@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.deployment import dashboards
+from tests.deployment.manifests import scaling_queries
 from tests.deployment.programs import program
 from tests.deployment.stack import Stack, running_stack, wait_until
 
@@ -89,6 +90,13 @@ def test_every_panel_shows_data(stack: Stack, http: httpx.Client) -> None:
 def test_prometheus_understands_the_annotations(stack: Stack, http: httpx.Client) -> None:
     for expr in dashboards.annotations():
         result(http, stack, expr)
+
+
+def test_the_autoscaler_gets_a_number(stack: Stack, http: httpx.Client) -> None:
+    """Also for completions, of which none wait."""
+    for query in scaling_queries():
+        assert len(result(http, stack, query.replace("smollm2-135m", "tiny"))) == 1
+        assert result(http, stack, query.replace("smollm2-135m", "nobody")) == []
 
 
 def test_no_alert_fires_in_a_healthy_stack(stack: Stack, http: httpx.Client) -> None:

@@ -16,7 +16,7 @@ from tests.deployment.programs import program
 
 PROMETHEUS = ROOT / "docker" / "prometheus"
 RULES = sorted((PROMETHEUS / "rules").glob("*.yml"))
-CASES = PROMETHEUS / "tests" / "alerts_test.yml"
+CASES = sorted((PROMETHEUS / "tests").glob("*_test.yml"))
 
 
 def rules() -> list[dict[str, Any]]:
@@ -37,7 +37,7 @@ def test_promtool_accepts_the_configuration_and_the_rules() -> None:
 
 
 def test_each_alert_fires_when_it_should_and_keeps_quiet_when_not() -> None:
-    promtool("test", "rules", CASES)
+    promtool("test", "rules", *CASES)
 
 
 def test_the_probes_configuration_is_accepted() -> None:
@@ -48,18 +48,13 @@ def test_the_probes_configuration_is_accepted() -> None:
 
 
 def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:
-    cases = [check for test in yaml.safe_load(CASES.read_text())["tests"] for check in test["alert_rule_test"]]
-    fires = {check["alertname"] for check in cases if check["exp_alerts"]}
-    assert fires == {rule["alert"] for rule in ALERTS}
-    for rule in ALERTS:
-        others = [test for test in yaml.safe_load(CASES.read_text())["tests"] if mentions(test, rule["alert"])]
-        quiet = any(not check["exp_alerts"] for test in others for check in test["alert_rule_test"])
-        # One of two series that fires is a case of silence too.
-        assert quiet or any(len(test["input_series"]) > 1 for test in others), rule["alert"]
-
-
-def mentions(test: dict[str, Any], alert: str) -> bool:
-    return any(check["alertname"] == alert for check in test["alert_rule_test"])
+    tests = [test for path in CASES for test in yaml.safe_load(path.read_text())["tests"]]
+    for alert in (rule["alert"] for rule in ALERTS):
+        about = [test for test in tests for check in test["alert_rule_test"] if check["alertname"] == alert]
+        checks = [check for test in about for check in test["alert_rule_test"] if check["alertname"] == alert]
+        assert any(check["exp_alerts"] for check in checks), alert
+        # Several series of which one fires are a case of silence too.
+        assert any(not check["exp_alerts"] for check in checks) or any(len(t["input_series"]) > 1 for t in about), alert
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
@@ -74,6 +69,12 @@ def test_every_alert_says_what_is_wrong_and_is_explained(rule: dict[str, Any]) -
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"])
 def test_rules_ask_for_metrics_that_exist(rule: dict[str, Any]) -> None:
     assert used(rule["expr"]) <= exposed() | recorded() | PROMETHEUS_OWN
+
+
+def test_every_metric_is_explained() -> None:
+    explained = (ROOT / "docs" / "operations" / "monitoring.md").read_text()
+    named = set(re.findall(r"^\| `(emmetd_\w+)`", explained, re.MULTILINE))
+    assert named == {re.sub(r"_(bucket|sum|count)$", "", name) for name in exposed()}
 
 
 def test_targets_are_services_and_ports_of_the_compose_file() -> None:

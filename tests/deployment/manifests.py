@@ -1,0 +1,46 @@
+"""The Kubernetes manifests as kustomize builds them."""
+
+from __future__ import annotations
+
+import subprocess
+from functools import cache
+from typing import Any, Final
+
+import yaml
+
+from tests.deployment.compose_file import ROOT
+from tests.deployment.programs import program
+
+FOLDER: Final = ROOT / "deploy" / "kubernetes"
+OVERLAYS: Final = ("cpu", "cuda")
+WORKLOADS: Final = ("Deployment", "Job", "StatefulSet")
+
+Manifest = dict[str, Any]
+
+
+@cache
+def built(overlay: str) -> tuple[Manifest, ...]:
+    command = [program("kubectl"), "kustomize", FOLDER / "overlays" / overlay]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return tuple(yaml.safe_load_all(done.stdout))
+
+
+def of_kind(overlay: str, *kinds: str) -> list[Manifest]:
+    return [manifest for manifest in built(overlay) if manifest["kind"] in kinds]
+
+
+def named(overlay: str, kind: str, name: str) -> Manifest:
+    (found,) = [manifest for manifest in of_kind(overlay, kind) if manifest["metadata"]["name"] == name]
+    return found
+
+
+def pod(workload: Manifest) -> Manifest:
+    found: Manifest = workload["spec"]["template"]["spec"]
+    return found
+
+
+def scaling_queries() -> list[str]:
+    """What the autoscaler of the workers asks Prometheus."""
+    document = yaml.safe_load((FOLDER / "components" / "autoscaling" / "worker.yaml").read_text())
+    return [trigger["metadata"]["query"] for trigger in document["spec"]["triggers"]]
