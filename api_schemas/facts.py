@@ -112,12 +112,22 @@ class Fact(BaseModel):
         return self.prompt.replace(SUBJECT_SLOT, self.subject)
 
 
+def subject_key(subject: str) -> str:
+    """What makes two subjects the same one: all but white space."""
+    return " ".join(subject.split())
+
+
+def question_key(prompt: str, subject: str) -> tuple[str, str]:
+    """What makes two facts answers to the same question: prompt and subject."""
+    return prompt.strip(), subject_key(subject)
+
+
 def contradictions(facts: list[Fact]) -> list[tuple[int, int]]:
     """Pairs (earlier, later) of facts with the same prompt and subject and different new targets."""
     first: dict[tuple[str, str], int] = {}
     pairs = []
     for index, fact in enumerate(facts):
-        earlier = first.setdefault((fact.prompt.strip(), fact.subject.strip()), index)
+        earlier = first.setdefault(question_key(fact.prompt, fact.subject), index)
         if facts[earlier].target_new.strip() != fact.target_new.strip():
             pairs.append((earlier, index))
     return pairs

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-from api_schemas.facts import Fact
+from api_schemas.facts import Fact, subject_key
 from api_schemas.subjects import FactTokens, FactTokensError, check_length, fact_tokens
 from editing.errors import ContextLengthError, SubjectNotFoundError
 
@@ -57,7 +57,7 @@ def group_by_subject(facts: Sequence[TokenizedFact]) -> tuple[SubjectGroup, ...]
     """Groups in the order in which their subjects first appear; white space around a subject does not count."""
     groups: dict[str, list[TokenizedFact]] = {}
     for fact in facts:
-        groups.setdefault(" ".join(fact.fact.subject.split()), []).append(fact)
+        groups.setdefault(subject_key(fact.fact.subject), []).append(fact)
     return tuple(SubjectGroup(subject, tuple(members)) for subject, members in groups.items())
 
 

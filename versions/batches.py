@@ -10,25 +10,36 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import FINAL_STATES, EditState
-from api_schemas.references import ModelReference
+from api_schemas.references import ModelReference, version_name
 from versions import events, lineage
 from versions.clock import new_id, now
-from versions.errors import BatchNotFoundError, ConflictError, IdempotencyConflictError, QueueFullError
-from versions.tables import BatchRow, FactRow
+from versions.errors import (
+    AliasProtectedError,
+    BatchNotFoundError,
+    ConflictError,
+    IdempotencyConflictError,
+    QueueFullError,
+)
+from versions.tables import AliasRow, BatchRow, FactRow
 
 
 @dataclass(frozen=True)
 class NewBatch:
-    """A request that has been checked. `facts` are dumps of `api_schemas.facts.Fact`."""
+    """A request that has been checked. `facts` are dumps of `api_schemas.facts.Fact`.
+
+    A revert names in `reverts` the facts it takes out, [{"edit": id, "facts": [index]}]; `facts` are those facts.
+    """
 
     reference: ModelReference
     algorithm: str
     settings: dict[str, Any]
     thresholds: dict[str, float]
     facts: Sequence[dict[str, Any]]
+    reverts: list[dict[str, Any]] | None = None
     label: str | None = None
     dry_run: bool = False
     urgent: bool = False
+    moves_protected: bool = False
     if_match: int | None = None
     caller: str = ""
     idempotency_key: str | None = None
@@ -40,6 +51,7 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
     if new.idempotency_key is not None and (known := _by_key(session, new)) is not None:
         return known, False
     version = lineage.resolve(session, new.reference)
+    _check_protection(session, new)
     if new.if_match is not None and new.if_match != version.number:
         raise ConflictError(f"If-Match v{new.if_match}: {new.reference} is v{version.number} now")
     if unfinished(session, new.reference.name) >= most_queued:
@@ -47,7 +59,7 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
     row = BatchRow(
         id=new_id("edit"),
         seq=(session.scalar(select(func.max(BatchRow.seq))) or 0) + 1,
-        kind="edit",
+        kind="edit" if new.reverts is None else "revert",
         model=new.reference.name,
         requested=str(new.reference),
         line=new.reference.alias,
@@ -59,6 +71,8 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
         dry_run=new.dry_run,
         urgent=new.urgent,
         facts=len(new.facts),
+        reverts=new.reverts,
+        moves_protected=new.moves_protected,
         state="queued",
         progress={"stage": "queued", "done": 0, "total": len(new.facts)},
         caller=new.caller,
@@ -74,6 +88,17 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
     events.append(session, row.id, "queued")
     session.flush()
     return row, True
+
+
+def _check_protection(session: Session, new: NewBatch) -> None:
+    if new.reference.alias is None or new.moves_protected or new.dry_run:
+        return
+    alias = session.get(AliasRow, (new.reference.name, new.reference.alias))
+    if alias is not None and alias.protected:
+        raise AliasProtectedError(
+            f"alias {alias.alias!r} is protected, and a batch on it would move it; send the batch to "
+            f"{new.reference.name}@{version_name(alias.version)} as a branch, or with the rights of an administrator"
+        )
 
 
 def _by_key(session: Session, new: NewBatch) -> BatchRow | None:

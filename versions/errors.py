@@ -5,11 +5,14 @@ StoreError
 │   ├── ModelNotFoundError
 │   ├── VersionNotFoundError       a version number or an alias
 │   ├── BatchNotFoundError
-│   └── EvaluationNotFoundError
+│   ├── EvaluationNotFoundError
+│   └── ExportNotFoundError
 ├── ConflictError
 │   ├── AliasMovedError            compare and set failed
 │   ├── ParentMovedError           the line's alias no longer points at the batch's parent
 │   ├── AliasReservedError         `latest` cannot be deleted, `v7` cannot be an alias
+│   ├── AliasProtectedError        only an administrator moves this alias
+│   ├── NotInLineageError          what shall be taken out is not in the version, or not any more
 │   ├── FingerprintConflictError   a worker's model is not the one that the name is bound to
 │   └── IdempotencyConflictError   the key was used with another body
 ├── LeaseLostError                 another worker holds the task now; this one's work must not be committed
@@ -49,6 +52,10 @@ class EvaluationNotFoundError(NotFoundError):
     code = "evaluation_not_found"
 
 
+class ExportNotFoundError(NotFoundError):
+    code = "export_not_found"
+
+
 class ConflictError(StoreError):
     code = "conflict"
 
@@ -63,6 +70,14 @@ class ParentMovedError(ConflictError):
 
 class AliasReservedError(ConflictError):
     code = "alias_reserved"
+
+
+class AliasProtectedError(ConflictError):
+    code = "alias_protected"
+
+
+class NotInLineageError(ConflictError):
+    code = "not_in_lineage"
 
 
 class FingerprintConflictError(ConflictError):

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api_schemas.references import LATEST, ModelReference, version_name
 from versions import models
 from versions.clock import now
-from versions.errors import ParentMovedError, VersionNotFoundError
+from versions.errors import AliasProtectedError, ParentMovedError, VersionNotFoundError
 from versions.tables import AliasRow, BatchRow, VersionRow
 
 
@@ -91,6 +91,11 @@ def publish(session: Session, batch: BatchRow, new: NewVersion) -> VersionRow:
             f"{version_name(parent.number)}; submit it again, or send it to "
             f"{batch.model}@{version_name(parent.number)} as a branch"
         )
+    if alias is not None and alias.protected and not batch.moves_protected:
+        raise AliasProtectedError(
+            f"alias {batch.line!r} was protected while the batch ran; send it to "
+            f"{batch.model}@{version_name(parent.number)} as a branch, or with the rights of an administrator"
+        )
     model = models.get(session, batch.model)
     row = VersionRow(
         model=batch.model,
@@ -100,7 +105,7 @@ def publish(session: Session, batch: BatchRow, new: NewVersion) -> VersionRow:
         algorithm=batch.algorithm,
         label=batch.label,
         facts=batch.facts,
-        total_facts=parent.total_facts + batch.facts,
+        total_facts=parent.total_facts + (-batch.facts if batch.kind == "revert" else batch.facts),
         layers=new.layers,
         rank=new.rank,
         blob=new.blob,

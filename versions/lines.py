@@ -7,10 +7,13 @@ from sqlalchemy.orm import Session, aliased
 
 from api_schemas.edits import RUNNING_STATES
 from api_schemas.references import ModelReference
+from configuration.redis_keys import control_queue, solve_queue
 from versions import batches, lineage, tasks
 from versions.clock import now
 from versions.errors import NotFoundError
 from versions.tables import BatchRow
+
+_FIRST_TASKS = {"edit": ("plan", control_queue), "revert": ("revert", solve_queue)}
 
 
 def startable(session: Session) -> list[BatchRow]:
@@ -46,6 +49,7 @@ def advance(session: Session) -> list[BatchRow]:
         row.started_at = now()
         batches.set_state(session, row, "planning", base_version=base.number)
         batches.set_progress(session, row, "planning", 0, row.facts, None)
-        tasks.create(session, model=row.model, queue=f"control:{row.model}", kind="plan", batch_id=row.id)
+        kind, queue = _FIRST_TASKS[row.kind]
+        tasks.create(session, model=row.model, queue=queue(row.model), kind=kind, batch_id=row.id)
         started.append(row)
     return started

@@ -88,16 +88,22 @@ class VersionRow(Base):
 
 
 class AliasRow(Base):
+    """A name that points at a version. A protected one is moved only by whoever may administer."""
+
     __tablename__ = "aliases"
 
     model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
     alias: Mapped[str] = mapped_column(String(64), primary_key=True)
     version: Mapped[int]
+    protected: Mapped[bool] = mapped_column(default=False)
     updated_at: Mapped[datetime]
 
 
 class BatchRow(Base):
-    """An edit batch. `seq` is the order in which batches were accepted; `line` is the alias that it will move."""
+    """An edit batch. `seq` is the order in which batches were accepted; `line` is the alias that it will move.
+
+    A batch of kind `revert` takes facts of earlier batches out: `reverts` is a list of {"edit": id, "facts": [index]}.
+    """
 
     __tablename__ = "batches"
     __table_args__ = (
@@ -121,6 +127,8 @@ class BatchRow(Base):
     dry_run: Mapped[bool]
     urgent: Mapped[bool]
     facts: Mapped[int]
+    reverts: Mapped[list[Any] | None]
+    moves_protected: Mapped[bool] = mapped_column(default=False)
     state: Mapped[str] = mapped_column(String(16), index=True)
     progress: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any] | None]
@@ -161,6 +169,27 @@ class EvaluationRow(Base):
     finished_at: Mapped[datetime | None]
 
 
+class ExportRow(Base):
+    """A version made into a file for other programs. `report` tells its rank and error; `blob` is the file."""
+
+    __tablename__ = "exports"
+    __table_args__ = (Index("ix_exports_of", "model", "version", "format", "max_rank"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    version: Mapped[int]
+    format: Mapped[str] = mapped_column(String(16))
+    max_rank: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    progress: Mapped[dict[str, Any]]
+    blob: Mapped[str | None] = mapped_column(String(64))
+    bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    report: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
 class TaskRow(Base):
     """A piece of work that travels through RQ as its id alone: outbox row, lease and resume point in one.
 
@@ -177,6 +206,7 @@ class TaskRow(Base):
     kind: Mapped[str] = mapped_column(String(16))
     batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"), index=True)
     evaluation_id: Mapped[str | None] = mapped_column(ForeignKey("evaluations.id"), index=True)
+    export_id: Mapped[str | None] = mapped_column(ForeignKey("exports.id"), index=True)
     shard: Mapped[int] = mapped_column(default=0)
     payload: Mapped[dict[str, Any]]
     result: Mapped[dict[str, Any] | None]

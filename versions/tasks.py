@@ -23,6 +23,7 @@ def create(
     kind: str,
     batch_id: str | None = None,
     evaluation_id: str | None = None,
+    export_id: str | None = None,
     shard: int = 0,
     payload: dict[str, Any] | None = None,
 ) -> TaskRow:
@@ -34,6 +35,7 @@ def create(
         kind=kind,
         batch_id=batch_id,
         evaluation_id=evaluation_id,
+        export_id=export_id,
         shard=shard,
         payload=payload or {},
         state="pending",

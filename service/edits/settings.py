@@ -14,6 +14,7 @@ from api_schemas.algorithms import (
     SettingsOverrides,
     resolve_settings,
 )
+from api_schemas.facts import subject_key
 from service.errors import InvalidFieldsError
 from service.fields import FieldErrors, invalid, shown
 from versions.tables import ModelRow
@@ -60,7 +61,7 @@ def stored_settings(settings: EditSettings | None, overrides: SettingsOverrides)
 
 def check_batch_limit(algorithm: Algorithm, subjects: list[str], errors: FieldErrors) -> None:
     """A method such as ROME takes one subject at a time; white space around and in a subject does not count."""
-    distinct = {" ".join(subject.split()): None for subject in subjects}
+    distinct = {subject_key(subject): None for subject in subjects}
     if algorithm.batch_limit is not None and len(distinct) > algorithm.batch_limit:
         several = ", ".join(name for name, row in ALGORITHMS.items() if row.batch_limit is None)
         first = ", ".join(shown(subject) for subject in list(distinct)[:3])
