@@ -42,3 +42,15 @@ def url_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def free_port(host: str, after: int) -> int:
+    """The first port above `after` on which nothing listens now."""
+    for port in range(after + 1, min(after + 100, 65536)):
+        try:
+            listen(host, port).close()
+        except PortInUseError:
+            continue
+        return port
+    with listen(host, 0) as listener:
+        return int(listener.getsockname()[1])

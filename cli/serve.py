@@ -63,13 +63,20 @@ async def run_all(
     Raises `CliError` when a part cannot be started or kept alive.
     """
     from cli.child import ChildSpec
-    from cli.listener import url_of
+    from cli.listener import free_port, url_of
     from cli.private_redis import prepare_private_redis
     from cli.readiness import ready_banner, watch_readiness
     from cli.supervisor import Supervisor
 
     url = url_of(listener)
-    environment = {**os.environ, **settings.as_environment(), "EMMETD_PORT": str(listener.getsockname()[1])}
+    port = int(listener.getsockname()[1])
+    probes = settings.worker_metrics_port or free_port(settings.host, after=port)
+    environment = {
+        **os.environ,
+        **settings.as_environment(),
+        "EMMETD_PORT": str(port),
+        "EMMETD_WORKER_METRICS_PORT": str(probes),
+    }
     async with Supervisor(announce, policy) as supervisor:
         announce(f"data in {settings.data}")
         announce("bringing the database up to date")
@@ -80,7 +87,7 @@ async def run_all(
             environment["EMMETD_REDIS_URL"] = redis.url
             spec = ChildSpec("queue server", redis.command, os.environ.copy(), _REDIS_STOP_SECONDS, quiet=True)
             await supervisor.keep(spec, ready=redis.answers)
-        announce(f"starting a worker for {settings.model}")
+        announce(f"starting a worker for {settings.model}; its probes and metrics are on port {probes}")
         await supervisor.keep(ChildSpec("worker", [*emmetd, "worker"], environment, _WORKER_STOP_SECONDS))
         announce(f"starting the API at {url}")
         fd = listener.fileno()

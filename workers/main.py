@@ -8,7 +8,6 @@ import threading
 
 import structlog
 import torch
-from prometheus_client import start_http_server
 from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
@@ -27,7 +26,7 @@ from workers.generation.decoding import DecodeBatch
 from workers.generation.lane import GenerationLane
 from workers.materialise import MatrixCache
 from workers.measuring import Measuring
-from workers.metrics import REGISTRY
+from workers.probes import ProbeServer
 from workers.rq_worker import ModelWorker
 from workers.statistics import Statistics
 from workers.status import StatusBoard
@@ -47,11 +46,12 @@ def run(settings: Settings) -> None:
     redis = make_redis(settings, f"worker-{worker_id}")
     database = Database(settings.database_url)
     blobs = open_blob_store(settings.blob_url)
-    if settings.worker_metrics_port is not None:
-        start_http_server(settings.worker_metrics_port, addr=settings.host, registry=REGISTRY)
     status = StatusBoard(redis, worker_id, name, str(device))
     status.start()
+    probes = None
     try:
+        if settings.worker_metrics_port is not None:
+            probes = ProbeServer(settings.host, settings.worker_metrics_port, status)
         with Console(status) as console:
             status.set("loading", f"loading {settings.model}")
             model = load_model(
@@ -63,7 +63,7 @@ def run(settings: Settings) -> None:
                 token=settings.hf_token.get_secret_value() if settings.hf_token else None,
                 on_progress=console,
             )
-            _bind(database, blobs, settings, model)
+            bind_model(database, blobs, settings, model)
             status.set("statistics", "C0")
             statistics = Statistics(model, settings.data)
             statistics.get(statistics.default_layers(), console)
@@ -85,10 +85,12 @@ def run(settings: Settings) -> None:
         _serve(context, redis)
     finally:
         status.close()
+        if probes is not None:
+            probes.close()
         database.close()
 
 
-def _bind(database: Database, blobs: BlobStore, settings: Settings, model: LoadedModel) -> None:
+def bind_model(database: Database, blobs: BlobStore, settings: Settings, model: LoadedModel) -> None:
     """Register the model under its NAME and give the front end its tokenizer."""
     projection = model.decoder.projections[0]
     identity = models.ModelIdentity(

@@ -44,11 +44,20 @@ class StatusBoard(threading.Thread):
             self._status = self._status.model_copy(update={"stage": stage, "detail": detail})
         self._publish()
 
+    @property
+    def stage(self) -> WorkerStage:
+        with self._lock:
+            return self._status.stage
+
+    @property
+    def text(self) -> str:
+        """The line for people."""
+        with self._lock:
+            return self._status.detail
+
     def detail(self, detail: str) -> None:
         """Say how far the present stage is."""
-        with self._lock:
-            stage = self._status.stage
-        self.set(stage, detail)
+        self.set(self.stage, detail)
 
     def busy(self, task: str | None) -> None:
         with self._lock:
