@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ class Stack:
         }
     )
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    removed: list[Path] = field(default_factory=list)
 
     @property
     def secrets(self) -> Path:
@@ -172,6 +174,8 @@ class Stack:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for folder in self.removed:
+            shutil.rmtree(folder)
 
     # One method a service, in the order in which they start.
 
@@ -189,19 +193,17 @@ class Stack:
         self.start("redis", self.translated(services()["redis"]["command"]), self.environment("redis"))
 
     def start_postgres(self) -> None:
-        """PostgreSQL refuses to run as root, in the container as here."""
+        """PostgreSQL refuses to run as root, in the container as here; so its folder is not among pytest's own."""
         service = services()["postgres"]["environment"]
         user = "postgres" if os.geteuid() == 0 else None
-        folder = Path(self.folder / "postgres")
-        folder.mkdir(mode=0o700)
-        password = folder.with_name("postgres-password")
+        folder = Path(tempfile.mkdtemp(prefix="emmetd-postgres-"))
+        self.removed.append(folder)
+        password = folder / "password"
         shutil.copyfile(self.secrets / "postgres_password", password)
         if user:
             shutil.chown(folder, user)
             shutil.chown(password, user)
-            for parent in (self.folder, *self.folder.parents):
-                if str(parent).startswith("/tmp/"):  # pytest keeps its folders to the one who runs it
-                    parent.chmod(parent.stat().st_mode | 0o011)
+        folder = folder / "data"
         subprocess.run(
             [
                 program("initdb"),
@@ -211,7 +213,7 @@ class Stack:
             check=True,
             capture_output=True,
             user=user,
-            cwd=folder,
+            cwd=folder.parent,
         )
         settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
         given = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
