@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from api_schemas.algorithms import ALGORITHMS
+from api_schemas.algorithms import ALGORITHMS, EditSettings, context_reserve
 from api_schemas.facts import Fact
 from editing.contexts import sample_contexts
 from editing.errors import EditingError
@@ -22,7 +22,6 @@ EXPECTED_STEPS = 12
 """Steps after which most facts have stopped early; with the machine's measured speed it sizes shards."""
 LEAST_SHARD_TOKENS = 512
 """Smaller shards would leave the matrix products too small to be fast."""
-CONTEXT_OVERHEAD = 2
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +42,7 @@ def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     EDIT_QUEUE_WAIT_SECONDS.labels(batch.model).observe((batch.started_at - batch.created_at).total_seconds())
     settings = settings_of(context, batch)
     with timed(batch, "plan"):
-        groups = tokenized_groups(context, facts, settings.context_tokens if settings.contexts else 0)
+        groups = tokenized_groups(context, facts, settings)
         _check_batch_limit(batch, groups)
         context.statistics.get(settings.layers, TaskProgress(context.database, batch.id), lease.should_stop)
         matrices = context.matrices.get(batch.base_version)
@@ -83,11 +82,10 @@ def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
             )
 
 
-def tokenized_groups(context: WorkerContext, facts: list[Fact], context_tokens: int) -> tuple[SubjectGroup, ...]:
+def tokenized_groups(context: WorkerContext, facts: list[Fact], settings: EditSettings) -> tuple[SubjectGroup, ...]:
     """The batch in tokens, by subject. Raises FactError for a fact that this model cannot take."""
-    decoder = context.model.decoder
-    reserve = context_tokens + CONTEXT_OVERHEAD if context_tokens else 0
-    return group_by_subject(tokenize_facts(context.model.backend_tokenizer, facts, decoder.context_length, reserve))
+    length, reserve = context.model.decoder.context_length, context_reserve(settings)
+    return group_by_subject(tokenize_facts(context.model.backend_tokenizer, facts, length, reserve))
 
 
 def _check_batch_limit(batch: BatchRow, groups: tuple[SubjectGroup, ...]) -> None:

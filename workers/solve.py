@@ -41,7 +41,7 @@ def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     settings = EditSettings.model_validate(batch.settings)
     texts: list[str] = plan.result["contexts"]
     report = TaskProgress(context.database, batch.id)
-    groups = tokenized_groups(context, facts, settings.context_tokens if settings.contexts else 0)
+    groups = tokenized_groups(context, facts, settings)
     parent = context.matrices.get(batch.base_version)
     statistics = context.statistics.get(settings.layers, report, lease.should_stop)
     with timed(batch, "solve"):

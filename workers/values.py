@@ -49,7 +49,7 @@ def optimise_shard(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     assert batch.base_version is not None
     facts = [Fact.model_validate(all_facts[number]) for number in task.payload["facts"]]
     settings = settings_of(context, batch)
-    groups = tokenized_groups(context, facts, settings.context_tokens if settings.contexts else 0)
+    groups = tokenized_groups(context, facts, settings)
     done_before = sum(len(shard.payload["facts"]) for shard in shards if shard.state == "done")
     report = TaskProgress(context.database, batch.id, before=done_before, total=batch.facts)
 
