@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
+from types import FrameType
 
 import structlog
 import torch
@@ -12,6 +14,7 @@ from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from api_schemas.edits import FINAL_STATES
 from configuration.redis_connection import make_redis
 from configuration.redis_keys import queues_for
 from configuration.settings import Settings
@@ -26,6 +29,7 @@ from workers.generation.decoding import DecodeBatch
 from workers.generation.lane import GenerationLane
 from workers.materialise import MatrixCache
 from workers.measuring import Measuring
+from workers.metrics import EDITS
 from workers.probes import ProbeServer
 from workers.rq_worker import ModelWorker
 from workers.statistics import Statistics
@@ -49,6 +53,8 @@ def run(settings: Settings) -> None:
     status = StatusBoard(redis, worker_id, name, str(device))
     status.start()
     probes = None
+    # Until RQ's worker takes over: as the first process of a container a signal without a handler would be ignored.
+    signal.signal(signal.SIGTERM, _end)
     try:
         if settings.worker_metrics_port is not None:
             probes = ProbeServer(settings.host, settings.worker_metrics_port, status)
@@ -110,6 +116,10 @@ def bind_model(database: Database, blobs: BlobStore, settings: Settings, model: 
         models.bind(session, model.name, identity)
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
 def _serve(context: WorkerContext, redis: Redis) -> None:
     model = context.model
     batch = DecodeBatch(model.decoder, model.backend_tokenizer, _end_tokens(model))
@@ -118,6 +128,8 @@ def _serve(context: WorkerContext, redis: Redis) -> None:
     set_current(context)
     queues = [Queue(name, connection=redis, serializer=JSONSerializer) for name in queues_for(context.name)]
     worker = ModelWorker(queues, stopping=context.stopping, connection=redis, name=context.id)
+    for state in FINAL_STATES:
+        EDITS.labels(context.name, state)  # a counter that begins at its first event would hide that event
     context.status.set("ready")
     log.info("worker ready", model=context.name, fingerprint=model.fingerprint[:12], device=str(model.decoder.device))
     try:
