@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from editing.decoder import Decoder
 from editing.lower import Lower, before_rows, positions_after
 from editing.prefix import Prefix, PrefixCache, attention_mask
+from editing.projection import EditableProjection, Frame, Matrices, Version, frame
 from editing.rows import Row
 
 Direction = Literal["forward", "reverse"]
@@ -33,13 +34,38 @@ class Reads:
     weights: Tensor
 
 
+class Moved:
+    """A frame in which the output of one layer's projection is moved by δ (rows, d_out) at each row's first token."""
+
+    def __init__(self, layer: int, deltas: Tensor, inner: Frame) -> None:
+        self.layer = layer
+        self.deltas = deltas
+        self.inner = inner
+
+    def project(self, projection: EditableProjection, x: Tensor) -> Tensor:
+        out = self.inner.project(projection, x)
+        return move(out, self.deltas) if projection.layer == self.layer else out
+
+
+def move(stream: Tensor, deltas: Tensor) -> Tensor:
+    """`stream` (rows, T, d_out) with `deltas` (rows, d_out) added at each row's first token."""
+    return torch.cat([stream[:, :1] + deltas.to(stream.dtype)[:, None], stream[:, 1:]], 1)
+
+
+def steps_from(decoder: Decoder, layer: int) -> int:
+    """The first layer that a step must run for a δ at `layer`: the next one, unless a norm stands after the MLP."""
+    return layer if decoder.architecture.norm_after_mlp else layer + 1
+
+
 @dataclass(frozen=True)
 class Block:
     """Rows that run together: aligned at the subject's last token, their suffixes padded on the right.
 
-    `stream` is (rows, S, d_out) after layer l; `group` (rows,) says whose δ is added at slot 0.
+    `stream` is (rows, S, d_out) before `first_layer`; `group` (rows,) says whose δ is added at slot 0 to the output of
+    the projection of `layer`, or, what is the same where no norm stands between, to the stream after that layer.
     """
 
+    layer: int
     first_layer: int
     group: Tensor
     stream: Tensor
@@ -48,13 +74,18 @@ class Block:
     prefixes: tuple[Prefix, ...]
     reads: Reads
 
-    def logits(self, decoder: Decoder, deltas: Tensor) -> Tensor:
-        """Logits (reads, vocabulary) where δ (groups, d_out) is added at the subject's last token."""
-        moved = self.stream[:, :1] + deltas[self.group].to(self.stream.dtype)[:, None]
-        hidden = torch.cat([moved, self.stream[:, 1:]], 1)
-        cache = PrefixCache(self.prefixes)
-        last = len(decoder.layers)
-        hidden = decoder.run_layers(hidden, self.positions, self.mask, self.first_layer, last, cache)
+    def logits(self, decoder: Decoder, matrices: Matrices, deltas: Tensor) -> Tensor:
+        """Logits (reads, vocabulary) of the version `matrices` with δ (groups, d_out)."""
+        mine, version = deltas[self.group], Version(matrices)
+        seen: Frame
+        if self.first_layer > self.layer:
+            hidden, seen = move(self.stream, mine), version
+        else:
+            hidden, seen = self.stream, Moved(self.layer, mine, version)
+        with frame(seen):
+            cache = PrefixCache(self.prefixes)
+            last = len(decoder.layers)
+            hidden = decoder.run_layers(hidden, self.positions, self.mask, self.first_layer, last, cache)
         return decoder.logits(hidden[self.reads.row, self.reads.slot])
 
 
@@ -73,11 +104,13 @@ def make_block(
     device = decoder.device
     stream = pad_sequence([part.stream for part in lower], batch_first=True)
     prefixes = before_rows(contexts, rows, device)
-    own = _own_prefix(rows, lower, layer + 1, device)
+    first = steps_from(decoder, layer)
+    own = _own_prefix(rows, lower, first, device)
     if own is not None:
         prefixes.append(own)
     return Block(
-        first_layer=layer + 1,
+        layer=layer,
+        first_layer=first,
         group=torch.tensor([row.group for row in rows], device=device),
         stream=stream,
         positions=positions_after(prefixes, stream.shape[:2], decoder),

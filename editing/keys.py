@@ -39,7 +39,7 @@ def subject_states(
     layers = frozenset(key_layers)
     rows = [subject_only(row) for row in rows_of(groups, len(contexts), kl_factor=0.0)]
     shared = context_prefix(decoder, matrices, contexts, stream_layer + 1)
-    lower = run_lower(decoder, matrices, shared, rows, stream_layer, layers, with_prefix=False)
+    lower = run_lower(decoder, matrices, shared, rows, stream_layer, layers, steps_from=None)
     return SubjectStates(
         keys={layer: mean_keys(rows, lower, layer, len(groups)) for layer in layers},
         stream=bare_states(rows, lower, len(groups)),
@@ -58,7 +58,7 @@ def mean_keys(rows: Sequence[Row], lower: Sequence[Lower], layer: int, groups: i
 def bare_states(rows: Sequence[Row], lower: Sequence[Lower], groups: int) -> Tensor:
     """z₀ (G, d_out): the stream at the subject's last token in the bare prompt, mean over a group's facts."""
     bare = [number for number, row in enumerate(rows) if row.context == BARE and row.key_weight > 0]
-    states = torch.stack([lower[number].stream[0] for number in bare])
+    states = torch.stack([lower[number].state for number in bare])
     states = states.to(torch.promote_types(states.dtype, torch.float32))
     index = torch.tensor([rows[number].group for number in bare], device=states.device)
     total = states.new_zeros(groups, states.shape[1]).index_add(0, index, states)

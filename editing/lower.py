@@ -1,4 +1,4 @@
-"""The lower run: layers 0 to l, once, for all rows; and the constant prefixes for the layers above.
+"""The lower run: layers 0 to l, once, for all rows; and the constant prefixes for the layers that each step runs.
 
 Nothing below δ's layer changes while δ is optimised, and no prefix changes at any layer (`editing.prefix`).
 """
@@ -6,7 +6,7 @@ Nothing below δ's layer changes while δ is optimised, and no prefix changes at
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from editing.batching import in_batches
 from editing.contexts import Context
 from editing.decoder import Decoder
 from editing.prefix import KeysValues, Prefix, PrefixCache, attention_mask
+from editing.progress import ShouldStop, check, never
 from editing.projection import Matrices, Recorder, Version, frame
 from editing.rows import BARE, Row
 
@@ -27,13 +28,14 @@ TOKENS_AT_ONCE = 2048
 class Lower:
     """What one row keeps of its lower run.
 
-    `inputs` (d_in,) by layer: the projection's input at the subject's last token, for the layers asked for.
-    `stream` (suffix_length, d_out): the stream after layer l. `prefix` (upper layers, 2, kv_heads, tokens, head_dim):
-    the keys and values of the row's own prefix in the layers above l, without the context text's; None where the row
-    has no prefix, or where none was asked for.
+    `inputs` (d_in,) by layer: the projection's input at the subject's last token, for the layers asked for. `state`
+    (d_out,): the stream after layer l at that token. `stream` (suffix_length, d_out): the stream before the first layer
+    that each step runs. `prefix` (layers from that one on, 2, kv_heads, tokens, head_dim): the keys and values of the
+    row's own prefix there, without the context text's; None where the row has no prefix, or where none was asked for.
     """
 
     inputs: dict[int, Tensor]
+    state: Tensor
     stream: Tensor
     prefix: Tensor | None = None
 
@@ -79,28 +81,37 @@ def run_lower(
     rows: Sequence[Row],
     layer: int,
     key_layers: frozenset[int],
-    with_prefix: bool = True,
+    steps_from: int | None,
+    should_stop: ShouldStop = never,
 ) -> list[Lower]:
-    """Run all rows through layers 0..layer and, `with_prefix`, their prefixes through the rest; in the rows' order."""
-    inputs: dict[int, dict[int, Tensor]] = {}
+    """Run all rows through layers 0..layer, and their prefixes through the rest; in the rows' order.
+
+    `steps_from` is the first layer that each optimiser step will run, `layer` or the one after; None: there is no step,
+    and nothing is kept for one.
+    """
+    split = layer + 1 if steps_from is None else steps_from
+    found: list[Lower | None] = [None] * len(rows)
     streams: dict[int, Tensor] = {}
     recorder = Recorder(key_layers, Version(matrices))
     for numbers in _batches([len(row.tokens) for row in rows], decoder.device):
+        check(should_stop, "the optimisation of values")
         batch = [rows[number] for number in numbers]
         tokens, _ = _padded([row.tokens for row in batch], decoder.device)
         before = before_rows(contexts, batch, decoder.device)
         positions = positions_after(before, tokens.shape, decoder)
         with frame(recorder):
-            hidden = _run(decoder, before, decoder.embed(tokens, positions), positions, 0, layer + 1)
+            stream = _run(decoder, before, decoder.embed(tokens, positions), positions, 0, split)
+            after = _run(decoder, before, stream, positions, split, layer + 1)
         for slot, number in enumerate(numbers):
             row = rows[number]
-            inputs[number] = {at: recorder.inputs[at][slot, row.subject].clone() for at in key_layers}
-            streams[number] = hidden[slot, : len(row.tokens)].clone()
-    prefixes = _prefixes(decoder, matrices, contexts, rows, streams, layer + 1) if with_prefix else {}
-    return [
-        Lower(inputs[number], streams[number][row.subject :].clone(), prefixes.get(number))
-        for number, row in enumerate(rows)
-    ]
+            inputs = {at: recorder.inputs[at][slot, row.subject].clone() for at in key_layers}
+            whole = stream[slot, : len(row.tokens)].clone()
+            found[number] = Lower(inputs, after[slot, row.subject].clone(), whole[row.subject :])
+            streams[number] = whole
+    if steps_from is not None:
+        prefixes = _prefixes(decoder, matrices, contexts, rows, streams, steps_from, should_stop)
+        return [replace(lower, prefix=prefixes.get(number)) for number, lower in enumerate(found) if lower is not None]
+    return [lower for lower in found if lower is not None]
 
 
 def _prefixes(
@@ -110,11 +121,13 @@ def _prefixes(
     rows: Sequence[Row],
     streams: dict[int, Tensor],
     first: int,
+    should_stop: ShouldStop,
 ) -> dict[int, Tensor]:
     """Keys and values, from layer `first` on, of the rows' own prefixes, whose streams before it are in `streams`."""
     found: dict[int, Tensor] = {}
     some = [number for number, row in enumerate(rows) if row.subject]
     for places in _batches([rows[number].subject for number in some], decoder.device):
+        check(should_stop, "the optimisation of values")
         numbers = [some[place] for place in places]
         batch = [rows[number] for number in numbers]
         hidden = pad_sequence([streams[number][: rows[number].subject] for number in numbers], batch_first=True)

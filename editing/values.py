@@ -16,7 +16,7 @@ from torch import Tensor
 
 from api_schemas.algorithms import EditSettings
 from editing.batching import in_batches
-from editing.blocks import Block, block_loss, make_block
+from editing.blocks import Block, block_loss, make_block, steps_from
 from editing.contexts import Context
 from editing.decoder import Decoder
 from editing.facts import SubjectGroup
@@ -24,7 +24,7 @@ from editing.keys import bare_states, mean_keys
 from editing.lower import Lower, context_prefix, run_lower
 from editing.prefix import Prefix
 from editing.progress import Progress, ShouldStop, check, never, silent
-from editing.projection import Matrices, Version, frame
+from editing.projection import Matrices
 from editing.rows import Row, rows_of
 
 MEMORY_BUDGET = 512 * 1024**2
@@ -95,8 +95,16 @@ class ValueOptimisation:
         self.layer = max(settings.layers)
         self.rows: list[Row] = rows_of(groups, len(contexts), settings.kl_factor)
         self.contexts: Prefix | None = context_prefix(decoder, matrices, contexts, len(decoder.layers))
-        key_layers = frozenset({self.layer})
-        self.lower: list[Lower] = run_lower(decoder, matrices, self.contexts, self.rows, self.layer, key_layers)
+        self.lower: list[Lower] = run_lower(
+            decoder,
+            matrices,
+            self.contexts,
+            self.rows,
+            self.layer,
+            frozenset({self.layer}),
+            steps_from(decoder, self.layer),
+            should_stop,
+        )
         number = len(groups)
         self.keys = mean_keys(self.rows, self.lower, self.layer, number)
         self.states = bare_states(self.rows, self.lower, number)
@@ -112,7 +120,7 @@ class ValueOptimisation:
         self.known = torch.zeros_like(self.reached)
         self.moments = (torch.zeros_like(self.states), torch.zeros_like(self.states))
 
-    def run(self, on_progress: Progress) -> Values:
+    def run(self, on_progress: Progress = silent) -> Values:
         steps = self.settings.steps
         blocks = self.blocks()
         for step in range(steps + 1):
@@ -154,7 +162,7 @@ class ValueOptimisation:
         heads = decoder.attention_heads
         token = 8 * projection.d_out + 3 * projection.d_in
         attention = 2 * (before + new) * projection.d_out + 2 * new * heads * (before + new)
-        layers = len(decoder.layers) - self.layer - 1
+        layers = len(decoder.layers) - steps_from(decoder, self.layer)
         logits = 3 * decoder.vocabulary * 4
         return layers * (new * token + attention) * decoder.dtype.itemsize + logits
 
@@ -167,8 +175,8 @@ class ValueOptimisation:
         for block in blocks:
             check(self.should_stop, "the optimisation of values")
             deltas = self.deltas.clone().requires_grad_(with_gradient)
-            with torch.set_grad_enabled(with_gradient), frame(Version(self.matrices)):
-                logits = block.logits(self.decoder, deltas)
+            with torch.set_grad_enabled(with_gradient):
+                logits = block.logits(self.decoder, self.matrices, deltas)
                 part = block_loss(block, logits, self.reference, self.known, settings.kl_factor, settings.kl_direction)
             if with_gradient:
                 gradient += torch.autograd.grad(part.loss.sum(), deltas)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import threading
 from collections.abc import Sequence
 
@@ -145,6 +146,30 @@ def test_values_on_a_version_are_those_of_a_model_with_its_matrices(name: str) -
     on_merged = optimise_values(merged, {}, groups, contexts, chosen)
     torch.testing.assert_close(on_version.deltas, on_merged.deltas, rtol=0, atol=1e-10)
     torch.testing.assert_close(on_version.keys, on_merged.keys, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_value_moves_the_projections_output_where_a_norm_stands_between_it_and_the_stream(name: str) -> None:
+    """Without that norm it is the same as to move the stream; then both ways must agree."""
+    tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model(name))
+    groups, contexts = tiny_groups(tokenizer), tiny_contexts(tokenizer)
+    moved_stream = optimise_values(decoder, {}, groups, contexts, settings())
+    decoder.architecture = dataclasses.replace(decoder.architecture, norm_after_mlp=True)
+    moved_output = optimise_values(decoder, {}, groups, contexts, settings())
+    torch.testing.assert_close(moved_output.deltas, moved_stream.deltas, rtol=0, atol=1e-10)
+    assert torch.equal(moved_output.keys, moved_stream.keys)
+
+
+def test_rows_may_fill_the_models_context_to_its_end() -> None:
+    """Padding must not ask for positions that a learned position embedding does not have."""
+    tokenizer, decoder, chosen = tiny_tokenizer(), Decoder(tiny_model("gpt2")), settings(steps=2)
+    contexts = tiny_contexts(tokenizer)
+    longest = Fact(prompt="{} is" + " is" * 80, subject="Lyon", target_new="Madrid")
+    groups = tiny_groups(tokenizer, (*FACTS, longest))
+    whole = groups[2].facts[1].tokens.continued
+    assert whole.length - 1 + max(len(context.tokens) for context in contexts) == decoder.context_length
+    values = optimise_values(decoder, {}, groups, contexts, chosen)
+    assert_same(values, plain("gpt2", torch.float64, groups, contexts, chosen), 1e-8, 1e-10)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
