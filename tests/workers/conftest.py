@@ -1,0 +1,234 @@
+"""Workers on a tiny model, with a real database and real blobs, whose tasks are run one by one without a queue."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import structlog
+
+from api_schemas.metrics import DEFAULT_THRESHOLDS
+from api_schemas.references import parse_reference
+from configuration.settings import Settings
+from editing.loading import LoadedModel, load_model
+from tests.workers.saved_models import facts, save_tiny_model
+from versions import batches, lineage, lines, tasks
+from versions.blobs import FolderBlobStore
+from versions.database import Database
+from versions.tables import BatchRow, TaskRow, VersionRow
+from workers import jobs
+from workers.context import WorkerContext, set_current
+from workers.main import bind_model
+from workers.materialise import MatrixCache
+from workers.measuring import Measuring
+from workers.statistics import Statistics
+from workers.status import StatusBoard
+
+MODEL = "tiny"
+LAYERS = (1,)
+CACHE_BYTES = 64 * 1024**2
+PATIENCE_SECONDS = 60
+LONG = {"steps": 500, "stop_after_argmax": -1, "stop_loss": 0.0}
+"""Settings with which a shard takes a while, so that something can happen to it meanwhile."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet() -> Iterator[None]:
+    """Without its configuration structlog draws tracebacks with every local variable, which takes seconds."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory with its statistics: the same for all tests, since nothing ever writes to it."""
+
+    model: LoadedModel
+    statistics: Statistics
+    measuring: Measuring
+
+
+@pytest.fixture(scope="session")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Loaded]:
+    """Load the tiny model of a family once for all tests."""
+    known: dict[str, Loaded] = {}
+
+    def _load(family: str) -> Loaded:
+        if family not in known:
+            folder = tmp_path_factory.mktemp(family)
+            model = load_model(str(save_tiny_model(folder / "model", family)), cache=folder, name=MODEL)
+            statistics = Statistics(model, folder)
+            known[family] = Loaded(model, statistics, Measuring(model, statistics))
+        return known[family]
+
+    return _load
+
+
+@dataclass
+class Place:
+    """One data folder. `worker()` is a process that holds the model; tasks run when a test says so."""
+
+    loaded: Loaded
+    settings: Settings
+    database: Database
+    blobs: FolderBlobStore
+
+    def worker(self, name: str = "worker", **changed: Any) -> WorkerContext:
+        """A worker with a cold cache of matrices, which becomes the one that tasks run in."""
+        model = self.loaded.model
+        context = WorkerContext(
+            id=name,
+            name=MODEL,
+            settings=self.settings,
+            database=self.database,
+            blobs=self.blobs,
+            model=model,
+            statistics=self.loaded.statistics,
+            matrices=self.cache(),
+            measuring=self.loaded.measuring,
+            status=StatusBoard(redis.Redis(), name, MODEL, "cpu"),
+            stopping=threading.Event(),
+            tokens_per_second=1e6,
+        )
+        context = replace(context, **changed)
+        set_current(context)
+        return context
+
+    def cache(self, budget_bytes: int = CACHE_BYTES) -> MatrixCache:
+        """Cold: everything that it gives comes from SQL and blobs."""
+        model = self.loaded.model
+        return MatrixCache(MODEL, model.decoder, model.fingerprint, self.database, self.blobs, budget_bytes)
+
+    def accept(
+        self,
+        of: list[dict[str, Any]] | None = None,
+        reference: str = MODEL,
+        settings: Mapping[str, Any] | None = None,
+        thresholds: Mapping[str, float] = DEFAULT_THRESHOLDS,  # type: ignore[assignment]
+        algorithm: str = "emmet",
+        **fields: Any,
+    ) -> str:
+        """A batch as the front end keeps it; its id."""
+        new = batches.NewBatch(
+            reference=parse_reference(reference),
+            algorithm=algorithm,
+            settings={"overrides": dict(settings or {})},
+            thresholds=dict(thresholds),
+            facts=facts(4) if of is None else of,
+            **fields,
+        )
+        with self.database.writing() as session:
+            return batches.accept(session, new, most_queued=1000)[0].id
+
+    def ready(self) -> list[TaskRow]:
+        """What the relay would enqueue now."""
+        with self.database.writing() as session:
+            lines.advance(session)
+            return tasks.to_enqueue(session)
+
+    def step(self) -> str | None:
+        """Run the next task in the current worker; its kind, or None where nothing is left."""
+        ready = self.ready()
+        if not ready:
+            return None
+        jobs.run(ready[0].id)
+        return ready[0].kind
+
+    def run(self) -> list[str]:
+        """Run everything there is; the kinds of the tasks in order."""
+        done = []
+        while (kind := self.step()) is not None:
+            done.append(kind)
+        return done
+
+    def run_until(self, kind: str) -> TaskRow:
+        """Run the tasks before the next one of `kind`, which is returned."""
+        while (ready := self.ready())[0].kind != kind:
+            jobs.run(ready[0].id)
+        return ready[0]
+
+    def edit(self, of: list[dict[str, Any]] | None = None, **fields: Any) -> BatchRow:
+        """Accept a batch and run it to its end."""
+        batch_id = self.accept(of, **fields)
+        self.run()
+        return self.batch(batch_id)
+
+    def batch(self, batch_id: str) -> BatchRow:
+        with self.database.reading() as session:
+            return batches.get(session, batch_id)
+
+    def task(self, task_id: str) -> TaskRow:
+        with self.database.reading() as session:
+            found = tasks.get(session, task_id)
+            assert found is not None
+            return found
+
+    def tasks_of(self, batch_id: str, kind: str) -> list[TaskRow]:
+        with self.database.reading() as session:
+            return tasks.of_batch(session, batch_id, kind)
+
+    def version(self, number: int) -> VersionRow:
+        with self.database.reading() as session:
+            return lineage.get(session, MODEL, number)
+
+    def versions(self) -> list[int]:
+        """Numbers of all versions but the base, in order."""
+        with self.database.reading() as session:
+            return sorted(row.number for row in lineage.page(session, MODEL, None, 1000) if row.number)
+
+    def latest(self) -> int:
+        with self.database.reading() as session:
+            return lineage.resolve(session, parse_reference(MODEL)).number
+
+
+@pytest.fixture
+def place_of(tmp_path: Path, database_url: str, load: Callable[[str], Loaded]) -> Iterator[Callable[..., Place]]:
+    """Make the test's data folder for a family's tiny model, with other settings where they are named."""
+    opened = []
+
+    def _place(family: str = "llama", **changed: Any) -> Place:
+        loaded = load(family)
+        settings = Settings(data=tmp_path, database_url=database_url, model=str(loaded.model.folder), **changed)
+        database = Database(settings.database_url)
+        opened.append(database)
+        place = Place(loaded, settings, database, FolderBlobStore(settings.blob_folder))
+        bind_model(database, place.blobs, settings, loaded.model)
+        place.worker()
+        return place
+
+    yield _place
+    for database in opened:
+        database.close()
+
+
+@pytest.fixture
+def place(place_of: Callable[..., Place]) -> Place:
+    return place_of()
+
+
+class During(Measuring):
+    """Measuring in whose midst something happens: `calls` are made one by one before the first measurements."""
+
+    def __init__(self, loaded: Loaded, *calls: Callable[[], object]) -> None:
+        super().__init__(loaded.model, loaded.statistics)
+        self._calls = list(calls)
+
+    def evaluate(self, *arguments: Any, **options: Any) -> Any:
+        if self._calls:
+            self._calls.pop(0)()
+        return super().evaluate(*arguments, **options)
+
+
+def wait_until(true: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, f"never happened: {what}"
+        time.sleep(0.01)
