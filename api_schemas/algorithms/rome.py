@@ -8,6 +8,7 @@ ROME = Algorithm(
     title="ROME",
     summary="One fact, met exactly: S = C⁻¹, μ = 0, a batch of one subject.",
     paper="https://arxiv.org/abs/2202.05262",
+    defaults={"mu": 0.0},
     presets={
         "authors-gpt2-xl": authors(GPT2_XL, mu=0.0, clamp=4.0),
         "authors-gpt-j-6b": authors(GPT_J, mu=0.0, clamp=4.0, steps=20),
