@@ -13,25 +13,23 @@ time to start their kernels (measured)."""
 OTHER_OVERHEAD = 512
 
 RowBytes = Callable[[int, int], float]
-"""(constant slots before, tokens to run) of a row → bytes of memory that it needs while its batch runs."""
+"""(row, tokens that it is padded to) → bytes of memory that the row needs while its batch runs."""
 
 
-def in_batches(
-    before: Sequence[int], lengths: Sequence[int], row_bytes: RowBytes, limit: float, device: torch.device
-) -> Iterator[list[int]]:
-    """Indices of rows that run together, padded to the longest of them; every row once.
+def in_batches(lengths: Sequence[int], row_bytes: RowBytes, limit: float, device: torch.device) -> Iterator[list[int]]:
+    """Indices of rows of `lengths` tokens that run together, padded to the longest of them; every row once.
 
-    `lengths` are the numbers of tokens to run, `before` those of the constant slots that these attend to. A batch of
-    more than one row needs at most `limit` bytes. Lengths are merged where another batch would cost more than padding.
+    A batch of more than one row needs at most `limit` bytes, where each row counts as its batch's largest: rows of like
+    size run together. Lengths are merged where another batch would cost more than padding.
     """
     overhead = BATCH_OVERHEAD.get(device.type, OTHER_OVERHEAD)
     by_length: dict[int, list[int]] = {}
     for number, length in enumerate(lengths):
         by_length.setdefault(length, []).append(number)
-    for bucket in _buckets(by_length, before, row_bytes, limit, overhead):
-        widest = max(bucket)
-        numbers = sorted((n for length in bucket for n in by_length[length]), key=lambda n: (before[n], n))
-        yield from _cut(numbers, [row_bytes(before[number], widest) for number in numbers], limit)
+    for bucket in _buckets(by_length, row_bytes, limit, overhead):
+        sizes = {number: row_bytes(number, max(bucket)) for length in bucket for number in by_length[length]}
+        numbers = sorted(sizes, key=lambda number: (sizes[number], number))
+        yield from _cut(numbers, [sizes[number] for number in numbers], limit)
 
 
 def _cut(numbers: Sequence[int], sizes: Sequence[float], limit: float) -> list[list[int]]:
@@ -51,20 +49,17 @@ def _cut(numbers: Sequence[int], sizes: Sequence[float], limit: float) -> list[l
     return [[number] for number in numbers]
 
 
-def _buckets(
-    by_length: dict[int, list[int]], before: Sequence[int], row_bytes: RowBytes, limit: float, overhead: int
-) -> list[list[int]]:
+def _buckets(by_length: dict[int, list[int]], row_bytes: RowBytes, limit: float, overhead: int) -> list[list[int]]:
     """The cheapest cut of the sorted lengths into runs that are padded to their longest, by dynamic programming."""
     order = sorted(by_length)
-    most_before = [max(before[number] for number in by_length[length]) for length in order]
     best: list[tuple[float, int]] = [(0.0, 0)]
     for stop in range(1, len(order) + 1):
         widest = order[stop - 1]
         rows, size = 0, 0.0
         choices = []
         for start in range(stop - 1, -1, -1):
-            here = len(by_length[order[start]])
-            rows, size = rows + here, size + here * row_bytes(most_before[start], widest)
+            members = by_length[order[start]]
+            rows, size = rows + len(members), size + len(members) * row_bytes(members[0], widest)
             choices.append((best[start][0] + rows * widest + max(1.0, size / limit) * overhead, start))
         best.append(min(choices))
     cuts = []

@@ -136,10 +136,10 @@ def _prefixes(
         recorded: dict[int, KeysValues] = {}
         with frame(Version(matrices)):
             _run(decoder, before, hidden, positions, first, len(decoder.layers), recorded)
-        for slot, number in enumerate(numbers):
-            kept = [torch.stack([part[slot, :, : rows[number].subject] for part in kv]) for kv in recorded.values()]
-            if kept:
-                found[number] = torch.stack(kept)
+        if recorded:
+            whole = torch.stack([torch.stack(kv) for kv in recorded.values()])
+            for slot, number in enumerate(numbers):
+                found[number] = whole[:, :, slot, :, : rows[number].subject].clone()
     return found
 
 
@@ -157,7 +157,7 @@ def _run(
 
 
 def _batches(lengths: Sequence[int], device: torch.device) -> list[list[int]]:
-    return list(in_batches([0] * len(lengths), lengths, lambda _, tokens: tokens, TOKENS_AT_ONCE, device))
+    return list(in_batches(lengths, lambda _, tokens: tokens, TOKENS_AT_ONCE, device))
 
 
 def _padded(sequences: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -92,6 +92,8 @@ class ValueOptimisation:
     ) -> None:
         self.decoder, self.matrices, self.settings = decoder, matrices, settings
         self.should_stop, self.budget = should_stop, memory_budget_bytes
+        if not groups:
+            raise ValueError("there is no group of facts to optimise a value for")
         self.layer = max(settings.layers)
         self.rows: list[Row] = rows_of(groups, len(contexts), settings.kl_factor)
         self.contexts: Prefix | None = context_prefix(decoder, matrices, contexts, len(decoder.layers))
@@ -142,11 +144,9 @@ class ValueOptimisation:
         active = self.active.tolist()
         numbers = [number for number, row in enumerate(self.rows) if active[row.group]]
         rows, lower = [self.rows[n] for n in numbers], [self.lower[n] for n in numbers]
-        shared = 0 if self.contexts is None else self.contexts.present.shape[1]
         batches = in_batches(
-            [shared + row.subject for row in rows],
             [row.suffix_length for row in rows],
-            self.row_bytes,
+            lambda number, width: self.row_bytes(rows[number], width),
             self.budget,
             self.decoder.device,
         )
@@ -155,16 +155,16 @@ class ValueOptimisation:
             for batch in batches
         ]
 
-    def row_bytes(self, before: int, new: int) -> float:
-        """About what one row of a block keeps for the backward pass, with `before` constant slots and `new` tokens."""
+    def row_bytes(self, row: Row, width: int) -> float:
+        """About what `row`, padded to `width` tokens, keeps for the backward pass."""
         decoder = self.decoder
         projection = decoder.projections[self.layer]
-        heads = decoder.attention_heads
+        slots = row.subject + width + (0 if self.contexts is None else self.contexts.present.shape[1])
         token = 8 * projection.d_out + 3 * projection.d_in
-        attention = 2 * (before + new) * projection.d_out + 2 * new * heads * (before + new)
+        attention = 2 * slots * projection.d_out + 2 * width * decoder.attention_heads * slots
         layers = len(decoder.layers) - steps_from(decoder, self.layer)
-        logits = 3 * decoder.vocabulary * 4
-        return layers * (new * token + attention) * decoder.dtype.itemsize + logits
+        logits = 3 * row.reads * decoder.vocabulary * self.deltas.element_size()
+        return layers * (width * token + attention) * decoder.dtype.itemsize + logits
 
     def evaluate(self, blocks: Sequence[Block], with_gradient: bool) -> Tensor:
         """Loss and argmax of the active groups at the present δ, and the loss's gradient (G, d_out)."""
