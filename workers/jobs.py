@@ -10,13 +10,14 @@ import torch
 from sqlalchemy.exc import OperationalError
 
 from editing.errors import EditingError, EditInterrupted, FactError
+from editing.progress import check
 from versions import batches, evaluations, tasks
 from versions.errors import LeaseLostError, StoreError
 from versions.tables import TaskRow
 from workers.context import WorkerContext, current
 from workers.evaluate import evaluate
 from workers.lease import Lease
-from workers.outcome import end_batch
+from workers.outcome import CancelledError, end_batch
 from workers.plan import plan
 from workers.solve import solve
 from workers.values import optimise_shard
@@ -56,19 +57,23 @@ def run(task_id: str) -> None:
 def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     log.info("task started", attempt=task.attempts)
     try:
+        check(lease.should_stop, "the task")
         HANDLERS[task.kind](context, task, lease)
         log.info("task done")
     except LeaseLostError:
         log.warning("another worker holds this task now; its work goes on there")
     except EditInterrupted:
         _interrupted(context, task, lease)
+    except CancelledError:
+        _cancelled(context, task)
     except OperationalError as error:
         # The database is away: nothing can be said there. The lease runs out and the task is taken up again.
         log.error("database lost during the task", error=str(error.orig))
     except (EditingError, StoreError) as error:
         log.info("task refused", code=error.code, error=str(error))
         facts = [error.index] if isinstance(error, FactError) else []
-        _fail(context, task, error.code, "The edit cannot be made", str(error), facts)
+        what = "evaluation" if task.evaluation_id else "edit"
+        _fail(context, task, error.code, f"The {what} cannot be made", str(error), facts)
     except (OSError, torch.OutOfMemoryError, MemoryError) as error:
         log.exception("the machine refused")
         _retry_or_fail(context, task, tasks.MOST_ATTEMPTS, "machine", f"the worker's machine refused: {error}")
@@ -81,20 +86,26 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
 
 def _interrupted(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     if lease.reason == "cancelled":
-        log.info("cancelled")
-        _fail(context, task, "cancelled", "Cancelled", "cancelled on request while it ran", [])
+        _cancelled(context, task)
     elif lease.reason == "stopping":
         log.info("task given back: this worker stops")
-        _give_back(context, task)
+        _give_back(context, task, tried=False)
     else:
         log.warning("another worker holds this task now; its work goes on there")
 
 
-def _give_back(context: WorkerContext, task: TaskRow) -> None:
+def _cancelled(context: WorkerContext, task: TaskRow) -> None:
+    log.info("cancelled")
+    _fail(context, task, "cancelled", "Cancelled", "cancelled on request while it ran", [])
+
+
+def _give_back(context: WorkerContext, task: TaskRow, *, tried: bool = True) -> None:
+    """`tried` where it counts as an attempt at the task."""
     with context.database.writing() as session:
         row = tasks.get(session, task.id)
         if row is not None and row.token == task.token and row.state == "running":
             tasks.release(session, row)
+            row.attempts -= not tried
 
 
 def _retry_or_fail(context: WorkerContext, task: TaskRow, most: int, code: str, detail: str) -> None:

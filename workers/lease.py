@@ -29,9 +29,10 @@ class Lease:
         self._seconds = seconds
         self._stopping = stopping
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name=f"lease-{task.id}", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name=f"lease-{task.id}", daemon=True)
 
     def __enter__(self) -> Self:
+        self._renew()
         self._thread.start()
         return self
 
@@ -46,17 +47,19 @@ class Lease:
             self.reason = "stopping"
         return self.reason is not None
 
+    def _keep(self) -> None:
+        while self.reason != "lost" and not self._ended.wait(self._seconds / 5):
+            self._renew()
+
     def _renew(self) -> None:
-        while not self._ended.wait(self._seconds / 5):
-            try:
-                with self._database.writing() as session:
-                    tasks.renew(session, self.task.id, self.task.token, self._seconds)
-                    batch = session.get(BatchRow, self.task.batch_id) if self.task.batch_id else None
-                    if batch is not None and batch.cancel_requested:
-                        self.reason = "cancelled"
-            except LeaseLostError:
-                self.reason = "lost"
-                return
-            except SQLAlchemyError as error:
-                # The database may be back before the lease runs out; if not, the commit at the end decides.
-                log.warning("lease not renewed", error=str(error))
+        try:
+            with self._database.writing() as session:
+                tasks.renew(session, self.task.id, self.task.token, self._seconds)
+                batch = session.get(BatchRow, self.task.batch_id) if self.task.batch_id else None
+                if batch is not None and batch.cancel_requested:
+                    self.reason = "cancelled"
+        except LeaseLostError:
+            self.reason = "lost"
+        except SQLAlchemyError as error:
+            # The database may be back before the lease runs out; if not, the commit at the end decides.
+            log.warning("lease not renewed", error=str(error))

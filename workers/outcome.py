@@ -13,6 +13,10 @@ from versions.tables import BatchRow
 from workers.metrics import EDIT_BATCH_SECONDS, EDITS
 
 
+class CancelledError(Exception):
+    """Somebody asked to cancel the batch before its end was committed; nothing of it is kept."""
+
+
 def end_batch(session: Session, batch: BatchRow, state: EditState, error: dict[str, Any] | None = None) -> None:
     """Put the batch into a final state and withdraw what was still to be done for it."""
     if error is None:

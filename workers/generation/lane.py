@@ -135,12 +135,20 @@ class GenerationLane(threading.Thread):
             matrices = self.matrices.get(request.version)
         except StoreError as error:
             log.error("a version cannot be served", version=request.version, error=str(error))
-            self._reply(request.id, [ErrorEvent(status=503, code="version_unavailable", message=str(error))])
+            self._refuse(request, str(error))
+            return
+        except Exception:
+            # A database or disk that is away must not end the thread that answers everybody.
+            log.exception("a version cannot be read", version=request.version)
+            self._refuse(request, "the worker cannot read this version now, its log says why; try again later")
             return
         tokenizer = self.batch.tokenizer
         rows = [Row(request, choice, matrices, tokenizer) for choice in range(len(request.prompts) * request.n)]
         self._active[request.id] = _Active(request, len(rows))
         self._waiting.extend(rows)
+
+    def _refuse(self, request: GenerationRequest, message: str) -> None:
+        self._reply(request.id, [ErrorEvent(status=503, code="version_unavailable", message=message)])
 
     def _admit(self) -> list[Row]:
         """Waiting rows that fit the batch and its cache budget; one always fits when nothing else runs."""
