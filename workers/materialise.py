@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
 import torch
@@ -86,10 +87,8 @@ class MatrixCache:
     def _delta(self, row: VersionRow) -> dict[int, LayerDelta]:
         if row.blob is None:
             raise BlobCorruptError(f"version v{row.number} of {self.model} names no blob")
-        try:
+        with self._naming(row):
             return unpack_deltas(self.blobs.get(row.blob), self.fingerprint)
-        except BlobError as error:
-            raise type(error)(f"version v{row.number} of {self.model} cannot be served: {error}") from error
 
     def _materialise(self, number: int) -> dict[int, Tensor]:
         with self.database.reading() as session:
@@ -108,12 +107,21 @@ class MatrixCache:
     def _fetch(self, row: VersionRow, layers: Sequence[int]) -> dict[int, Tensor]:
         if row.matrices_blob is None:
             raise BlobCorruptError(f"version v{row.number} of {self.model}: its matrices do not match their hashes")
-        stored = unpack_matrices(self.blobs.get(row.matrices_blob), self.decoder.dtype)
+        with self._naming(row):
+            stored = unpack_matrices(self.blobs.get(row.matrices_blob), self.decoder.dtype)
         found = {layer: stored[layer].to(self.decoder.device) for layer in layers if layer in stored}
         for layer in layers:
             if layer not in found or matrix_hash(found[layer]) != row.matrix_hashes.get(str(layer)):
                 raise BlobCorruptError(f"version v{row.number} of {self.model}: layer {layer} does not match its hash")
         return found
+
+    @contextmanager
+    def _naming(self, row: VersionRow) -> Iterator[None]:
+        """Say of a BlobError which version it keeps from being served."""
+        try:
+            yield
+        except BlobError as error:
+            raise type(error)(f"version v{row.number} of {self.model} cannot be served: {error}") from error
 
     def _keep(self, number: int, matrices: dict[int, Tensor]) -> None:
         self._held[number] = matrices

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -191,29 +193,53 @@ class Place:
             return lineage.resolve(session, parse_reference(MODEL)).number
 
 
-@pytest.fixture
-def place_of(tmp_path: Path, database_url: str, load: Callable[[str], Loaded]) -> Iterator[Callable[..., Place]]:
-    """Make the test's data folder for a family's tiny model, with other settings where they are named."""
-    opened = []
-
-    def _place(family: str = "llama", **changed: Any) -> Place:
-        loaded = load(family)
-        settings = Settings(data=tmp_path, database_url=database_url, model=str(loaded.model.folder), **changed)
-        database = Database(settings.database_url)
-        opened.append(database)
+@contextmanager
+def opened(loaded: Loaded, folder: Path, **changed: Any) -> Iterator[Place]:
+    """The data folder `folder`, whose database has its tables, with a worker."""
+    url = f"sqlite:///{folder}/emmetd.sqlite3"
+    settings = Settings(data=folder, database_url=url, model=str(loaded.model.folder), **changed)
+    database = Database(url)
+    try:
         place = Place(loaded, settings, database, FolderBlobStore(settings.blob_folder))
         bind_model(database, place.blobs, settings, loaded.model)
         place.worker()
-        return place
-
-    yield _place
-    for database in opened:
+        yield place
+    finally:
         database.close()
+
+
+@pytest.fixture
+def place_of(tmp_path: Path, database_url: str, load: Callable[[str], Loaded]) -> Iterator[Callable[..., Place]]:
+    """Open the test's data folder for a family's tiny model, with other settings where they are named."""
+    with ExitStack() as stack:
+        yield lambda family="llama", **changed: stack.enter_context(opened(load(family), tmp_path, **changed))
 
 
 @pytest.fixture
 def place(place_of: Callable[..., Place]) -> Place:
     return place_of()
+
+
+@pytest.fixture(scope="session")
+def _published(
+    tmp_path_factory: pytest.TempPathFactory, _migrated_database: Path, load: Callable[[str], Loaded]
+) -> Path:
+    """A data folder with v1, and v2 on top of it."""
+    folder = tmp_path_factory.mktemp("published")
+    shutil.copyfile(_migrated_database, folder / "emmetd.sqlite3")
+    with opened(load("llama"), folder) as place:
+        place.edit(facts(2))
+        place.edit(facts(2, first=2))
+        assert place.versions() == [1, 2]
+    return folder
+
+
+@pytest.fixture
+def two_versions(_published: Path, tmp_path: Path, load: Callable[[str], Loaded]) -> Iterator[Place]:
+    """The test's own copy of a data folder with v1, and v2 on top of it."""
+    folder = shutil.copytree(_published, tmp_path / "data")
+    with opened(load("llama"), folder) as place:
+        yield place
 
 
 class During(Measuring):

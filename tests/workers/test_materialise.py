@@ -1,0 +1,191 @@
+"""From a version to its matrices: exactly what was published, or an error that names what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from api_schemas.facts import Fact
+from tests.workers.conftest import MODEL, Place
+from tests.workers.saved_models import facts
+from versions import aliases
+from versions.errors import BlobCorruptError, BlobError, BlobMissingError, VersionNotFoundError
+from versions.tables import VersionRow
+from workers.deltas import pack_deltas, unpack_deltas
+from workers.materialise import matrix_hash
+
+
+def blob_of(place: Place, number: int) -> str:
+    blob = place.version(number).blob
+    assert blob is not None
+    return blob
+
+
+def point(place: Place, number: int, **blobs: str | None) -> None:
+    """Let a version's row name other blobs."""
+    with place.database.writing() as session:
+        row = session.get(VersionRow, (MODEL, number))
+        assert row is not None
+        for name, blob in blobs.items():
+            setattr(row, name, blob)
+
+
+def other_delta(place: Place, number: int, fingerprint: str | None = None) -> str:
+    """A delta like that of a version, whose numbers are somewhat different."""
+    known = place.loaded.model.fingerprint
+    deltas = unpack_deltas(place.blobs.get(blob_of(place, number)), known)
+    changed = {layer: replace(delta, b=None if delta.b is None else delta.b * 1.001) for layer, delta in deltas.items()}
+    return place.blobs.put(pack_deltas(changed, {"fingerprint": fingerprint or known}))
+
+
+def test_the_base_has_no_matrices_of_its_own(place: Place) -> None:
+    assert place.cache().get(0) == {}
+
+
+def test_an_unknown_version_is_named(place: Place) -> None:
+    with pytest.raises(VersionNotFoundError, match="v7"):
+        place.cache().get(7)
+
+
+def test_every_cold_start_gives_the_bits_that_were_published(two_versions: Place) -> None:
+    for number in (1, 2):
+        matrices = two_versions.cache().get(number)
+        hashes = {str(layer): matrix_hash(matrix) for layer, matrix in matrices.items()}
+        assert hashes == two_versions.version(number).matrix_hashes
+
+
+def test_going_back_and_forth_changes_nothing(two_versions: Place) -> None:
+    cache = two_versions.cache(budget_bytes=1)
+    first = {number: {layer: matrix.clone() for layer, matrix in cache.get(number).items()} for number in (1, 2)}
+    for number in (2, 1, 0, 1, 2):
+        matrices = cache.get(number)
+        assert all(torch.equal(matrix, first[number][layer]) for layer, matrix in matrices.items())
+    decoder = two_versions.loaded.model.decoder
+    assert not torch.equal(first[1][1], decoder.projections[1].weight)
+
+
+def test_what_was_not_used_for_longest_is_let_go_first(two_versions: Place) -> None:
+    size = two_versions.loaded.model.decoder.projections[1].weight.nbytes
+    cache = two_versions.cache(budget_bytes=2 * size)
+    one, two = cache.get(1), cache.get(2)
+    assert cache.get(1) is one
+    cache.put(3, {1: two[1].clone()})
+    assert cache.get(1) is one
+    assert cache.get(2) is not two
+
+
+def truncate(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flip(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
+    "truncated": truncate,
+    "one bit flipped": flip,
+    "empty": lambda _: b"",
+    "missing": lambda _: None,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_damaged_delta_is_named_and_never_applied(two_versions: Place, damage: str, version: int) -> None:
+    blob = blob_of(two_versions, version)
+    path = two_versions.blobs.path(blob)
+    content = DAMAGES[damage](path.read_bytes())
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    expected = BlobMissingError if content is None else BlobCorruptError
+
+    with pytest.raises(expected, match=rf"version v{version} of tiny cannot be served: blob {blob}"):
+        two_versions.cache().get(2)
+
+    if version == 2:
+        assert matrix_hash(two_versions.cache().get(1)[1]) == two_versions.version(1).matrix_hashes["1"]
+    batch = two_versions.edit(facts(2, first=4)) if version == 1 else two_versions.edit(facts(2), reference="tiny@v2")
+    assert (batch.state, batch.version, two_versions.versions()) == ("failed", None, [1, 2])
+    assert batch.error is not None
+    assert batch.error["code"] == expected.code
+    assert blob in batch.error["detail"]
+
+
+def test_a_delta_of_another_base_model_is_refused(two_versions: Place) -> None:
+    point(two_versions, 1, blob=other_delta(two_versions, 1, fingerprint="0" * 64))
+    with pytest.raises(BlobCorruptError, match=r"version v1 of tiny cannot be served: .* another base model"):
+        two_versions.cache().get(2)
+
+
+def test_a_blob_that_is_no_delta_is_refused(two_versions: Place) -> None:
+    model_row = two_versions.version(1)
+    point(two_versions, 1, blob=model_row.matrices_blob)
+    with pytest.raises(BlobCorruptError, match="version v1 of tiny cannot be served: not a delta"):
+        two_versions.cache().get(1)
+    point(two_versions, 1, blob=two_versions.blobs.put(b"no such file of ours"))
+    with pytest.raises(BlobCorruptError, match="version v1 of tiny cannot be served: not a safetensors file"):
+        two_versions.cache().get(1)
+    point(two_versions, 1, blob=None)
+    with pytest.raises(BlobCorruptError, match="version v1 of tiny names no blob"):
+        two_versions.cache().get(1)
+
+
+def test_where_adding_up_gives_other_bits_the_published_matrices_are_fetched(two_versions: Place) -> None:
+    wanted = {number: two_versions.cache().get(number)[1] for number in (1, 2)}
+    point(two_versions, 1, blob=other_delta(two_versions, 1))
+    cache = two_versions.cache()
+    for number, matrix in wanted.items():
+        assert torch.equal(cache.get(number)[1], matrix)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_matrices_that_cannot_be_fetched_either_are_never_applied(two_versions: Place, damage: str) -> None:
+    point(two_versions, 1, blob=other_delta(two_versions, 1))
+    stored = two_versions.version(1).matrices_blob
+    assert stored is not None
+    path = two_versions.blobs.path(stored)
+    content = DAMAGES[damage](path.read_bytes())
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BlobError, match=rf"version v1 of tiny cannot be served: blob {stored}"):
+        two_versions.cache().get(1)
+
+
+def test_matrices_of_another_version_are_not_taken_for_this_ones(two_versions: Place) -> None:
+    point(two_versions, 1, blob=other_delta(two_versions, 1), matrices_blob=two_versions.version(2).matrices_blob)
+    with pytest.raises(BlobCorruptError, match="version v1 of tiny: layer 1 does not match its hash"):
+        two_versions.cache().get(1)
+
+
+def test_a_hash_that_was_changed_is_not_believed(two_versions: Place) -> None:
+    with two_versions.database.writing() as session:
+        row = session.get(VersionRow, (MODEL, 1))
+        assert row is not None
+        row.matrix_hashes = {"1": "0" * 64}
+    with pytest.raises(BlobCorruptError, match="version v1 of tiny"):
+        two_versions.cache().get(1)
+
+
+def test_a_rollback_serves_exactly_the_earlier_version(two_versions: Place) -> None:
+    said = two_versions.loaded.measuring.measure
+    before = said(two_versions.cache().get(1), [Fact.model_validate(one) for one in facts(4)], ("EM", "ES"))
+    with two_versions.database.writing() as session:
+        aliases.put(session, MODEL, "latest", 1, expected=2)
+    matrices = two_versions.cache().get(two_versions.latest())
+    assert said(matrices, [Fact.model_validate(one) for one in facts(4)], ("EM", "ES")) == before
+    batch = two_versions.edit(facts(2, first=6))
+    assert (batch.base_version, batch.version) == (1, 3)
+
+
+def test_hashes_tell_dtype_shape_and_bits_apart() -> None:
+    matrix = torch.arange(6.0).reshape(2, 3)
+    different = [matrix.T.contiguous(), matrix.double(), matrix.bfloat16(), matrix + 1e-6, matrix.reshape(3, 2)]
+    assert len({matrix_hash(one) for one in [matrix, *different]}) == 6
+    assert matrix_hash(matrix.T.contiguous().T) == matrix_hash(matrix)
