@@ -4,29 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-StopText = Annotated[str, Field(min_length=1, max_length=1000)]
+from api_schemas.sampling import SamplingRequest, only
+
 Tokens = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+FinishReason = Literal["stop", "length"]
 
 
-class CompletionRequest(BaseModel):
-    """Unknown fields are refused, so that a setting which we would ignore is never silently lost."""
+class CompletionRequest(SamplingRequest):
+    """`best_of` is taken where it equals `n`: every choice that is made is given."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    model: Annotated[str, Field(max_length=200)]
     prompt: str | Annotated[list[str], Field(min_length=1)] | Tokens | Annotated[list[Tokens], Field(min_length=1)]
     max_tokens: Annotated[int | None, Field(ge=0)] = 16
-    temperature: Annotated[float | None, Field(ge=0, le=2)] = 1.0
-    top_p: Annotated[float | None, Field(gt=0, le=1)] = 1.0
-    n: Annotated[int | None, Field(ge=1, le=128)] = 1
-    stop: StopText | Annotated[list[StopText], Field(max_length=64)] | None = None
-    seed: Annotated[int | None, Field(ge=-(2**63), le=2**63 - 1)] = None
     logprobs: Annotated[int | None, Field(ge=0, le=20)] = None
     echo: bool | None = False
-    stream: bool | None = False
-    user: Annotated[str | None, Field(max_length=200)] = None
+    best_of: Annotated[int | None, Field(ge=1)] = None
+    suffix: Annotated[str | None, only("")] = None
 
 
 class Logprobs(BaseModel):
@@ -40,7 +34,7 @@ class Choice(BaseModel):
     index: int
     text: str
     logprobs: Logprobs | None
-    finish_reason: Literal["stop", "length"]
+    finish_reason: FinishReason
 
 
 class Usage(BaseModel):
@@ -57,6 +51,27 @@ class Completion(BaseModel):
     system_fingerprint: str
     choices: list[Choice]
     usage: Usage
+
+
+class ChunkChoice(BaseModel):
+    """What has been added to one choice. `finish_reason` comes with its last chunk, whose text is empty."""
+
+    index: int
+    text: str
+    logprobs: Logprobs | None
+    finish_reason: FinishReason | None
+
+
+class CompletionChunk(BaseModel):
+    """Where `stream_options.include_usage` asks for it, all have `usage`: null but in the last one, without choices."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    system_fingerprint: str
+    choices: list[ChunkChoice]
+    usage: Usage | None = None
 
 
 class OpenAIError(BaseModel):

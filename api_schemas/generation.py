@@ -38,12 +38,11 @@ class GenerationRequest(BaseModel):
 
 
 class TokenInfo(BaseModel):
-    """One token with its log-probability (null for the first of a prompt) and the best alternatives, by text."""
+    """One token with its log-probability (null for the first of a prompt) and those of the best ones, best first."""
 
     id: int
-    text: str
     logprob: float | None
-    top: dict[str, float] | None = None
+    top: list[tuple[int, float]] = []
 
 
 class TokensEvent(BaseModel):

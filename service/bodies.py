@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from service.errors import InvalidFieldsError, MalformedJSONError, UnsupportedMediaTypeError
-from service.fields import FieldErrors
+from service.fields import NO_UNIONS, FieldErrors, invalid, shown
 
 JSON_TYPE: Final = "application/json"
 NDJSON_TYPE: Final = "application/x-ndjson"
@@ -65,14 +66,20 @@ def parse_ndjson(body: bytes) -> list[Any]:
     return values
 
 
-def read_model(body: bytes, model: type[Model]) -> Model:
-    """The JSON in `body` as `model`. Raises MalformedJSONError, and InvalidFieldsError with all that is wrong."""
+def read_model(body: bytes, model: type[Model], unions: Mapping[str, str] = NO_UNIONS) -> Model:
+    """The JSON in `body` as `model`; `unions` describes its fields that may have one of several forms.
+
+    Raises MalformedJSONError, and InvalidFieldsError with all that is wrong.
+    """
     value = parse_json(body)
+    if not isinstance(value, dict):
+        required = " and ".join(name for name, field in model.model_fields.items() if field.is_required())
+        raise invalid("body", f"is {shown(value)}; it must be an object{f' with {required}' if required else ''}")
     try:
         return model.model_validate(value, strict=True)
     except ValidationError as error:
         errors = FieldErrors()
-        errors.add_all(error, model)
+        errors.add_all(error, model, unions=unions, value=value)
         raise InvalidFieldsError(errors.first, errors.total) from None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import orjson
@@ -27,6 +27,8 @@ _EXPECTED: Final = {
     "model_attributes_type": "an object",
 }
 
+NO_UNIONS: Final[Mapping[str, str]] = MappingProxyType({})
+
 
 class FieldErrors:
     """Collects what is wrong with a request: all of it is counted, the first of it is kept."""
@@ -40,10 +42,27 @@ class FieldErrors:
         if len(self.first) < MOST_ERRORS_SHOWN:
             self.first.append(FieldProblem(loc=loc, msg=msg))
 
-    def add_all(self, error: ValidationError, model: type[BaseModel], prefix: Sequence[str | int] = ()) -> None:
-        """Every error of validating `model`, whose place in the request is `prefix`."""
+    def add_all(
+        self,
+        error: ValidationError,
+        model: type[BaseModel],
+        prefix: Sequence[str | int] = (),
+        unions: Mapping[str, str] = NO_UNIONS,
+        value: Any = None,
+    ) -> None:
+        """Every error of validating `value` as `model`, whose place in the request is `prefix`.
+
+        `unions` says of fields that may have one of several forms ("messages.content") what they must be: pydantic
+        tells of each form that such a field could have had.
+        """
+        seen = set()
         for detail in error.errors(include_url=False):
-            self.add_one(detail, model, prefix)
+            path = _union_at(detail, unions)
+            if not path:
+                self.add_one(detail, model, prefix)
+            elif path not in seen:
+                seen.add(path)
+                self.add(written([*prefix, *path]), f"is {shown(_at(value, path))}; it {unions[_names(path)]}")
 
     def add_one(self, detail: ErrorDetails, model: type[BaseModel], prefix: Sequence[str | int] = ()) -> None:
         """One error out of a ValidationError."""
@@ -83,6 +102,24 @@ def request_problems(details: Iterable[Mapping[str, Any]]) -> list[FieldProblem]
         FieldProblem(loc=written(detail["loc"]), msg=_message(detail, known=""))  # type: ignore[arg-type]
         for detail in details
     ]
+
+
+def _union_at(detail: ErrorDetails, unions: Mapping[str, str]) -> tuple[str | int, ...]:
+    """The path of the union that an error lies in; empty where it lies in none."""
+    path = detail["loc"]
+    if detail["type"] == "missing":  # as a whole, which is not a matter of its form
+        path = path[:-1]
+    return next((path[:end] for end in range(1, len(path) + 1) if _names(path[:end]) in unions), ())
+
+
+def _names(path: Iterable[str | int]) -> str:
+    return ".".join(part for part in path if isinstance(part, str))
+
+
+def _at(value: Any, path: Iterable[str | int]) -> Any:
+    for part in path:
+        value = value[part]
+    return value
 
 
 def _described(detail: ErrorDetails, model: type[BaseModel], prefix: Sequence[str | int]) -> tuple[str, str]:

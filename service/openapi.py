@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from api_schemas.completions import CompletionRequest, OpenAIError
+from api_schemas.completions import CompletionChunk, CompletionRequest, OpenAIError
 from api_schemas.edits import EditRequest
 from api_schemas.evaluations import EvaluationRequest
 from api_schemas.facts import Fact
@@ -38,7 +38,16 @@ TAGS: Final = [
     {"name": "algorithms", "description": "Editing methods and their settings."},
     {"name": "operations", "description": "Health and metrics."},
 ]
-_READ_BY_HAND: Final = (EditRequest, Fact, EvaluationRequest, AliasUpdate, CompletionRequest, OpenAIError, Problem)
+_READ_BY_HAND: Final = (
+    EditRequest,
+    Fact,
+    EvaluationRequest,
+    AliasUpdate,
+    CompletionRequest,
+    CompletionChunk,
+    OpenAIError,
+    Problem,
+)
 _REFERENCE: Final = "#/components/schemas/{model}"
 
 

@@ -25,8 +25,8 @@ from service.fields import request_problems
 from versions import errors as store
 
 PROBLEM_TYPE: Final = "application/problem+json"
-OPENAI_PATHS: Final = ("/v1/completions",)
-"""Paths whose errors OpenAI's own clients read."""
+OPENAI_PATHS: Final = ("/v1/completions", "/v1/chat/completions", "/tokenize", "/detokenize", "/tokenizer_info")
+"""Paths whose errors OpenAI's own clients read, and those of vLLM's beside them."""
 
 STORE_ANSWERS: Final[Mapping[type[store.StoreError], tuple[int, str]]] = {
     store.ModelNotFoundError: (404, "No such model"),
@@ -51,9 +51,10 @@ log = structlog.get_logger(__name__)
 
 def render(path: str, error: ServiceError | store.StoreError) -> Response:
     """The answer to a request for `path` that ended with `error`."""
-    problem, headers = as_problem(error)
     if path.rstrip("/") in OPENAI_PATHS:
-        return _openai(problem, headers)
+        status, envelope, headers = openai_error(error)
+        return Response(envelope, status, headers, "application/json")
+    problem, headers = as_problem(error)
     problem.instance = path
     content = orjson.dumps(problem.model_dump(mode="json", exclude_none=True))
     return Response(content, problem.status, headers, PROBLEM_TYPE)
@@ -78,8 +79,9 @@ def _store_answer(kind: type[store.StoreError]) -> tuple[int, str]:
     return next(STORE_ANSWERS[base] for base in kind.__mro__ if base in STORE_ANSWERS)
 
 
-def _openai(problem: Problem, headers: dict[str, str]) -> Response:
-    """OpenAI's envelope. A wrong field is a 400 there, and `param` names it."""
+def openai_error(error: ServiceError | store.StoreError) -> tuple[int, bytes, dict[str, str]]:
+    """Status, OpenAI's envelope and headers. A wrong field is a 400 there, and `param` names it."""
+    problem, headers = as_problem(error)
     status = 400 if problem.status == 422 else problem.status
     envelope = {
         "message": problem.detail,
@@ -87,7 +89,7 @@ def _openai(problem: Problem, headers: dict[str, str]) -> Response:
         "param": problem.errors[0].loc if problem.errors else ("model" if status == 404 else None),
         "code": problem.code,
     }
-    return Response(orjson.dumps({"error": envelope}), status, headers, "application/json")
+    return status, orjson.dumps({"error": envelope}), headers
 
 
 def install(app: FastAPI) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import select
@@ -15,7 +16,10 @@ from versions.tables import AliasRow, ModelRow, VersionRow
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """What a worker found when it loaded a model. A NAME stays bound to the first identity that it had."""
+    """What a worker found when it loaded a model. A NAME stays bound to the first identity that it had.
+
+    `special_tokens` are the texts of its tokenizer's named tokens: {"bos_token": "<s>"}.
+    """
 
     fingerprint: str
     tokenizer_fingerprint: str
@@ -27,6 +31,7 @@ class ModelIdentity:
     context_length: int
     tokenizer_blob: str
     chat_template: str | None
+    special_tokens: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def register(session: Session, name: str, source: str) -> ModelRow:

@@ -58,6 +58,7 @@ class ModelRow(Base):
     context_length: Mapped[int | None]
     tokenizer_blob: Mapped[str | None] = mapped_column(String(64))
     chat_template: Mapped[str | None] = mapped_column(Text)
+    special_tokens: Mapped[dict[str, Any] | None]
     next_version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime]
 

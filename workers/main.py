@@ -109,7 +109,8 @@ def bind_model(database: Database, blobs: BlobStore, settings: Settings, model: 
         d_out=projection.d_out,
         context_length=model.decoder.context_length,
         tokenizer_blob=blobs.put(model.backend_tokenizer.to_str().encode()),
-        chat_template=model.tokenizer.chat_template if isinstance(model.tokenizer.chat_template, str) else None,
+        chat_template=_chat_template(model),
+        special_tokens=dict(model.tokenizer.special_tokens_map),
     )
     with database.writing() as session:
         models.register(session, model.name, settings.model)
@@ -118,6 +119,12 @@ def bind_model(database: Database, blobs: BlobStore, settings: Settings, model: 
 
 def _end(number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
+
+
+def _chat_template(model: LoadedModel) -> str | None:
+    """The template for conversations without tools, of the several that a tokenizer may have."""
+    found = model.tokenizer.chat_template
+    return found.get("default") if isinstance(found, dict) else found
 
 
 def _serve(context: WorkerContext, redis: Redis) -> None:

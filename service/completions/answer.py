@@ -3,80 +3,76 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
 
-from api_schemas.completions import Choice, Completion, Logprobs, Usage
+from api_schemas.completions import Choice, Completion, FinishReason, Logprobs, Usage
 from api_schemas.generation import FinishEvent, GenerationEvent, PromptEvent, TokenInfo, TokensEvent
-from service.completions.submission import Submission
+from service.completions.logprobs import LogprobsWriter
+from service.completions.submission import Prompt, Submission
+from service.generation.token_texts import TokenTexts
 
 
-class AnswerInProgress:
+class CompletionAnswer:
     """Collects the events of one request, choice by choice."""
 
     def __init__(self, submission: Submission) -> None:
         self._submission = submission
-        generation = submission.generation
-        self._choices = [
-            _Choice(submission.texts[number // generation.n] if submission.texts else "")
-            for number in range(len(generation.prompts) * generation.n)
-        ]
+        self._texts = TokenTexts(submission.pinned.model.tokenizer)
+        self._choices = [_Choice(prompt, submission.generation.echo) for prompt in submission.choices]
 
     def add(self, event: GenerationEvent) -> None:
         if isinstance(event, TokensEvent):
-            self._choices[event.choice].text += event.text
-            self._choices[event.choice].count += event.count
-            self._choices[event.choice].tokens += event.tokens
+            choice = self._choices[event.choice]
+            choice.text += event.text
+            choice.count += event.count
+            choice.tokens += event.tokens
         elif isinstance(event, PromptEvent):
             self._choices[event.choice].tokens[:0] = event.tokens
         elif isinstance(event, FinishEvent):
             self._choices[event.choice].finish_reason = event.reason
 
-    def completion(self) -> Completion:
+    def whole(self) -> Completion:
         """The whole answer; call it when the events have ended."""
-        generation = self._submission.generation
-        prompt_tokens = sum(map(len, generation.prompts))
-        completion_tokens = sum(choice.count for choice in self._choices)
-        with_logprobs = generation.logprobs is not None
+        submission = self._submission
         return Completion(
-            id=generation.id,
+            id=submission.generation.id,
             created=int(time.time()),
-            model=self._submission.request.model,
-            system_fingerprint=self._submission.version,
+            model=submission.request.model,
+            system_fingerprint=submission.pinned.version_name,
             choices=[
                 Choice(
                     index=index,
                     text=choice.text,
-                    logprobs=_logprobs(choice.tokens, generation.logprobs) if with_logprobs else None,
+                    logprobs=self._logprobs(choice),
                     finish_reason=choice.finish_reason,
                 )
                 for index, choice in enumerate(self._choices)
             ],
-            usage=Usage(
-                prompt_tokens=prompt_tokens,
-                completion_tokens=completion_tokens,
-                total_tokens=prompt_tokens + completion_tokens,
-            ),
+            usage=usage(submission.generation.prompts, sum(choice.count for choice in self._choices)),
         )
+
+    def _logprobs(self, choice: _Choice) -> Logprobs | None:
+        asked = self._submission.generation.logprobs
+        if asked is None:
+            return None
+        return LogprobsWriter(self._texts, asked).write(choice.tokens, choice.added)
 
 
 class _Choice:
-    """`text` begins with the prompt where that is echoed."""
+    """`text` and `tokens` begin with the prompt where that is echoed."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, prompt: Prompt, echo: bool) -> None:
+        self.text = prompt.text if echo else ""
+        self.added = prompt.added if echo else frozenset[int]()
         self.count = 0
         self.tokens: list[TokenInfo] = []
-        self.finish_reason: Literal["stop", "length"] = "length"
+        self.finish_reason: FinishReason = "length"
 
 
-def _logprobs(tokens: list[TokenInfo], asked: int | None) -> Logprobs:
-    offsets, at = [], 0
-    for token in tokens:
-        offsets.append(at)
-        at += len(token.text)
-    return Logprobs(
-        tokens=[token.text for token in tokens],
-        token_logprobs=[token.logprob for token in tokens],
-        top_logprobs=[token.top for token in tokens] if asked else None,
-        text_offset=offsets,
+def usage(prompts: list[list[int]], completion_tokens: int) -> Usage:
+    """Every prompt is counted once, however many choices it has."""
+    prompt_tokens = sum(map(len, prompts))
+    return Usage(
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        total_tokens=prompt_tokens + completion_tokens,
     )

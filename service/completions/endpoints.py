@@ -10,12 +10,12 @@ from starlette.responses import Response
 from api_schemas.completions import Completion
 from service.bodies import JSON_TYPE, media_type
 from service.completions import service
+from service.generation.documentation import answered
 from service.problems import openai_responses
 from service.resources import ResourcesDependency
 
 router = APIRouter(tags=["completions"])
 
-_CLIENT_GONE: Final = 499
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -40,17 +40,16 @@ _BODY: Final[dict[str, Any]] = {
     response_model=Completion,
     openapi_extra=_BODY,
     responses={
-        200: {"headers": {"X-Emmetd-Version": {"description": "NAME@vN that answered.", "schema": {"type": "string"}}}},
+        200: answered("CompletionChunk"),
         **openai_responses(400, 401, 404, 413, 415, 429, 500, 503),
     },
 )
 async def create_completion(request: Request, resources: ResourcesDependency) -> Response:
     """OpenAI's endpoint. `model` is pinned to a version when the request is accepted; `system_fingerprint` names it.
 
-    Errors come in OpenAI's envelope. `stream` is not served yet.
+    With `stream` the answer is a stream of server-sent events: a chunk for each piece of text as it becomes certain,
+    then `[DONE]`. Errors come in OpenAI's envelope; one that comes after the first chunk is an event of its own, after
+    which the stream ends without `[DONE]`.
     """
     media_type(request, JSON_TYPE)
-    completion, version = await service.complete(resources, request, await request.body())
-    if completion is None:
-        return Response(status_code=_CLIENT_GONE)
-    return Response(completion.model_dump_json(), media_type="application/json", headers={"X-Emmetd-Version": version})
+    return await service.complete(resources, request, await request.body())

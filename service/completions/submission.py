@@ -2,152 +2,120 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import ValidationError
-from tokenizers import Tokenizer
-
 from api_schemas.completions import CompletionRequest
 from api_schemas.generation import GenerationRequest
-from api_schemas.references import version_name
-from service.bodies import parse_json
-from service.edits.submission import reference_in
-from service.errors import InvalidFieldsError, NoWorkerError
-from service.fields import FieldErrors, invalid, shown
+from service.bodies import read_model
+from service.fields import FieldErrors
+from service.generation.pinning import PinnedModel, pin
+from service.generation.submission import (
+    MOST_CHOICES,
+    STOP_UNION,
+    check_length,
+    check_sampling,
+    generation_request,
+)
 from service.resources import Resources
-from versions import lineage, models
 
-ANSWER_SECONDS: Final = 600.0
-"""Nobody waits longer than this for an answer."""
-MOST_CHOICES: Final = 1024
+_DEFAULT_TOKENS: Final = 16
 _UNIONS: Final = {
     "prompt": "must be a text, a list of texts, a list of token ids, or a list of such lists; none of them empty",
-    "stop": "must be a text or a list of at most 64 texts, each of 1 to 1000 characters",
+    "stop": STOP_UNION,
 }
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """One prompt in tokens, and as the text that `echo` gives back. `added` are the tokens that are not in the text."""
+
+    ids: list[int]
+    text: str
+    added: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
 class Submission:
-    """What a worker is asked, and what the front end needs to write the answer. `texts`: the prompts, for echo."""
+    """What a worker is asked, and what the front end needs to write the answer."""
 
     request: CompletionRequest
+    pinned: PinnedModel
     generation: GenerationRequest
-    texts: list[str]
+    prompts: list[Prompt]
 
     @property
-    def version(self) -> str:
-        """`NAME@vN`, as pinned at acceptance."""
-        return f"{self.generation.model}@{version_name(self.generation.version)}"
+    def choices(self) -> list[Prompt]:
+        """The prompt of each choice."""
+        return [prompt for prompt in self.prompts for _ in range(self.generation.n)]
 
 
 def read_submission(resources: Resources, body: bytes) -> Submission:
     """Raises ServiceError or NotFoundError with everything that is wrong."""
-    request = _request(parse_json(body))
+    request = read_model(body, CompletionRequest, _UNIONS)
     _check(request, resources.settings.max_completion_tokens)
-    reference = reference_in(request.model)
-    with resources.database.reading() as session:
-        model = models.get(session, reference.name)
-        version = lineage.resolve(session, reference).number
-    awaited = resources.workers.awaited(model.name)
-    if awaited is not None:
-        raise NoWorkerError(awaited)
-    if model.tokenizer_blob is None or model.context_length is None:
-        raise NoWorkerError(f"model {model.name!r} has not been loaded yet; try again shortly")
-    tokenizer = resources.tokenizers.get(model.tokenizer_blob)
-    prompts = _tokens(request, tokenizer, model.context_length)
-    generation = GenerationRequest(
-        id=f"cmpl-{secrets.token_hex(12)}",
-        model=model.name,
-        version=version,
-        prompts=prompts,
+    pinned = pin(resources, request.model)
+    prompts = _prompts(request, pinned)
+    generation = generation_request(
+        request,
+        pinned,
+        [prompt.ids for prompt in prompts],
+        prefix="cmpl",
         max_tokens=_max_tokens(request),
-        temperature=1.0 if request.temperature is None else request.temperature,
-        top_p=1.0 if request.top_p is None else request.top_p,
-        n=request.n or 1,
-        stop=[request.stop] if isinstance(request.stop, str) else request.stop or [],
-        seed=request.seed,
         logprobs=request.logprobs,
         echo=bool(request.echo),
-        deadline=time.time() + ANSWER_SECONDS,
     )
-    texts = []
-    if request.echo:
-        given = [request.prompt] if isinstance(request.prompt, str) else request.prompt
-        texts = [
-            text if isinstance(text, str) else tokenizer.decode(ids, skip_special_tokens=False)
-            for text, ids in zip(given if _are_texts(given) else prompts, prompts, strict=True)
-        ]
-    return Submission(request, generation, texts)
-
-
-def _request(value: Any) -> CompletionRequest:
-    if not isinstance(value, dict):
-        raise invalid("body", f"is {shown(value)}; it must be an object with model and prompt")
-    try:
-        return CompletionRequest.model_validate(value, strict=True)
-    except ValidationError as error:
-        errors = FieldErrors()
-        several = set()
-        for detail in error.errors(include_url=False):
-            field = str(detail["loc"][0]) if detail["loc"] else ""
-            if field not in _UNIONS or detail["type"] == "missing":
-                errors.add_one(detail, CompletionRequest)
-            elif field not in several:  # pydantic tells of each form that it could have had
-                several.add(field)
-                errors.add(field, f"is {shown(value[field])}; it {_UNIONS[field]}")
-        raise InvalidFieldsError(errors.first, errors.total) from None
+    return Submission(request, pinned, generation, prompts)
 
 
 def _check(request: CompletionRequest, most_tokens: int) -> None:
     errors = FieldErrors()
-    if request.stream:
-        errors.add("stream", "is true; streaming is not served here, send false")
-    if _max_tokens(request) > most_tokens:
-        errors.add("max_tokens", f"is {request.max_tokens}; at most {most_tokens} are generated for one choice")
-    if _max_tokens(request) == 0 and not request.echo:
+    check_sampling(request, errors)
+    wanted, n = _max_tokens(request), request.n or 1
+    if wanted > most_tokens:
+        errors.add("max_tokens", f"is {wanted}; at most {most_tokens} are generated for one choice")
+    if wanted == 0 and not request.echo:
         errors.add("max_tokens", "is 0 and echo is false, so that there would be no answer; give at least 1, or echo")
-    choices = (len(request.prompt) if _is_batch(request.prompt) else 1) * (request.n or 1)
+    if request.best_of is not None and request.best_of != n:
+        errors.add("best_of", f"is {request.best_of} and n is {n}; all choices that are made are given: leave it out")
+    choices = (len(request.prompt) if _is_batch(request.prompt) else 1) * n
     if choices > MOST_CHOICES:
         errors.add("prompt", f"asks for {choices} choices (prompts × n), at most {MOST_CHOICES} are taken at once")
     errors.raise_if_any()
 
 
 def _max_tokens(request: CompletionRequest) -> int:
-    return 16 if request.max_tokens is None else request.max_tokens
+    return _DEFAULT_TOKENS if request.max_tokens is None else request.max_tokens
 
 
 def _is_batch(prompt: Any) -> bool:
     return isinstance(prompt, list) and not isinstance(prompt[0], int)
 
 
-def _are_texts(prompt: list[Any]) -> bool:
-    return isinstance(prompt[0], str)
-
-
-def _tokens(request: CompletionRequest, tokenizer: Tokenizer, context_length: int) -> list[list[int]]:
-    """The prompts in tokens, with the special tokens that the tokenizer puts around a text."""
-    prompt: list[Any] = request.prompt if _is_batch(request.prompt) else [request.prompt]  # type: ignore[assignment]
-    if isinstance(prompt[0], str):
-        prompts = [list(encoding.ids) for encoding in tokenizer.encode_batch(prompt)]
-    else:
-        prompts = prompt
-    vocabulary = tokenizer.get_vocab_size(with_added_tokens=True)
-    wanted = _max_tokens(request)
-    errors = FieldErrors()
-    for number, ids in enumerate(prompts):
-        loc = f"prompt[{number}]" if _is_batch(request.prompt) else "prompt"
-        if not ids:
-            errors.add(loc, "is empty; give at least one token to go on from")
-        elif max(ids) >= vocabulary:
-            errors.add(loc, f"has the token id {max(ids)}; this model's are 0 to {vocabulary - 1}")
-        elif len(ids) + wanted > context_length:
-            errors.add(
-                loc,
-                f"has {len(ids)} tokens and max_tokens is {wanted}, together {len(ids) + wanted}; the model's context "
-                f"is {context_length} tokens: shorten the prompt or lower max_tokens",
+def _prompts(request: CompletionRequest, pinned: PinnedModel) -> list[Prompt]:
+    """Texts get the special tokens that the tokenizer puts around a text; token ids are taken as they are."""
+    given: list[Any] = request.prompt if _is_batch(request.prompt) else [request.prompt]  # type: ignore[assignment]
+    tokenizer = pinned.model.tokenizer
+    if isinstance(given[0], str):
+        prompts = [
+            Prompt(
+                encoding.ids, text, frozenset(n for n, special in enumerate(encoding.special_tokens_mask) if special)
             )
+            for text, encoding in zip(given, tokenizer.encode_batch(given), strict=True)
+        ]
+    else:
+        prompts = [Prompt(ids, "") for ids in given]
+    vocabulary = tokenizer.get_vocab_size(with_added_tokens=True)
+    errors = FieldErrors()
+    for number, prompt in enumerate(prompts):
+        field = f"prompt[{number}]" if _is_batch(request.prompt) else "prompt"
+        if not prompt.ids:
+            errors.add(field, "is empty; give at least one token to go on from")
+        elif max(prompt.ids) >= vocabulary:
+            errors.add(field, f"has the token id {max(prompt.ids)}; this model's are 0 to {vocabulary - 1}")
+        else:
+            check_length(errors, field, len(prompt.ids), _max_tokens(request), "max_tokens", pinned)
     errors.raise_if_any()
+    if request.echo and not isinstance(given[0], str):
+        return [Prompt(prompt.ids, tokenizer.decode(prompt.ids, skip_special_tokens=False)) for prompt in prompts]
     return prompts

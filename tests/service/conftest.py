@@ -32,6 +32,7 @@ from versions.models import ModelIdentity
 MODEL = "tiny"
 CONTEXT_LENGTH = 64
 N_LAYERS = 4
+PATIENCE_SECONDS = 60
 
 
 @dataclass
@@ -148,6 +149,13 @@ def api(serve: Callable[..., Api], model: str) -> Api:
 def worker(redis_server: PrivateRedis, model: str) -> Iterator[StandInWorker]:
     with StandInWorker(redis_server.url, model) as worker:
         yield worker
+
+
+def wait_until(true: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, f"never happened: {what}"
+        time.sleep(0.01)
 
 
 @contextmanager

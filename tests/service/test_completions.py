@@ -24,7 +24,7 @@ from api_schemas.generation import (
 )
 from cli.private_redis import PrivateRedis
 from configuration.redis_keys import cancelled_key, generate_stream
-from service.completions import exchange
+from service.generation import exchange
 from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api
 from tests.service.stand_in_worker import StandInWorker
 
@@ -57,6 +57,12 @@ def test_nulls_mean_the_defaults(api: Api, worker: StandInWorker) -> None:
 
     assert complete(api, **fields).status_code == 200
     assert (worker.seen[0].max_tokens, worker.seen[0].temperature, worker.seen[0].n) == (16, 1.0, 1)
+
+
+def test_settings_that_change_nothing_are_taken(api: Api, worker: StandInWorker) -> None:
+    neutral = {"presence_penalty": 0, "frequency_penalty": 0.0, "logit_bias": {}, "suffix": None, "user": "someone"}
+
+    assert complete(api, **neutral, n=2, best_of=2).status_code == 200
 
 
 def test_prompts_may_be_texts_or_token_ids_and_each_has_n_choices(api: Api, worker: StandInWorker) -> None:
@@ -92,37 +98,43 @@ def test_echo_puts_the_prompt_before_the_text(api: Api, worker: StandInWorker, t
     assert complete(api, prompt=ids, echo=True).json()["choices"][0]["text"] == "Lyon is ok"
 
 
-def test_logprobs_of_prompt_and_answer_as_evaluation_harnesses_ask_for_them(api: Api, worker: StandInWorker) -> None:
+def test_logprobs_of_prompt_and_answer_as_evaluation_harnesses_ask_for_them(
+    api: Api, worker: StandInWorker, tokenizer: Tokenizer
+) -> None:
+    the, capital, paris = (tokenizer.encode(text).ids[0] for text in ("The", " capital", " Paris"))
+
     def scored(request: GenerationRequest) -> Iterable[GenerationEvent]:
-        first = TokenInfo(id=1, text="The", logprob=None)
-        second = TokenInfo(id=2, text=" end", logprob=-1.5, top={" end": -1.5, " cat": -0.5})
+        first = TokenInfo(id=the, logprob=None)
+        second = TokenInfo(id=capital, logprob=-1.5, top=[(paris, -0.5)])
         yield PromptEvent(choice=0, tokens=[first, second])
         yield FinishEvent(choice=0, reason="length")
         yield EndEvent(version=request.version)
 
     worker.script = scored
-    answer = complete(api, prompt="The end", max_tokens=0, echo=True, logprobs=1).json()
+    answer = complete(api, prompt="The capital", max_tokens=0, echo=True, logprobs=1).json()
 
-    assert answer["choices"][0]["text"] == "The end"
+    assert answer["choices"][0]["text"] == "The capital"
     assert answer["choices"][0]["logprobs"] == {
-        "tokens": ["The", " end"],
+        "tokens": ["The", " capital"],
         "token_logprobs": [None, -1.5],
-        "top_logprobs": [None, {" end": -1.5, " cat": -0.5}],
+        "top_logprobs": [None, {" Paris": -0.5, " capital": -1.5}],
         "text_offset": [0, 3],
     }
     assert (worker.seen[0].echo, worker.seen[0].logprobs, worker.seen[0].max_tokens) == (True, 1, 0)
 
 
-def test_logprobs_zero_gives_the_tokens_own_alone(api: Api, worker: StandInWorker) -> None:
+def test_logprobs_zero_gives_the_tokens_own_alone(api: Api, worker: StandInWorker, tokenizer: Tokenizer) -> None:
+    (lyon,) = tokenizer.encode(" Lyon").ids
+
     def scored(request: GenerationRequest) -> Iterable[GenerationEvent]:
-        yield TokensEvent(choice=0, text=" a", count=1, tokens=[TokenInfo(id=1, text=" a", logprob=-0.25)])
+        yield TokensEvent(choice=0, text=" Lyon", count=1, tokens=[TokenInfo(id=lyon, logprob=-0.25)])
         yield FinishEvent(choice=0, reason="length")
         yield EndEvent(version=request.version)
 
     worker.script = scored
     logprobs = complete(api, logprobs=0).json()["choices"][0]["logprobs"]
 
-    assert logprobs == {"tokens": [" a"], "token_logprobs": [-0.25], "top_logprobs": None, "text_offset": [0]}
+    assert logprobs == {"tokens": [" Lyon"], "token_logprobs": [-0.25], "top_logprobs": None, "text_offset": [0]}
 
 
 @pytest.mark.parametrize(
@@ -147,8 +159,14 @@ def test_logprobs_zero_gives_the_tokens_own_alone(api: Api, worker: StandInWorke
         ({"stop": [1]}, "stop", "must be a text or a list"),
         ({"n": 0}, "n", "at least 1"),
         ({"n": 128, "prompt": ["a"] * 9}, "prompt", "asks for 1152 choices"),
-        ({"stream": True}, "stream", "send false"),
-        ({"best_of": 2}, "best_of", "known: model, prompt"),
+        ({"best_of": 2}, "best_of", "is 2 and n is 1"),
+        ({"stream_options": {"include_usage": True}}, "stream_options", "stream is not true"),
+        ({"stream": True, "stream_options": {"chunks": 1}}, "stream_options.chunks", "known: include_usage"),
+        ({"presence_penalty": 0.5}, "presence_penalty", "is 0.5, which is not served here"),
+        ({"frequency_penalty": -1}, "frequency_penalty", "is -1.0, which is not served here"),
+        ({"logit_bias": {"50256": -100}}, "logit_bias", "leave it out"),
+        ({"suffix": "the end"}, "suffix", "leave it out"),
+        ({"top_k": 5}, "top_k", "known: model, temperature"),
         ({"model": "Not A Model"}, "model", "write NAME"),
     ],
 )

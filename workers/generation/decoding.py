@@ -13,7 +13,7 @@ from editing.decoder import Decoder
 from editing.masks import left_padded_mask
 from editing.projection import RowVersions, frame
 from workers.generation.cache import RowCache
-from workers.generation.rows import Row, token_logprobs
+from workers.generation.rows import Row, Scored, token_logprobs
 
 PREFILL_TOKENS = 2048
 """Padded prompt tokens run together; others wait for the next turn, so that running rows do not wait long."""
@@ -108,7 +108,7 @@ class DecodeBatch:
     def _prompt_event(self, row: Row, hidden: Tensor) -> GenerationEvent:
         """Log-probabilities of a prompt's tokens from `hidden` (T - 1, d_out), the stream before each of them."""
         assert row.request.logprobs is not None
-        found: list[tuple[float, dict[int, float]]] = []
+        found: list[Scored] = []
         for start in range(0, hidden.shape[0], LOGPROB_POSITIONS):
             part = hidden[start : start + LOGPROB_POSITIONS]
             following = row.prompt[1 + start : 1 + start + part.shape[0]]

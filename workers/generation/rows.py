@@ -13,7 +13,8 @@ from editing.projection import Matrices
 from workers.generation.sampling import generator_for, next_token
 from workers.generation.text import TextStream
 
-_UNFINISHED = "\ufffd"
+Scored = tuple[float, list[tuple[int, float]]]
+"""A token's log-probability, and the ids of the best tokens there with theirs, best first."""
 
 
 class Row:
@@ -30,7 +31,6 @@ class Row:
         self.last = self.prompt[-1]
         self.generated = 0
         self.done = False
-        self._tokenizer = tokenizer
         self._text = TextStream(tokenizer, self.prompt, request.stop)
         self._generator = generator_for(request.seed, choice)
 
@@ -48,11 +48,11 @@ class Row:
     def wants_prompt_logprobs(self) -> bool:
         return self.request.echo and self.request.logprobs is not None
 
-    def prompt_event(self, logprobs: Sequence[tuple[float, dict[int, float]]]) -> PromptEvent:
-        """The prompt's tokens; `logprobs` holds (its own, the best ones by id) for each token but the first."""
-        infos = [TokenInfo(id=self.prompt[0], text=self._piece(self.prompt[0]), logprob=None)]
+    def prompt_event(self, logprobs: Sequence[Scored]) -> PromptEvent:
+        """The prompt's tokens with `logprobs` of each but the first."""
+        infos = [TokenInfo(id=self.prompt[0], logprob=None)]
         for token, (value, best) in zip(self.prompt[1:], logprobs, strict=True):
-            infos.append(self._info(token, value, best))
+            infos.append(TokenInfo(id=token, logprob=value, top=best))
         return PromptEvent(choice=self.choice, tokens=infos)
 
     def advance(self, logits: Tensor, end_tokens: frozenset[int]) -> list[GenerationEvent]:
@@ -65,7 +65,7 @@ class Row:
         infos = []
         if request.logprobs is not None:
             ((value, best),) = token_logprobs(logits[None], [token], request.logprobs)
-            infos = [self._info(token, value, best)]
+            infos = [TokenInfo(id=token, logprob=value, top=best)]
         self.last, self.generated = token, self.generated + 1
         ended = token in end_tokens
         text = "" if ended else self._text.push(token)
@@ -77,23 +77,13 @@ class Row:
             events.append(FinishEvent(choice=self.choice, reason="stop" if ended or self._text.stopped else "length"))
         return events
 
-    def _info(self, token: int, value: float, best: dict[int, float]) -> TokenInfo:
-        top = {self._piece(other): logprob for other, logprob in best.items()}
-        top.setdefault(self._piece(token), value)
-        return TokenInfo(id=token, text=self._piece(token), logprob=value, top=top)
 
-    def _piece(self, token: int) -> str:
-        """A token's text, or its name in the vocabulary where it is only a part of a character."""
-        text = self._tokenizer.decode([token], skip_special_tokens=False)
-        return str(self._tokenizer.id_to_token(token)) if _UNFINISHED in text else text
-
-
-def token_logprobs(logits: Tensor, tokens: Sequence[int], top: int) -> list[tuple[float, dict[int, float]]]:
-    """For each row of `logits` (T, vocabulary): its token's log-probability, and the `top` best by token id."""
+def token_logprobs(logits: Tensor, tokens: Sequence[int], top: int) -> list[Scored]:
+    """For each row of `logits` (T, vocabulary): its token's log-probability, and the `top` best."""
     logprobs = torch.log_softmax(logits, dim=-1)
     own = logprobs.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0].tolist()
     if top == 0:
-        return [(value, {}) for value in own]
+        return [(value, []) for value in own]
     values, ids = logprobs.topk(top)
-    best = [dict(zip(i, v, strict=True)) for i, v in zip(ids.tolist(), values.tolist(), strict=True)]
+    best = [list(zip(i, v, strict=True)) for i, v in zip(ids.tolist(), values.tolist(), strict=True)]
     return list(zip(own, best, strict=True))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi.concurrency import run_in_threadpool
 from pydantic import TypeAdapter
 
-from api_schemas.generation import STREAM_FIELD, EndEvent, GenerationEvent, GenerationRequest
+from api_schemas.generation import STREAM_FIELD, EndEvent, ErrorEvent, GenerationEvent, GenerationRequest
 from configuration.redis_keys import cancelled_key, generate_stream, reply_stream
-from service.errors import AnswerLostError, BusyError, NoWorkerError
+from service.errors import AnswerLostError, BusyError, GenerationError, NoWorkerError
 from service.resources import Resources
 
 MOST_WAITING: Final = 256
@@ -54,8 +54,11 @@ async def ask(resources: Resources, request: GenerationRequest) -> Asked:
     return Asked(request, entry, await _living(resources, request.model))
 
 
-async def replies(resources: Resources, asked: Asked) -> AsyncIterator[GenerationEvent]:
-    """The worker's events up to, and without, the end. Raises AnswerLostError where they stop coming."""
+async def replies(resources: Resources, asked: Asked) -> AsyncGenerator[GenerationEvent, None]:
+    """The worker's events up to, and without, the end.
+
+    Raises GenerationError where the worker tells of one, and AnswerLostError where events stop coming.
+    """
     stream, last = reply_stream(asked.request.id), b"0"
     heard = time.monotonic()
     while True:
@@ -66,6 +69,8 @@ async def replies(resources: Resources, asked: Asked) -> AsyncIterator[Generatio
                 event: GenerationEvent = _EVENT.validate_json(fields[STREAM_FIELD.encode()])
                 if isinstance(event, EndEvent):
                     return
+                if isinstance(event, ErrorEvent):
+                    raise GenerationError(event.status, event.code, event.message)
                 yield event
             heard = time.monotonic()
         if time.time() > asked.request.deadline:

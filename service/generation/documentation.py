@@ -1,0 +1,17 @@
+"""What the OpenAPI document says of answers that may be streamed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.event_stream import EVENT_STREAM_TYPE
+from service.generation.service import VERSION_HEADER
+
+
+def answered(chunk: str) -> dict[str, Any]:
+    """The entry of a 200 that is JSON, or with `stream` a stream of the schema named `chunk`."""
+    return {
+        "description": "The answer; with `stream` its chunks as server-sent events, the last one `[DONE]`.",
+        "headers": {VERSION_HEADER: {"description": "NAME@vN that answered.", "schema": {"type": "string"}}},
+        "content": {EVENT_STREAM_TYPE: {"itemSchema": {"$ref": f"#/components/schemas/{chunk}"}}},
+    }

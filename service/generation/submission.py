@@ -1,0 +1,66 @@
+"""What every request for text is checked for, and what a worker is then asked."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from api_schemas.generation import GenerationRequest
+from api_schemas.sampling import SamplingRequest
+from service.fields import FieldErrors
+from service.generation.pinning import PinnedModel
+
+ANSWER_SECONDS: Final = 600.0
+"""Nobody waits longer than this for an answer."""
+MOST_CHOICES: Final = 1024
+
+STOP_UNION: Final = "must be a text or a list of at most 64 texts, each of 1 to 1000 characters"
+
+
+def check_sampling(request: SamplingRequest, errors: FieldErrors) -> None:
+    """What no single field can tell."""
+    if request.stream_options is not None and not request.stream:
+        errors.add("stream_options", "is given, but stream is not true; leave it out, or stream")
+
+
+def check_length(
+    errors: FieldErrors, field: str, prompt_tokens: int, wanted: int, wanted_field: str, pinned: PinnedModel
+) -> None:
+    """Whether the prompt in `field` and the `wanted` tokens fit into the model's context together."""
+    most = pinned.model.context_length
+    if prompt_tokens + wanted > most:
+        errors.add(
+            field,
+            f"has {prompt_tokens} tokens and {wanted_field} is {wanted}, together {prompt_tokens + wanted}; the "
+            f"model's context is {most} tokens: shorten the prompt or lower {wanted_field}",
+        )
+
+
+def generation_request(
+    request: SamplingRequest,
+    pinned: PinnedModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    prefix: str,
+    max_tokens: int,
+    logprobs: int | None,
+    echo: bool = False,
+) -> GenerationRequest:
+    """`prefix` is what the ids of such answers begin with."""
+    return GenerationRequest(
+        id=f"{prefix}-{secrets.token_hex(12)}",
+        model=pinned.model.name,
+        version=pinned.version,
+        prompts=[list(ids) for ids in prompts],
+        max_tokens=max_tokens,
+        temperature=1.0 if request.temperature is None else request.temperature,
+        top_p=1.0 if request.top_p is None else request.top_p,
+        n=request.n or 1,
+        stop=[request.stop] if isinstance(request.stop, str) else request.stop or [],
+        seed=request.seed,
+        logprobs=logprobs,
+        echo=echo,
+        deadline=time.time() + ANSWER_SECONDS,
+    )
