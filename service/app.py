@@ -14,6 +14,7 @@ from configuration.settings import Settings, load_settings
 from service import openapi, problems
 from service.algorithms import endpoints as algorithms
 from service.auth import authorised
+from service.chat import endpoints as chat
 from service.completions import endpoints as completions
 from service.edits import endpoints as edits
 from service.errors import UnauthorizedError, UnavailableError
@@ -58,7 +59,8 @@ def create_app(settings: Settings) -> FastAPI:
             dependencies=[Depends(authorised)],
             responses=responses(UnauthorizedError, UnavailableError),
         )
-    app.include_router(completions.router, dependencies=[Depends(authorised)])
+    for resource in (completions, chat):
+        app.include_router(resource.router, dependencies=[Depends(authorised)])
     app.include_router(operations.router)
     openapi.install(app)
     # Added last is outermost: a body that is too large is logged too.

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from api_schemas.chat import ChatCompletionChunk, ChatRequest
 from api_schemas.completions import CompletionChunk, CompletionRequest, OpenAIError
 from api_schemas.edits import EditRequest
 from api_schemas.evaluations import EvaluationRequest
@@ -27,8 +28,8 @@ Send batches of fact edits; each becomes an immutable version of the model that 
 from. Wherever a model is named, `NAME` means its alias `latest`, `NAME@v3` a version and `NAME@alias` an alias; `v0` is
 the untouched base.
 
-Errors of our own resources are problem details (RFC 9457) with a stable `code`; `/v1/completions` answers them in
-OpenAI's envelope.
+Errors of our own resources are problem details (RFC 9457) with a stable `code`; those of OpenAI's and vLLM's paths come
+in OpenAI's envelope.
 """
 TAGS: Final = [
     {"name": "edits", "description": "Batches of fact edits, from request to version."},
@@ -45,6 +46,8 @@ _READ_BY_HAND: Final = (
     AliasUpdate,
     CompletionRequest,
     CompletionChunk,
+    ChatRequest,
+    ChatCompletionChunk,
     OpenAIError,
     Problem,
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
-from api_schemas.completions import Choice, Completion, FinishReason, Logprobs, Usage
+from api_schemas.completions import Choice, Completion, FinishReason, Logprobs
 from api_schemas.generation import FinishEvent, GenerationEvent, PromptEvent, TokenInfo, TokensEvent
 from service.completions.logprobs import LogprobsWriter
 from service.completions.submission import Prompt, Submission
 from service.generation.token_texts import TokenTexts
+from service.generation.usage import usage
 
 
 class CompletionAnswer:
@@ -47,7 +48,7 @@ class CompletionAnswer:
                 )
                 for index, choice in enumerate(self._choices)
             ],
-            usage=usage(submission.generation.prompts, sum(choice.count for choice in self._choices)),
+            usage=usage(submission.generation, sum(choice.count for choice in self._choices)),
         )
 
     def _logprobs(self, choice: _Choice) -> Logprobs | None:
@@ -66,13 +67,3 @@ class _Choice:
         self.count = 0
         self.tokens: list[TokenInfo] = []
         self.finish_reason: FinishReason = "length"
-
-
-def usage(prompts: list[list[int]], completion_tokens: int) -> Usage:
-    """Every prompt is counted once, however many choices it has."""
-    prompt_tokens = sum(map(len, prompts))
-    return Usage(
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-        total_tokens=prompt_tokens + completion_tokens,
-    )

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from api_schemas.completions import ChunkChoice, CompletionChunk, FinishReason, Logprobs, Usage
 from api_schemas.generation import FinishEvent, GenerationEvent, PromptEvent, TokensEvent
-from service.completions.answer import usage
 from service.completions.logprobs import LogprobsWriter
 from service.completions.submission import Submission
 from service.generation.token_texts import TokenTexts
+from service.generation.usage import usage
 
 
 class CompletionChunks:
@@ -26,7 +26,7 @@ class CompletionChunks:
             self._logprobs = [LogprobsWriter(texts, submission.generation.logprobs) for _ in self._prompts]
 
     def of(self, event: GenerationEvent) -> Iterator[str]:
-        """None where the event adds nothing that can be shown yet."""
+        """Nothing where the event adds nothing that can be shown yet."""
         if isinstance(event, PromptEvent):
             yield self._echo(event.choice, self._logprobs[event.choice].write(event.tokens, self._added(event.choice)))
         elif isinstance(event, TokensEvent | FinishEvent) and event.choice in self._unechoed:
@@ -42,7 +42,7 @@ class CompletionChunks:
     def last(self) -> Iterator[str]:
         """What it took, where that was asked for."""
         if self._submission.request.wants_usage:
-            yield self._written([], usage(self._submission.generation.prompts, self._count))
+            yield self._written([], usage(self._submission.generation, self._count))
 
     def _added(self, choice: int) -> frozenset[int]:
         return self._prompts[choice].added

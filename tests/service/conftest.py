@@ -119,7 +119,7 @@ def model(settings: Settings, tokenizer: Tokenizer) -> str:
     return MODEL
 
 
-def load_model(settings: Settings, tokenizer: Tokenizer) -> None:
+def load_model(settings: Settings, tokenizer: Tokenizer, **found: Any) -> None:
     """What a worker leaves in SQL and among the blobs when it has loaded the model."""
     identity = ModelIdentity(
         fingerprint="f" * 64,
@@ -131,7 +131,7 @@ def load_model(settings: Settings, tokenizer: Tokenizer) -> None:
         d_out=8,
         context_length=CONTEXT_LENGTH,
         tokenizer_blob=open_blob_store(settings.blob_url).put(tokenizer.to_str().encode()),
-        chat_template=None,
+        **{"chat_template": None, **found},
     )
     database = Database(settings.database_url)
     with database.writing() as session:

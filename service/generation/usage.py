@@ -1,0 +1,16 @@
+"""How many tokens a request took."""
+
+from __future__ import annotations
+
+from api_schemas.completions import Usage
+from api_schemas.generation import GenerationRequest
+
+
+def usage(generation: GenerationRequest, completion_tokens: int) -> Usage:
+    """Every prompt is counted once, however many choices it has."""
+    prompt_tokens = sum(map(len, generation.prompts))
+    return Usage(
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        total_tokens=prompt_tokens + completion_tokens,
+    )
