@@ -93,7 +93,7 @@ def solve_batch(
     should_stop: ShouldStop = never,
     on_progress: Progress = silent,
 ) -> BatchEdit:
-    """Solve for all layers of `settings` on top of the version `matrices`, then listen and repair `repair_rounds` times.
+    """Solve for all layers of `settings` on top of `matrices`, then listen and repair `repair_rounds` times.
 
     Raises SingularSolveError where `strict` refuses, EditInterrupted where `should_stop` says so.
     """
