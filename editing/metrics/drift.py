@@ -8,11 +8,14 @@ from editing.observations import Observations, Reading
 
 
 def overall(observed: Observations) -> Measurement:
-    """Perplexity on held-out text over the base's; `n` counts the tokens. Infinite where the model is broken."""
+    """Perplexity on held-out text over the base's; `n` counts the tokens.
+
+    Where the edited model has no finite perplexity there is no value, though n is not 0: such numbers do not travel.
+    """
     if observed.perplexity is None or observed.base_perplexity is None or observed.held_out_tokens == 0:
         return Measurement(value=None, n=0)
-    ratio = observed.perplexity / observed.base_perplexity if math.isfinite(observed.perplexity) else math.inf
-    return Measurement(value=ratio, n=observed.held_out_tokens)
+    ratio = observed.perplexity / observed.base_perplexity
+    return Measurement(value=ratio if math.isfinite(ratio) else None, n=observed.held_out_tokens)
 
 
 DRIFT = Metric(

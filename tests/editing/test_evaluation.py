@@ -204,6 +204,13 @@ def test_a_known_base_perplexity_saves_the_base_run() -> None:
     assert evaluate(decoder, tokenizer, {}, [], ["drift"], held_out=held_out).metrics["drift"].value == 1.0
 
 
+def test_a_broken_version_has_no_drift_value() -> None:
+    decoder = Decoder(tiny_model("llama", torch.float32))
+    broken = {1: torch.full_like(decoder.projections[1].weight, torch.inf)}
+    found = evaluate(decoder, tiny_tokenizer(), broken, [], ["drift"], held_out=TokenRows.of(HELD_OUT))
+    assert (found.metrics["drift"].value, found.metrics["drift"].n) == (None, 6)
+
+
 def test_what_cannot_be_read_is_named_by_fact_and_field() -> None:
     tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model("llama"))
 
