@@ -26,6 +26,7 @@ from service.operations import endpoints as operations
 from service.problems import responses
 from service.request_log import RequestLog
 from service.resources import open_resources
+from service.tokenization import endpoints as tokenization
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
             dependencies=[Depends(authorised)],
             responses=responses(UnauthorizedError, UnavailableError),
         )
-    for resource in (completions, chat):
+    for resource in (completions, chat, tokenization):
         app.include_router(resource.router, dependencies=[Depends(authorised)])
     app.include_router(operations.router)
     openapi.install(app)

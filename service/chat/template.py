@@ -24,8 +24,8 @@ from service.generation.pinning import LoadedModel
 FIELD = "messages"
 
 
-def write_conversation(model: LoadedModel, messages: Sequence[ChatMessage]) -> str:
-    """`messages` as the model was taught to read them, up to where the assistant's next one begins.
+def write_conversation(model: LoadedModel, messages: Sequence[ChatMessage], *, begin_answer: bool = True) -> str:
+    """`messages` as the model was taught to read them; with `begin_answer` up to where the assistant's next one begins.
 
     Raises InvalidFieldsError where the model has no template, or its template refuses the messages.
     """
@@ -38,7 +38,7 @@ def write_conversation(model: LoadedModel, messages: Sequence[ChatMessage]) -> s
     try:
         return _compiled(model.chat_template).render(
             messages=[_plain(message, model.chat_template) for message in messages],
-            add_generation_prompt=True,
+            add_generation_prompt=begin_answer,
             **model.special_tokens,
         )
     except TemplateSyntaxError as error:
