@@ -80,6 +80,20 @@ class EditJob(BaseModel):
     finished_at: datetime | None
 
 
+class EditEvent(BaseModel):
+    """One change in the life of a batch. `state` is null for what is told without a change of state.
+
+    `details` depend on the kind: the version that a succeeded batch has, the error of a failed one, and so on.
+    """
+
+    id: int
+    edit: str
+    kind: str
+    state: EditState | None
+    at: datetime
+    details: dict[str, Any]
+
+
 class EditPage(BaseModel):
     data: list[EditJob]
     next_cursor: str | None

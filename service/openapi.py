@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from api_schemas.chat import ChatCompletionChunk, ChatRequest
 from api_schemas.completions import CompletionChunk, CompletionRequest, OpenAIError
-from api_schemas.edits import EditRequest
+from api_schemas.edits import EditEvent, EditRequest
 from api_schemas.evaluations import EvaluationRequest
 from api_schemas.facts import Fact
 from api_schemas.models import AliasUpdate
@@ -42,6 +42,7 @@ TAGS: Final = [
 ]
 _READ_BY_HAND: Final = (
     EditRequest,
+    EditEvent,
     Fact,
     EvaluationRequest,
     AliasUpdate,

@@ -12,7 +12,7 @@ from api_schemas.edits import EditJob, EditPage
 from api_schemas.facts import FactPage
 from service.bodies import JSON_TYPE, NDJSON_TYPE, media_type
 from service.cursors import Cursor, Limit
-from service.edits import service
+from service.edits import events, service
 from service.edits.submission import Submission
 from service.errors import (
     InvalidFieldsError,
@@ -21,6 +21,7 @@ from service.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
+from service.event_stream import EVENT_STREAM_TYPE, EventStream
 from service.preferences import Prefer, applied, wait_for, wait_seconds
 from service.problems import responses
 from service.resources import ResourcesDependency
@@ -156,6 +157,37 @@ async def get_edit(
     """State, progress and, when it has ended, the version with its measurements, or the reason why there is none."""
     job = await run_in_threadpool(service.get, resources, edit_id)
     return await _awaited(request, response, resources, job, prefer)
+
+
+@router.get(
+    "/{edit_id}/events",
+    summary="Follow a batch as server-sent events",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Events `state`, `progress` while work is done, and other changes by their names.",
+            "content": {EVENT_STREAM_TYPE: {"itemSchema": {"$ref": "#/components/schemas/EditEvent"}}},
+        },
+        204: {"description": "The batch has ended, and its last event has come: connect no more."},
+        **responses(BatchNotFoundError, MalformedRequestError),
+    },
+)
+async def follow_edit(
+    resources: ResourcesDependency,
+    edit_id: EditId,
+    last_event_id: Annotated[
+        str | None, Header(max_length=60, description="Go on after this event; browsers send it by themselves.")
+    ] = None,
+) -> Response:
+    """All events from the batch's acceptance to its end, those of the past at once; then the stream ends.
+
+    An event's `id` is for `Last-Event-ID`. Progress is told as it changes, and has no `id`.
+    """
+    after = events.last_event(last_event_id)
+    seen = await run_in_threadpool(events.look, resources, edit_id, after)
+    if seen.is_all and not seen.news:
+        return Response(status_code=204)
+    return EventStream(events.follow(resources, seen, after))
 
 
 @router.get(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, get_args
 
-from api_schemas.edits import EditError, EditJob, Progress
+from api_schemas.edits import EditError, EditEvent, EditJob, EditState, Progress
 from api_schemas.metrics import BatchMetrics
 from api_schemas.references import version_name
-from versions.tables import BatchRow
+from versions.tables import BatchRow, EventRow
+
+_STATES: Final = get_args(EditState)
+_VERSIONS: Final = ("version", "base_version")
+"""Numbers in an event's data that clients see as names."""
 
 
 def edit_job(row: BatchRow) -> EditJob:
@@ -33,6 +37,20 @@ def edit_job(row: BatchRow) -> EditJob:
             "created_at": row.created_at,
             "started_at": row.started_at,
             "finished_at": row.finished_at,
+        }
+    )
+
+
+def edit_event(row: EventRow) -> EditEvent:
+    details = {name: _named(value) if name in _VERSIONS else value for name, value in row.data.items()}
+    return EditEvent.model_validate(
+        {
+            "id": row.id,
+            "edit": row.batch_id,
+            "kind": row.kind,
+            "state": row.kind if row.kind in _STATES else None,
+            "at": row.created_at,
+            "details": details,
         }
     )
 
