@@ -161,10 +161,11 @@ def _factor_keys(Y: Tensor, metric: KeyMetric, asked: float, strict: bool, limit
 def _regularised(G: Tensor, asked: float, strict: bool, limit: float) -> tuple[Tensor, float, float]:
     """The lower factor of G + μI, the μ used and the condition number."""
     largest = largest_eigenvalue(lambda v: G @ v, G.shape[0], G.device)
-    cholesky, smallest = _cholesky(G, asked)
+    cholesky = _cholesky(G, asked)
+    smallest = _smallest(cholesky, asked)
     used, condition = _sufficient(largest, smallest, asked, limit)
     if used != asked and not strict:
-        cholesky, _ = _cholesky(G, used)
+        cholesky = _cholesky(G, used)
     if cholesky is None or (used != asked and strict):
         raise SingularSolveError(_refusal(G, asked, largest, smallest, limit))
     return cholesky, used, condition
@@ -174,10 +175,11 @@ def _factor_inputs(Y: Tensor, metric: KeyMetric, asked: float, strict: bool, lim
     M = Y @ Y.T
     rank, n_keys = Y.shape
     largest = largest_eigenvalue(lambda v: M @ v, rank, M.device)
-    cholesky, smallest = _cholesky(M, asked) if n_keys == rank else (None, 0.0)
+    cholesky = _cholesky(M, asked) if n_keys == rank or asked > 0 else None
+    smallest = _smallest(cholesky, asked) if n_keys == rank else 0.0
     used, condition = _sufficient(largest, smallest, asked, limit)
-    if (cholesky is None or used != asked) and used > 0 and not (strict and used != asked):
-        cholesky, _ = _cholesky(M, used)
+    if used != asked and not strict:
+        cholesky = _cholesky(M, used)
     if cholesky is None or (strict and used != asked):
         found, least = _condition(largest, smallest, asked), largest / limit
         raise SingularSolveError(
@@ -188,14 +190,19 @@ def _factor_inputs(Y: Tensor, metric: KeyMetric, asked: float, strict: bool, lim
     return KeyFactor(metric, Y, cholesky, asked, used, condition)
 
 
-def _cholesky(G: Tensor, mu: float) -> tuple[Tensor | None, float]:
-    """The lower factor of G + μI, or None, and G's smallest eigenvalue as far as it can be told from 0. G is kept."""
+def _cholesky(G: Tensor, mu: float) -> Tensor | None:
+    """The lower factor of G + μI, or None where rounding leaves none. G is the same afterwards."""
+    diagonal = G.diagonal().clone()
     G.diagonal().add_(mu)
+    factor: Tensor
     factor, info = torch.linalg.cholesky_ex(G)
-    G.diagonal().sub_(mu)
-    if int(info) != 0:
-        return None, 0.0
-    return factor, max(1.0 / largest_inverse_eigenvalue(factor, G.shape[0]) - mu, 0.0)
+    G.diagonal().copy_(diagonal)
+    return factor if int(info) == 0 else None
+
+
+def _smallest(cholesky: Tensor | None, mu: float) -> float:
+    """The smallest eigenvalue of G from the factor of G + μI; 0 where it cannot be told from that."""
+    return 0.0 if cholesky is None else max(1.0 / largest_inverse_eigenvalue(cholesky, cholesky.shape[0]) - mu, 0.0)
 
 
 def _sufficient(largest: float, smallest: float, asked: float, limit: float) -> tuple[float, float]:

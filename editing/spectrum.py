@@ -9,6 +9,7 @@ from torch import Tensor
 
 _STEPS = 96
 _TOLERANCE = 1e-9
+_BREAKDOWN = 1e-12
 
 
 def largest_eigenvalue(apply: Callable[[Tensor], Tensor], size: int, device: torch.device) -> float:
@@ -32,7 +33,7 @@ def largest_eigenvalue(apply: Callable[[Tensor], Tensor], size: int, device: tor
             image = image - seen @ (seen.T @ image)
         before, found = found, float(_tridiagonal(diagonal, beside, step + 1)[-1])
         beside[step] = image.norm().cpu()
-        if beside[step] <= _TOLERANCE * abs(found) or (step > 8 and abs(found - before) <= _TOLERANCE * abs(found)):
+        if beside[step] <= _BREAKDOWN * abs(found) or (step > 8 and abs(found - before) <= _TOLERANCE * abs(found)):
             break
         vector = image / beside[step].to(device)
     return found
