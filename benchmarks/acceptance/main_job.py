@@ -173,13 +173,12 @@ def main() -> None:
         server = Server(data)
         result: dict[str, Any] = {"environment": environment(), "seed": arguments.seed, "start_seconds": server.start()}
         try:
-            for name, check in (
-                ("batches", lambda: check_batches(server, batches, data / "models" / MODEL)),
-                ("lineage", lambda: check_lineage(server, batches)),
-                ("killed_worker", lambda: check_killed_worker(server, batches[2])),
-            ):
-                result[name] = check()
-                write_result(arguments.output, result)  # an hour's figures are not lost with a later check
+            # Written after each check, so that an hour's figures are not lost with a later one.
+            result["batches"] = check_batches(server, batches, data / "models" / MODEL)
+            write_result(arguments.output, result)
+            result["lineage"] = check_lineage(server, batches)
+            write_result(arguments.output, result)
+            result["killed_worker"] = check_killed_worker(server, batches[2])
         finally:
             server.stop()
     found, line, killed = result["batches"], result["lineage"], result["killed_worker"]
