@@ -89,11 +89,12 @@ def test_a_batch_without_mu_is_emmet(shape: tuple[int, int, int], condition: tup
 
 
 @settings(max_examples=60, deadline=None)
-@given(shapes, conditions, st.floats(0.01, 3.0), st.sampled_from([1e-4, 1.0, 1e3]))
+@given(shapes, conditions, st.floats(0.01, 3.0), st.booleans())
 def test_a_batch_with_mu_is_memit_on_either_side(
-    shape: tuple[int, int, int], condition: tuple[float, float], share: float, mu: float
+    shape: tuple[int, int, int], condition: tuple[float, float], share: float, much: bool
 ) -> None:
     d_in, d_out, seed = shape
+    mu = 1e3 if much else 1e-4 * condition[0]  # with less, μC + KKᵀ itself is worse conditioned than 1e4
     C, K, R = problem(seed, d_in, d_out, max(1, int(share * d_in)), *condition)
     found = solve(K, R, metric(C), mu=mu, **EXACT)
     assert found.mu_used == mu
