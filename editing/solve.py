@@ -25,7 +25,7 @@ from editing.spectrum import largest_eigenvalue, largest_inverse_eigenvalue
 
 CONDITION_LIMIT = 1e4
 """κ(KᵀSK + μI) above which equality is taken to be ill-posed: some of the batch's keys are nearly dependent, and
-meeting them would take an update far larger than the facts need. Measured in docs/decisions/0006-how-much-equality.md."""
+meeting them would take an update far larger than the facts need (docs/decisions/0006-how-much-equality.md)."""
 
 Side = Literal["keys", "inputs"]
 
