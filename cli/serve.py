@@ -38,7 +38,7 @@ def serve(
     \b
     Examples:
       emmetd serve
-      emmetd serve --model Qwen/Qwen2.5-0.5B --port 9000
+      emmetd serve --model HuggingFaceTB/SmolLM2-360M-Instruct --port 9000
       EMMETD_API_KEY=change-me emmetd serve --host 0.0.0.0
     """
     from cli.data_folder import held_data_folder

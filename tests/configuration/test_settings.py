@@ -177,7 +177,7 @@ def test_postgresql_urls_get_the_driver_that_is_installed() -> None:
     ("model", "name"),
     [
         ("smollm2-135m", "smollm2-135m"),
-        ("Qwen/Qwen2.5-0.5B", "qwen2.5-0.5b"),
+        ("HuggingFaceTB/SmolLM2-360M-Instruct", "smollm2-360m-instruct"),
         ("/models/My Model/", "my-model"),
         ("./local", "local"),
     ],
