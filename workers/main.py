@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import threading
@@ -31,7 +32,7 @@ from workers.materialise import MatrixCache
 from workers.measuring import Measuring
 from workers.metrics import EDITS
 from workers.probes import ProbeServer
-from workers.rq_worker import ModelWorker
+from workers.rq_worker import work_until_stopped
 from workers.statistics import Statistics
 from workers.status import StatusBoard
 
@@ -44,7 +45,8 @@ def run(settings: Settings) -> None:
     """Serve `settings.model` until SIGTERM or Ctrl-C. Raises what makes it impossible to start."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    worker_id = f"{socket.gethostname()}-{os.getpid()}"
+    # In a container both host name and process id are the same after a restart; the dead one must not seem to live.
+    worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     name = settings.served_model_name
     device = device_of(settings.device)
     redis = make_redis(settings, f"worker-{worker_id}")
@@ -134,13 +136,12 @@ def _serve(context: WorkerContext, redis: Redis) -> None:
     lane.start()
     set_current(context)
     queues = [Queue(name, connection=redis, serializer=JSONSerializer) for name in queues_for(context.name)]
-    worker = ModelWorker(queues, stopping=context.stopping, connection=redis, name=context.id)
     for state in FINAL_STATES:
         EDITS.labels(context.name, state)  # a counter that begins at its first event would hide that event
     context.status.set("ready")
     log.info("worker ready", model=context.name, fingerprint=model.fingerprint[:12], device=str(model.decoder.device))
     try:
-        worker.work(logging_level="WARNING")
+        work_until_stopped(context.id, queues, redis, context.stopping)
     finally:
         context.stopping.set()
         context.status.set("stopping")

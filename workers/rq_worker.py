@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 from types import FrameType
 from typing import Any
 
+import structlog
+from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
@@ -14,10 +17,29 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.timeouts import BaseDeathPenalty
-from rq.worker import WorkerStatus
 
 HEARTBEAT_SECONDS = 10.0
 POLL_SECONDS = 5
+RETRY_SECONDS = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+def work_until_stopped(worker_id: str, queues: list[Queue], redis: Redis, stopping: threading.Event) -> None:
+    """Take jobs from `queues` until SIGTERM or Ctrl-C. Call it in the main thread.
+
+    RQ's worker ends where Redis is away when it wants to write down that a job has ended. What came of the task is in
+    SQL, so another takes its place, and the model stays in memory.
+    """
+    for number in itertools.count():
+        try:
+            ModelWorker(queues, stopping=stopping, connection=redis, name=f"{worker_id}-{number}").work(
+                logging_level="WARNING"
+            )
+        except (RedisError, StopRequested) as error:
+            log.warning("the queue server is away; tasks wait in SQL", error=str(error))
+        if stopping.wait(RETRY_SECONDS):
+            return
 
 
 class NoDeathPenalty(BaseDeathPenalty):
@@ -34,16 +56,34 @@ class ModelWorker(SimpleWorker):
     """Runs jobs in this process, with heartbeats while one runs, and stops between two steps of a job."""
 
     death_penalty_class = NoDeathPenalty
+    max_connection_wait_time = POLL_SECONDS
 
     def __init__(self, queues: list[Queue], *, stopping: threading.Event, **options: Any) -> None:
         super().__init__(queues, serializer=JSONSerializer, **options)
         self._stopping = stopping
+        self._waiting = False
         self.log_result_lifespan = False
 
     @property
     def dequeue_timeout(self) -> int:
         """Short, so that a request to stop is heard soon; the connection's socket timeout is longer."""
         return POLL_SECONDS
+
+    def subscribe(self) -> None:
+        """Orders to a worker are in SQL; RQ's channel for them, with its thread and connection, is not needed."""
+
+    def unsubscribe(self) -> None:
+        """Nothing was subscribed to."""
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """Wait for a job; only here does a request to stop interrupt what the worker does."""
+        self._waiting = True
+        try:
+            return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+        finally:
+            self._waiting = False
 
     def _install_signal_handlers(self) -> None:
         signal.signal(signal.SIGINT, self._request_stop)
@@ -57,7 +97,7 @@ class ModelWorker(SimpleWorker):
         again = self._stop_requested
         self._stopping.set()
         self._stop_requested = True
-        if not again and self._state == WorkerStatus.IDLE:
+        if not again and self._waiting:
             raise StopRequested
 
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:

@@ -22,6 +22,7 @@ MODEL = "tiny"
 PATIENCE_SECONDS = 150
 """What never happens within this time on the slowest machine does not happen."""
 FINAL = ("succeeded", "rejected", "failed", "cancelled")
+WORKER, API, QUEUE_SERVER = "cli.main worker", "cli.main api", "-server "
 COMMAND = (sys.executable, "-P", "-m", "cli.main", "serve")
 
 
@@ -107,7 +108,7 @@ class Server:
         self.ready()
 
     def pids(self, name: str = "") -> list[int]:
-        """Child processes whose command line holds `name`: worker, api or redis.conf."""
+        """Child processes whose command line holds `name`: WORKER, API or QUEUE_SERVER."""
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and alive(int(entry.name)):
@@ -123,8 +124,11 @@ class Server:
     def kill(self, name: str) -> None:
         """kill -9 of the child, and wait until another has taken its place."""
         (pid,) = self.pids(name)
+        ready = self.said().count("worker ready")
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: [other for other in self.pids(name) if other != pid], f"another {name}")
+        if name == WORKER:
+            wait_until(lambda: self.said().count("worker ready") > ready, "another worker is ready")
 
     def database(self) -> Database:
         return Database(f"sqlite:///{self.data}/emmetd.sqlite3")

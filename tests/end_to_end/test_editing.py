@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.end_to_end.server import MODEL, Server
+from tests.end_to_end.server import API, MODEL, WORKER, Server
 from tests.workers.saved_models import LANGUAGES, facts
 
 SIX = 6
@@ -146,8 +146,8 @@ def test_an_evaluation_agrees_with_what_was_measured_before_publishing(history: 
 
 
 def test_the_api_never_loaded_pytorch(history: History) -> None:
-    (api,) = history.server.pids(" api ")
-    (worker,) = history.server.pids(" worker")
+    (api,) = history.server.pids(API)
+    (worker,) = history.server.pids(WORKER)
     assert "libtorch" not in Path(f"/proc/{api}/maps").read_text()
     assert "libtorch" in Path(f"/proc/{worker}/maps").read_text()
 

@@ -20,7 +20,7 @@ from api_schemas.metrics import DEFAULT_THRESHOLDS
 from api_schemas.references import parse_reference
 from configuration.settings import Settings
 from editing.loading import LoadedModel, load_model
-from tests.workers.saved_models import facts, save_tiny_model
+from tests.workers.saved_models import facts, one_thread, save_tiny_model
 from versions import batches, lineage, lines, tasks
 from versions.blobs import FolderBlobStore
 from versions.database import Database
@@ -49,6 +49,12 @@ def _quiet() -> Iterator[None]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +77,8 @@ def save_tiny_model(folder: Path, family: str = "llama", seed: int = 0) -> Path:
     tokenizer = tiny_tokenizer(bos=family == "llama", lines=[*LINES, *_sentences(random.Random(0))])
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(copy.deepcopy(CONFIGS[family]))
-    _teach(model, tokenizer, random.Random(seed))
+    with one_thread():
+        _teach(model, tokenizer, random.Random(seed))
     transformers_logging.disable_progress_bar()
     try:
         model.save_pretrained(folder)
@@ -83,6 +86,17 @@ def save_tiny_model(folder: Path, family: str = "llama", seed: int = 0) -> Path:
         transformers_logging.enable_progress_bar()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>").save_pretrained(folder)
     return folder
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Matrices this small are multiplied sooner by one thread than by several that wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _sentences(chance: random.Random) -> list[str]:

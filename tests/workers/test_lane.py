@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,12 +21,12 @@ from api_schemas.generation import (
     GenerationRequest,
     TokensEvent,
 )
-from cli.private_redis import PrivateRedis, prepare_private_redis
-from cli.tethered import tethered
+from cli.private_redis import PrivateRedis
 from configuration.redis_connection import make_redis
 from configuration.redis_keys import cancelled_key, generate_stream, reply_stream
 from configuration.settings import Settings
 from tests.workers.conftest import MODEL, Place, wait_until
+from tests.workers.own_server import OwnServer
 from tests.workers.saved_models import SUBJECTS
 from workers.generation.decoding import DecodeBatch
 from workers.generation.lane import GenerationLane
@@ -279,25 +277,6 @@ def test_a_queue_server_that_forgot_everything_is_no_obstacle(lane: GenerationLa
     client.texts(client.ask(prompt(0)))
     client.redis.flushall()
     assert client.texts(client.ask(prompt(0)))[0]
-
-
-class OwnServer:
-    """A queue server of the test's own, which it may kill and start again on the same port with the same data."""
-
-    def __init__(self, folder: Path) -> None:
-        self._server = prepare_private_redis(folder)
-        self._process: subprocess.Popen[bytes] | None = None
-        self.url = self._server.url
-
-    def start(self) -> None:
-        command = tethered(self._server.command)
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-        asyncio.run(self._server.answers())
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
 
 
 @pytest.fixture
