@@ -35,11 +35,26 @@ class LayerReport(BaseModel):
     repaired: list[int] = []
 
 
-class BatchMetrics(BaseModel):
-    """The measurements beside a batch: before and after the edit, per layer, and where the time went (seconds)."""
+class RevertedMetrics(BaseModel):
+    """The facts that a revert took out, measured before it, after it, and at the version that they were edited on.
+
+    What was taken out is no longer said: `after` is then like `original`.
+    """
 
     before: dict[str, Measurement] = {}
     after: dict[str, Measurement] = {}
+    original: dict[str, Measurement] = {}
+
+
+class BatchMetrics(BaseModel):
+    """The measurements beside a batch: before and after the edit, per layer, and where the time went (seconds).
+
+    Of a revert, `before` and `after` are those of the facts that stay in the edits it changed.
+    """
+
+    before: dict[str, Measurement] = {}
+    after: dict[str, Measurement] = {}
+    reverted: RevertedMetrics | None = None
     drift: Measurement | None = None
     layers: list[LayerReport] = []
     seconds: dict[str, float] = {}

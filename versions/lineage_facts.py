@@ -7,7 +7,7 @@ version that takes the correction out.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,6 +70,20 @@ def lineage_facts(session: Session, model: str, number: int) -> list[LineageFact
         if version.batch_id is not None
         for index, fact in facts[version.batch_id]
     ]
+    return _told(found, reverted)
+
+
+def without(facts: Sequence[LineageFact], leaving: Set[tuple[str, int]], by: int) -> list[LineageFact]:
+    """`facts` of a lineage as they will be when version `by` takes `leaving`, (edit, index), out."""
+    reverted = {
+        (one.place.edit, one.place.index): by if one.reverted_by is None else one.reverted_by
+        for one in facts
+        if one.reverted_by is not None or (one.place.edit, one.place.index) in leaving
+    }
+    return _told([(one.place, one.fact) for one in facts], reverted)
+
+
+def _told(found: Sequence[tuple[Place, dict[str, Any]]], reverted: Mapping[tuple[str, int], int]) -> list[LineageFact]:
     before, after = _neighbors([one for one in found if (one[0].edit, one[0].index) not in reverted])
     return [
         LineageFact(place, fact, reverted.get((place.edit, place.index)), before.get(place), after.get(place))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from api_schemas.facts import Fact
-from api_schemas.metrics import Measurement
+from api_schemas.metrics import Measurement, RevertedMetrics
 from editing.progress import Progress, ShouldStop
 from editing.projection import Matrices
 from versions.tables import BatchRow
@@ -30,6 +30,7 @@ class Checked:
     after: dict[str, Measurement]
     drift: Measurement
     breaches: list[str]
+    reverted: RevertedMetrics | None = None
 
 
 def check_edit(
@@ -42,10 +43,9 @@ def check_edit(
     on_progress: Progress,
 ) -> Checked:
     """EM on all facts, the other scores on a sample seeded by the batch, drift on held-out text."""
-    broken = [layer for layer, matrix in matrices.items() if not bool(torch.isfinite(matrix).all())]
-    if broken:
-        nothing = Measurement(value=None, n=0)
-        return Checked({}, {}, nothing, [f"layers {broken} would hold weights that are not finite"])
+    broken = not_finite(matrices)
+    if broken is not None:
+        return broken
     extra = [name for name in batch.thresholds if name not in (*SCORES, "EM", "drift")]
     chosen = sample(facts, batch.seq)
     measure = context.measuring.measure
@@ -58,6 +58,15 @@ def check_edit(
     drift = measure(matrices, [], ("drift",), should_stop)["drift"]
     on_progress("checking", 3, 3)
     return Checked(before, after, drift, breaches({**after, "drift": drift}, batch.thresholds))
+
+
+def not_finite(matrices: Matrices) -> Checked | None:
+    """The end of the check where a weight is not finite, which nothing could be measured with; else None."""
+    broken = [layer for layer, matrix in matrices.items() if not bool(torch.isfinite(matrix).all())]
+    if not broken:
+        return None
+    nothing = Measurement(value=None, n=0)
+    return Checked({}, {}, nothing, [f"layers {broken} would hold weights that are not finite"])
 
 
 def sample(facts: Sequence[Fact], seed: int) -> list[Fact]:

@@ -1,4 +1,4 @@
-"""A version's delta as a blob: for each layer Δ as factors or dense, and the keys and values it was solved from."""
+"""A version's delta as tensors, to and from its blob (`versions.deltas`), and its edited matrices as one."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import torch
 from torch import Tensor
 
 from versions.arrays import pack, unpack
+from versions.deltas import FORMAT, Array, LayerArrays, pack_delta, unpack_delta
 from versions.errors import BlobCorruptError
-
-FORMAT = 1
 
 
 @dataclass(frozen=True)
 class LayerDelta:
-    """Δ (d_out, d_in) of one layer: B A with B (d_out, E) and A (E, d_in), or `dense`; all float32.
+    """Δ (d_out, d_in) of one layer: B A with B (d_out, r) and A (r, d_in), or `dense`; all float32.
 
-    `keys` (d_in, E) and `values` (d_out, E), the residuals, are what a revert solves from again.
+    An edit's `keys` (d_in, E) and `values` (d_out, E), the residuals, are what a revert solves from again; a revert has
+    none of its own.
     """
 
     layer: int
     a: Tensor | None
     b: Tensor | None
     dense: Tensor | None
-    keys: Tensor
-    values: Tensor
+    keys: Tensor | None = None
+    values: Tensor | None = None
 
     def delta(self) -> Tensor:
         """Δ in float64, multiplied out."""
@@ -39,34 +39,61 @@ class LayerDelta:
 
     @property
     def rank(self) -> int:
-        return min(self.dense.shape) if self.a is None and self.dense is not None else int(self.keys.shape[1])
+        """At most this."""
+        if self.a is not None:
+            return int(self.a.shape[0])
+        assert self.dense is not None
+        return min(self.dense.shape)
 
 
-def pack_deltas(deltas: Mapping[int, LayerDelta], header: Mapping[str, Any]) -> bytes:
-    """Deterministic safetensors with `header` (fingerprint of the base, provenance) as its metadata."""
-    arrays = {}
-    for layer, delta in deltas.items():
-        for name in ("a", "b", "dense", "keys", "values"):
-            tensor = getattr(delta, name)
-            if tensor is not None:
-                arrays[f"{layer}.{name}"] = tensor.detach().float().cpu().numpy()
-    return pack(arrays, {**header, "kind": "delta", "format": FORMAT})
+Columns = tuple[Tensor, Tensor]
+"""Keys (d_in, n) and residuals (d_out, n)."""
+
+
+def pack_deltas(
+    deltas: Mapping[int, LayerDelta],
+    header: Mapping[str, Any],
+    again: Mapping[int, Mapping[int, Columns]] | None = None,
+) -> bytes:
+    """The blob of `deltas`; `again`: layer → number of an edit in the header's "reverts" → columns put back in."""
+    return pack_delta(
+        {
+            layer: LayerArrays(
+                a=_array(one.a),
+                b=_array(one.b),
+                dense=_array(one.dense),
+                keys=_array(one.keys),
+                values=_array(one.values),
+                again={
+                    number: (_array(keys), _array(values))
+                    for number, (keys, values) in (again or {}).get(layer, {}).items()
+                },
+            )
+            for layer, one in deltas.items()
+        },
+        header,
+    )
 
 
 def unpack_deltas(content: bytes, fingerprint: str) -> dict[int, LayerDelta]:
     """The deltas by layer. Raises BlobCorruptError where they are not a delta of the base with this fingerprint."""
-    arrays, header = unpack(content)
-    if header.get("kind") != "delta" or header.get("format") != FORMAT:
-        raise BlobCorruptError(f"not a delta of format {FORMAT}: {header.get('kind')!r} {header.get('format')!r}")
-    if header.get("fingerprint") != fingerprint:
-        raise BlobCorruptError("the delta was made for another base model")
-    tensors: dict[int, dict[str, Tensor]] = {}
-    for name, array in arrays.items():
-        layer, _, part = name.partition(".")
-        tensors.setdefault(int(layer), {})[part] = torch.from_numpy(array)
+    layers, _ = unpack_delta(content, fingerprint)
     return {
-        layer: LayerDelta(layer, parts.get("a"), parts.get("b"), parts.get("dense"), parts["keys"], parts["values"])
-        for layer, parts in sorted(tensors.items())
+        layer: LayerDelta(
+            layer, _tensor(one.a), _tensor(one.b), _tensor(one.dense), _tensor(one.keys), _tensor(one.values)
+        )
+        for layer, one in layers.items()
+    }
+
+
+def unpack_again(content: bytes, fingerprint: str) -> tuple[list[dict[str, Any]], dict[int, dict[int, Columns]]]:
+    """What a revert did to edits: the header's "reverts", and layer → number there → columns put back in."""
+    layers, header = unpack_delta(content, fingerprint)
+    return header["reverts"], {
+        layer: {
+            number: (torch.from_numpy(keys), torch.from_numpy(values)) for number, (keys, values) in one.again.items()
+        }
+        for layer, one in layers.items()
     }
 
 
@@ -81,3 +108,11 @@ def unpack_matrices(content: bytes, dtype: torch.dtype) -> dict[int, Tensor]:
     if header.get("kind") != "matrices" or header.get("dtype") != str(dtype):
         raise BlobCorruptError(f"not matrices in {dtype}: {header.get('kind')!r} {header.get('dtype')!r}")
     return {int(layer): torch.from_numpy(array).view(dtype) for layer, array in sorted(arrays.items())}
+
+
+def _array(tensor: Tensor | None) -> Any:
+    return None if tensor is None else tensor.detach().float().cpu().numpy()
+
+
+def _tensor(array: Array | None) -> Tensor | None:
+    return None if array is None else torch.from_numpy(array)

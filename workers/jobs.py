@@ -19,6 +19,7 @@ from workers.evaluate import evaluate
 from workers.lease import Lease
 from workers.outcome import CancelledError, end_batch
 from workers.plan import plan
+from workers.revert import revert
 from workers.solve import solve
 from workers.values import optimise_shard
 
@@ -28,6 +29,7 @@ HANDLERS: dict[str, Handler] = {
     "plan": plan,
     "values": optimise_shard,
     "solve": solve,
+    "revert": revert,
     "evaluate": evaluate,
 }
 MOST_UNEXPECTED = 2

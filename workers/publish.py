@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from torch import Tensor
 
-from api_schemas.algorithms import EditSettings
 from api_schemas.metrics import BatchMetrics, LayerReport
 from api_schemas.references import version_name
-from editing import layer_report
-from editing.batch import BatchEdit
 from editing.statistic import Statistic
 from versions import batches, events, lineage, tasks
 from versions.clock import now
-from versions.errors import ParentMovedError
 from versions.tables import BatchRow, TaskRow
 from workers.check import Checked
 from workers.context import WorkerContext
-from workers.deltas import LayerDelta, pack_deltas, pack_matrices
+from workers.deltas import Columns, LayerDelta, pack_deltas, pack_matrices
 from workers.materialise import matrix_hash
 from workers.metrics import EDIT_EFFICACY, FACTS_EDITED, PRESERVATION_COST
-from workers.outcome import end_batch
+from workers.outcome import CancelledError, end_batch
 from workers.stages import seconds_by_stage, timed
 
 LIBRARIES = ("emmetd", "torch", "transformers", "tokenizers")
@@ -35,21 +31,29 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Candidate:
-    """Everything that a solved and checked batch would become a version with."""
+    """Everything that a solved and checked batch would become a version with.
 
-    settings: EditSettings
-    contexts: list[str]
-    subjects: int
-    edit: BatchEdit
-    reports: Mapping[int, layer_report.LayerReport]
-    statistics: Mapping[int, Statistic]
+    `base` is the version that it was made on, `reports` say what was done to each layer, `made_with` is what else is
+    needed to make it again. A revert says in `reverts` and `again` what it did to earlier edits (`versions.deltas`).
+    """
+
+    base: int
     deltas: Mapping[int, LayerDelta]
     matrices: dict[int, Tensor]
     checked: Checked
+    reports: Sequence[LayerReport]
+    statistics: Mapping[int, Statistic]
+    made_with: Mapping[str, Any]
+    reverts: list[dict[str, Any]] | None = None
+    again: Mapping[int, Mapping[int, Columns]] | None = None
 
 
 def conclude(context: WorkerContext, task: TaskRow, batch: BatchRow, candidate: Candidate) -> None:
-    """Publish, reject, or only report (`dry_run`)."""
+    """Publish, reject, or only report (`dry_run`).
+
+    Raises ParentMovedError where the batch's alias no longer points at the candidate's base, CancelledError where
+    somebody cancelled it; nothing is kept then.
+    """
     with timed(batch, "publish"):
         refused = bool(candidate.checked.breaches)
         new = None if refused or batch.dry_run else _durable(context, batch, candidate)
@@ -57,12 +61,14 @@ def conclude(context: WorkerContext, task: TaskRow, batch: BatchRow, candidate: 
     if version is None:
         return
     context.matrices.put(version, candidate.matrices)
+    log.info("published", version=version_name(version), kind=batch.kind, facts=batch.facts)
+    if batch.kind != "edit":
+        return
     FACTS_EDITED.labels(batch.model).inc(batch.facts)
-    PRESERVATION_COST.labels(batch.model).set(max(one.preservation_cost for one in candidate.reports.values()))
+    PRESERVATION_COST.labels(batch.model).set(max(one.preservation_cost for one in candidate.reports))
     efficacy = candidate.checked.after["ES"].value
     if efficacy is not None:
         EDIT_EFFICACY.labels(batch.model).set(efficacy)
-    log.info("published", version=version_name(version), facts=batch.facts)
 
 
 def _commit(
@@ -72,6 +78,9 @@ def _commit(
     checked = candidate.checked
     with context.database.writing() as session:
         row = batches.lock(session, batch.id)
+        if row.cancel_requested:
+            raise CancelledError
+        row.base_version = candidate.base
         ended = now()
         metrics = _metrics(candidate)
         metrics["seconds"] = seconds_by_stage(events.after(session, batch.id, 0), ended)
@@ -79,10 +88,13 @@ def _commit(
         tasks.complete(session, task.id, task.token)
         batches.set_progress(session, row, "done", row.facts, row.facts, 0)
         if checked.breaches:
+            remedy = (
+                "other thresholds" if batch.kind == "revert" else "fewer facts at once, other settings or thresholds"
+            )
             error = {
                 "code": "below_thresholds",
-                "title": "The edit was checked and not published",
-                "detail": "; ".join(checked.breaches) + ". Send fewer facts at once, other settings or thresholds",
+                "title": f"The {batch.kind} was checked and not published",
+                "detail": "; ".join(checked.breaches) + f". Send {remedy}",
                 "facts": [],
             }
             end_batch(session, row, "rejected", error)
@@ -90,12 +102,7 @@ def _commit(
         if new is None:
             end_batch(session, row, "succeeded")
             return None
-        try:
-            version = lineage.publish(session, row, new)
-        except ParentMovedError as error:
-            reason = {"code": error.code, "title": "The parent moved", "detail": str(error), "facts": []}
-            end_batch(session, row, "failed", reason)
-            return None
+        version = lineage.publish(session, row, new)
         version.metrics = metrics
         row.version = version.number
         end_batch(session, row, "succeeded")
@@ -105,8 +112,10 @@ def _commit(
 def _durable(context: WorkerContext, batch: BatchRow, candidate: Candidate) -> lineage.NewVersion:
     """Blobs first: a version's row never names one that is not on the disk."""
     provenance = _provenance(context, batch, candidate)
-    header = {"fingerprint": context.model.fingerprint, "model": batch.model, "provenance": provenance}
-    delta = pack_deltas(candidate.deltas, header)
+    header: dict[str, Any] = {"fingerprint": context.model.fingerprint, "model": batch.model, "provenance": provenance}
+    if candidate.reverts is not None:
+        header["reverts"] = candidate.reverts
+    delta = pack_deltas(candidate.deltas, header, candidate.again)
     own = {layer: candidate.matrices[layer] for layer in candidate.deltas}
     return lineage.NewVersion(
         layers=sorted(candidate.deltas),
@@ -122,32 +131,24 @@ def _durable(context: WorkerContext, batch: BatchRow, candidate: Candidate) -> l
 
 def _metrics(candidate: Candidate) -> dict[str, Any]:
     checked = candidate.checked
-    layers = [
-        LayerReport(
-            layer=layer,
-            mu_used=edit.solutions[-1].mu_used,
-            mu_asked=edit.solutions[-1].mu_asked,
-            condition_number=edit.solutions[-1].condition_number,
-            memorization_error=candidate.reports[layer].memorization_error,
-            preservation_cost=candidate.reports[layer].preservation_cost,
-            relative_norm=candidate.reports[layer].relative_norm,
-            rank=candidate.deltas[layer].rank,
-            repaired=list(candidate.edit.repaired),
-        )
-        for layer, edit in candidate.edit.layers.items()
-    ]
-    metrics = BatchMetrics(before=checked.before, after=checked.after, drift=checked.drift, layers=layers)
+    metrics = BatchMetrics(
+        before=checked.before,
+        after=checked.after,
+        reverted=checked.reverted,
+        drift=checked.drift,
+        layers=list(candidate.reports),
+    )
     return metrics.model_dump(mode="json")
 
 
 def _provenance(context: WorkerContext, batch: BatchRow, candidate: Candidate) -> dict[str, Any]:
     """What is needed to make the version again."""
+    projections = context.model.decoder.projections
     return {
+        **candidate.made_with,
         "algorithm": batch.algorithm,
-        "settings": candidate.settings.model_dump(mode="json"),
-        "contexts": candidate.contexts,
-        "parent": batch.base_version,
-        "subjects": candidate.subjects,
+        "parent": candidate.base,
+        "base_norms": {str(layer): float(projections[layer].weight.double().norm()) for layer in candidate.deltas},
         "statistics": {
             str(layer): {"corpus": one.corpus, "tokens": one.tokens, "shrinkage": one.shrinkage}
             for layer, one in candidate.statistics.items()

@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 import torch
-from torch import Tensor
 
 from api_schemas.algorithms import EditSettings
 from api_schemas.facts import Fact
-from editing.batch import LayerEdit, solve_batch
+from api_schemas.metrics import LayerReport
+from editing.batch import BatchEdit, LayerEdit, solve_batch
 from editing.contexts import contexts_from_texts
+from editing.statistic import Statistic
 from editing.values import Values
 from versions import batches, tasks
-from versions.tables import TaskRow
+from versions.errors import ParentMovedError
+from versions.tables import BatchRow, TaskRow
 from workers.check import check_edit
 from workers.context import WorkerContext
 from workers.deltas import LayerDelta
+from workers.layer_weights import materialised, weight_of
 from workers.lease import Lease
-from workers.materialise import add_up
 from workers.plan import tokenized_groups
 from workers.progress import TaskProgress
 from workers.publish import Candidate, conclude
+from workers.rebase import MOST_REBASES, moved_to, rebased_edit
 from workers.stages import timed
 from workers.values import BatchValues, gather
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """A batch's edit on version `base`, and what it was solved from."""
+
+    base: int
+    edit: BatchEdit
+    settings: EditSettings
+    statistics: Mapping[int, Statistic]
+    contexts: Sequence[str]
+    subjects: int
 
 
 def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
@@ -34,40 +50,93 @@ def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     with context.database.reading() as session:
         batch = batches.get(session, task.batch_id)
         facts = [Fact.model_validate(fact) for fact in batches.facts(session, batch.id)]
+    report = TaskProgress(context.database, batch.id)
+    with timed(batch, "solve"):
+        solved = _solve(context, batch, facts, lease, report)
+    for attempt in range(MOST_REBASES + 1):
+        candidate = _checked(context, batch, facts, solved, lease, report)
+        try:
+            conclude(context, task, batch, candidate)
+            return
+        except ParentMovedError as moved:
+            base = moved_to(context, batch, solved.base, moved, again=attempt < MOST_REBASES)
+            with timed(batch, "solve"):
+                edit = rebased_edit(context, solved.edit, solved.base, base, moved, solved.statistics, solved.settings)
+            solved = _Solved(base, edit, solved.settings, solved.statistics, solved.contexts, solved.subjects)
+
+
+def _solve(
+    context: WorkerContext, batch: BatchRow, facts: Sequence[Fact], lease: Lease, report: TaskProgress
+) -> _Solved:
+    with context.database.reading() as session:
         (plan,) = tasks.of_batch(session, batch.id, "plan")
         shards = tasks.of_batch(session, batch.id, "values")
     assert batch.base_version is not None
     assert plan.result is not None
     settings = EditSettings.model_validate(batch.settings)
     texts: list[str] = plan.result["contexts"]
-    report = TaskProgress(context.database, batch.id)
-    groups = tokenized_groups(context, facts, settings)
-    parent = context.matrices.get(batch.base_version)
+    groups = tokenized_groups(context, list(facts), settings)
     statistics = context.statistics.get(settings.layers, report, lease.should_stop)
-    with timed(batch, "solve"):
-        edit = solve_batch(
-            context.model.decoder,
-            parent,
-            statistics,
-            groups,
-            contexts_from_texts(context.model.backend_tokenizer, texts),
-            _as_values(context, gather(context.blobs, shards), max(settings.layers)),
-            settings,
-            lambda matrices: context.measuring.unsaid_groups(matrices, groups, lease.should_stop),
-            should_stop=lease.should_stop,
-            on_progress=report,
-        )
-        deltas = {layer: _as_stored(one) for layer, one in edit.layers.items()}
-        matrices = {**parent, **_materialised(context, batch.base_version, deltas)}
-        weights = {layer: _weight(context, parent, layer) for layer in edit.layers}
-        reports = {layer: one.report(weights[layer], statistics[layer]) for layer, one in edit.layers.items()}
+    edit = solve_batch(
+        context.model.decoder,
+        context.matrices.get(batch.base_version),
+        statistics,
+        groups,
+        contexts_from_texts(context.model.backend_tokenizer, texts),
+        _as_values(context, gather(context.blobs, shards), max(settings.layers)),
+        settings,
+        lambda matrices: context.measuring.unsaid_groups(matrices, groups, lease.should_stop),
+        should_stop=lease.should_stop,
+        on_progress=report,
+    )
     log.info("solved", layers=sorted(edit.layers), repaired=list(edit.repaired))
+    return _Solved(batch.base_version, edit, settings, statistics, texts, len(groups))
+
+
+def _checked(
+    context: WorkerContext,
+    batch: BatchRow,
+    facts: Sequence[Fact],
+    solved: _Solved,
+    lease: Lease,
+    report: TaskProgress,
+) -> Candidate:
+    edit = solved.edit
+    parent = context.matrices.get(solved.base)
+    deltas = {layer: _as_stored(one) for layer, one in edit.layers.items()}
+    matrices = materialised(context, solved.base, deltas)
+    reports = [
+        _layer_report(context, one, weight_of(context, parent, layer), solved, deltas[layer].rank)
+        for layer, one in edit.layers.items()
+    ]
     with context.database.writing() as session:
         batches.set_state(session, batches.get(session, batch.id), "checking", repaired=list(edit.repaired))
     with timed(batch, "check"):
         checked = check_edit(context, batch, facts, parent, matrices, lease.should_stop, report)
-    candidate = Candidate(settings, texts, len(groups), edit, reports, statistics, deltas, matrices, checked)
-    conclude(context, task, batch, candidate)
+    made_with = {
+        "settings": solved.settings.model_dump(mode="json"),
+        "contexts": list(solved.contexts),
+        "subjects": solved.subjects,
+    }
+    return Candidate(solved.base, deltas, matrices, checked, reports, solved.statistics, made_with)
+
+
+def _layer_report(
+    context: WorkerContext, edit: LayerEdit, weight: torch.Tensor, solved: _Solved, rank: int
+) -> LayerReport:
+    done = edit.report(weight, solved.statistics[edit.layer])
+    solution = edit.solutions[-1]
+    return LayerReport(
+        layer=edit.layer,
+        mu_used=solution.mu_used,
+        mu_asked=solution.mu_asked,
+        condition_number=solution.condition_number,
+        memorization_error=done.memorization_error,
+        preservation_cost=done.preservation_cost,
+        relative_norm=done.relative_norm,
+        rank=rank,
+        repaired=list(solved.edit.repaired),
+    )
 
 
 def _as_values(context: WorkerContext, gathered: BatchValues, layer: int) -> Values:
@@ -95,21 +164,3 @@ def _as_stored(edit: LayerEdit) -> LayerDelta:
         keys=edit.keys.float().cpu(),
         values=edit.residual.float().cpu(),
     )
-
-
-def _materialised(context: WorkerContext, base: int, deltas: Mapping[int, LayerDelta]) -> dict[int, Tensor]:
-    """The edited layers' matrices, added up from the base over the whole lineage as every worker will do."""
-    ancestry = context.matrices.deltas(base)
-    return {
-        layer: add_up(
-            context.model.decoder.projections[layer], [*(older[layer] for older in ancestry if layer in older), delta]
-        )
-        for layer, delta in deltas.items()
-    }
-
-
-def _weight(context: WorkerContext, parent: Mapping[int, Tensor], layer: int) -> Tensor:
-    """The parent's W (d_out, d_in) at `layer`."""
-    projection = context.model.decoder.projections[layer]
-    matrix = parent.get(layer, projection.weight.detach())
-    return matrix.T if projection.transposed else matrix

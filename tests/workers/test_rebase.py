@@ -1,0 +1,120 @@
+"""A batch whose alias was moved while it ran is carried over to the new parent, or says why it cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from api_schemas.facts import Fact
+from tests.workers.conftest import MODEL, During, Place
+from tests.workers.saved_models import facts
+from versions import aliases, events
+from versions.tables import BatchRow
+from workers import jobs
+from workers.materialise import add_up
+
+
+def move(place: Place, alias: str, version: int) -> Callable[[], object]:
+    def _move() -> None:
+        with place.database.writing() as session:
+            aliases.put(session, MODEL, alias, version, None)
+
+    return _move
+
+
+def edit_during(place: Place, happens: Callable[[], object], of: list[dict[str, Any]], **fields: Any) -> BatchRow:
+    """Run a batch in whose check something happens."""
+    batch = place.accept(of, **fields)
+    place.run_until("solve")
+    solve = place.ready()[0]
+    place.worker(measuring=During(place.loaded, lambda: None, happens))
+    jobs.run(solve.id)
+    place.worker()
+    return place.batch(batch)
+
+
+def test_a_batch_is_carried_over_to_where_its_alias_points_now(place: Place) -> None:
+    place.edit(facts(2))
+    batch = edit_during(place, move(place, "latest", 0), facts(3, first=4))
+
+    assert (batch.state, batch.base_version, batch.version) == ("succeeded", 0, 2)
+    assert (place.version(2).parent, place.latest()) == (0, 2)
+    with place.database.reading() as session:
+        log = [(event.kind, event.data) for event in events.after(session, batch.id, 0)]
+    assert ("rebased", {"from": "v1", "to": "v0"}) in log
+    context = place.worker()
+    (deltas,) = context.matrices.deltas(2)
+    added = add_up(context.model.decoder.projections[1], [deltas[1]])
+    torch.testing.assert_close(context.matrices.get(2)[1], added, rtol=0, atol=0)
+    said = context.measuring.measure(context.matrices.get(2), [Fact(**one) for one in facts(3, first=4)], ("EM",))
+    assert batch.metrics is not None
+    assert said["EM"].value == batch.metrics["after"]["EM"]["value"]
+
+
+def test_what_the_batch_wants_at_its_keys_stays_the_same(place: Place) -> None:
+    place.edit(facts(2))
+    stays = place.edit(facts(3, first=4), reference=f"{MODEL}@v1")
+    moved = edit_during(place, move(place, "latest", 0), facts(3, first=4))
+
+    assert (stays.version, moved.version) == (2, 3)
+    context = place.worker()
+    keys = context.matrices.deltas(3)[-1][1].keys
+    assert keys is not None
+    on_v0, on_v1 = (context.matrices.get(number)[1].double() @ keys.double() for number in (3, 2))
+    torch.testing.assert_close(on_v0, on_v1, rtol=1e-3, atol=1e-3)
+
+
+def test_several_layers_cannot_be_carried_over(place: Place) -> None:
+    place.edit(facts(2))
+    batch = edit_during(place, move(place, "latest", 0), facts(2, first=4), settings={"layers": [1, 2]})
+
+    assert (batch.state, batch.version, place.latest()) == ("failed", None, 0)
+    assert batch.error is not None
+    assert batch.error["code"] == "parent_moved"
+    assert "layers [1, 2] together" in batch.error["detail"]
+
+
+def test_a_parent_that_differs_elsewhere_too_cannot_be_gone_over_to(place: Place) -> None:
+    place.edit(facts(2), settings={"layers": [2]})
+    batch = edit_during(place, move(place, "latest", 0), facts(2, first=4))
+
+    assert batch.error is not None
+    assert (batch.state, batch.error["code"]) == ("failed", "parent_moved")
+    assert "v1 and v0 differ in layers [2] too" in batch.error["detail"]
+
+
+def test_an_alias_that_is_gone_is_told(place: Place) -> None:
+    move(place, "staging", 0)()
+
+    def delete() -> None:
+        with place.database.writing() as session:
+            aliases.delete(session, MODEL, "staging")
+
+    batch = edit_during(place, delete, facts(2), reference=f"{MODEL}@staging")
+    assert batch.error is not None
+    assert (batch.state, batch.error["code"]) == ("failed", "parent_moved")
+    assert "is gone" in batch.error["detail"]
+
+
+def test_an_alias_that_never_rests_ends_the_batch(place: Place) -> None:
+    place.edit(facts(1))
+    place.edit(facts(1, first=1))
+    batch = place.accept(facts(2, first=4))
+    place.run_until("solve")
+    solve = place.ready()[0]
+
+    class Restless(During):
+        """Moves the alias on at the end of every check."""
+
+        def evaluate(self, matrices: Any, of: Any, metrics: Any, *rest: Any) -> Any:
+            if "drift" in metrics:
+                move(place, "latest", (place.latest() + 1) % 3)()
+            return super().evaluate(matrices, of, metrics, *rest)
+
+    place.worker(measuring=Restless(place.loaded))
+    jobs.run(solve.id)
+    row = place.batch(batch)
+    assert row.error is not None
+    assert (row.state, row.error["code"]) == ("failed", "parent_moved")
