@@ -19,7 +19,8 @@ class Architecture:
     `projection` is the linear map W (d_out, d_in) that writes the MLP's output into the residual stream, relative
     to a decoder layer; `transposed` says that it is stored as (d_in, d_out) (GPT-2's Conv1D).
     `positions` is a learned position embedding added to the token embedding, `rotary` a module that gives (cos, sin)
-    to every layer, and `cache_argument` what a layer calls its key-value cache.
+    to every layer, and `cache_argument` what a layer calls its key-value cache. `attention` is a layer's attention
+    module; `attention_method` names its method that computes attention, where transformers' interface does not.
     `norm_after_mlp` says that the MLP's output is normalised before it joins the stream, so that a change of W's
     output is not a change of the stream: editing several layers at once is refused there.
     """
@@ -29,11 +30,13 @@ class Architecture:
     projection: str
     embedding: str
     final_norm: str
+    attention: str
     head: str = "lm_head"
     positions: str | None = None
     rotary: str | None = None
     transposed: bool = False
     cache_argument: str = "past_key_values"
+    attention_method: str | None = None
     norm_after_mlp: bool = False
 
 
@@ -47,6 +50,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             embedding="transformer.wte",
             positions="transformer.wpe",
             final_norm="transformer.ln_f",
+            attention="attn",
             transposed=True,
         ),
         Architecture(
@@ -55,7 +59,9 @@ ARCHITECTURES: dict[str, Architecture] = {
             projection="mlp.fc_out",
             embedding="transformer.wte",
             final_norm="transformer.ln_f",
+            attention="attn",
             cache_argument="layer_past",
+            attention_method="_attn",
         ),
         Architecture(
             "llama",
@@ -63,6 +69,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             projection="mlp.down_proj",
             embedding="model.embed_tokens",
             final_norm="model.norm",
+            attention="self_attn",
             rotary="model.rotary_emb",
         ),
     )

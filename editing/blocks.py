@@ -1,55 +1,38 @@
-"""The upper run: layers l+1 to the last, over the suffixes of many rows at once, and the loss that is read there."""
+"""The upper run: what each optimiser step runs, the suffixes of many rows packed into one sequence."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
 
 from editing.decoder import Decoder
-from editing.lower import Lower, before_rows, positions_after
-from editing.prefix import Prefix, PrefixCache, attention_mask
+from editing.lower import Lower
+from editing.packed_layers import PackedLayers, Segment
+from editing.prefix import Prefix
 from editing.projection import EditableProjection, Frame, Matrices, Version, frame
-from editing.rows import Row
-
-Direction = Literal["forward", "reverse"]
-
-
-@dataclass(frozen=True)
-class Reads:
-    """Where a block's logits are read: at `slot` of row `row`, each (reads,), int64.
-
-    The first `labels.shape[0]` reads predict `labels` with `weights` in their groups' losses; the others are KL reads.
-    """
-
-    row: Tensor
-    slot: Tensor
-    group: Tensor
-    labels: Tensor
-    weights: Tensor
+from editing.rows import BARE, Row
+from editing.value_loss import Reads, reads_of
 
 
 class Moved:
-    """A frame in which the output of one layer's projection is moved by δ (rows, d_out) at each row's first token."""
+    """A frame in which the output of one layer's projection is moved by `deltas` (rows, d_out) at `tokens` (rows,)."""
 
-    def __init__(self, layer: int, deltas: Tensor, inner: Frame) -> None:
-        self.layer = layer
-        self.deltas = deltas
+    def __init__(self, layer: int, tokens: Tensor, deltas: Tensor, inner: Frame) -> None:
+        self.layer, self.tokens, self.deltas = layer, tokens, deltas
         self.inner = inner
 
     def project(self, projection: EditableProjection, x: Tensor) -> Tensor:
         out = self.inner.project(projection, x)
-        return move(out, self.deltas) if projection.layer == self.layer else out
+        return move(out, self.tokens, self.deltas) if projection.layer == self.layer else out
 
 
-def move(stream: Tensor, deltas: Tensor) -> Tensor:
-    """`stream` (rows, T, d_out) with `deltas` (rows, d_out) added at each row's first token."""
-    return torch.cat([stream[:, :1] + deltas.to(stream.dtype)[:, None], stream[:, 1:]], 1)
+def move(stream: Tensor, tokens: Tensor, deltas: Tensor) -> Tensor:
+    """`stream` (1, T, d_out) with `deltas` (rows, d_out) added at `tokens` (rows,)."""
+    return stream.index_add(1, tokens, deltas.to(stream.dtype)[None])
 
 
 def steps_from(decoder: Decoder, layer: int) -> int:
@@ -59,68 +42,98 @@ def steps_from(decoder: Decoder, layer: int) -> int:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows that run together: aligned at the subject's last token, their suffixes padded on the right.
+    """Rows that run together.
 
-    `stream` is (rows, S, d_out) before `first_layer`; `group` (rows,) says whose δ is added at slot 0 to the output of
-    the projection of `layer`, or, what is the same where no norm stands between, to the stream after that layer.
+    `stream` is (1, T, d_out) before `first_layer`. `group` (rows,) says whose δ is added at `subject` (rows,), the
+    tokens of the subjects' ends, to the output of the projection of `layer`, or, what is the same where no norm stands
+    between, to the stream after that layer.
     """
 
     layer: int
     first_layer: int
     group: Tensor
+    subject: Tensor
     stream: Tensor
     positions: Tensor
-    mask: Tensor
-    prefixes: tuple[Prefix, ...]
+    segments: tuple[Segment, ...]
     reads: Reads
 
-    def logits(self, decoder: Decoder, matrices: Matrices, deltas: Tensor) -> Tensor:
+    def logits(self, packed: PackedLayers, matrices: Matrices, deltas: Tensor) -> Tensor:
         """Logits (reads, vocabulary) of the version `matrices` with δ (groups, d_out)."""
         mine, version = deltas[self.group], Version(matrices)
         seen: Frame
         if self.first_layer > self.layer:
-            hidden, seen = move(self.stream, mine), version
+            hidden, seen = move(self.stream, self.subject, mine), version
         else:
-            hidden, seen = self.stream, Moved(self.layer, mine, version)
+            hidden, seen = self.stream, Moved(self.layer, self.subject, mine, version)
         with frame(seen):
-            cache = PrefixCache(self.prefixes)
-            last = len(decoder.layers)
-            hidden = decoder.run_layers(hidden, self.positions, self.mask, self.first_layer, last, cache)
-        return decoder.logits(hidden[self.reads.row, self.reads.slot])
+            hidden = packed.run(hidden, self.positions, self.segments)
+        return packed.decoder.logits(hidden[0, self.reads.token])
 
 
-@dataclass(frozen=True)
-class Loss:
-    """A block's part of its groups' losses: `loss` (groups,), and `said` (groups,), bool: every label is the argmax."""
+def blocks_of(
+    decoder: Decoder,
+    contexts: Prefix | None,
+    rows: Sequence[Row],
+    lower: Sequence[Lower],
+    layer: int,
+    row_bytes: Callable[[Row], float],
+    limit: float,
+) -> Iterator[Block]:
+    """Blocks of `rows`, whose lower runs are `lower`, for a δ at `layer`; none needs much more than `limit` bytes."""
+    by_unit: dict[int, list[int]] = {}
+    for number, row in enumerate(rows):
+        by_unit.setdefault(row.unit, []).append(number)
+    units = sorted(by_unit.values(), key=lambda unit: (rows[unit[0]].suffix_length, rows[unit[0]].subject))
+    sizes = [sum(row_bytes(rows[number]) for number in unit) for unit in units]
+    parts = max(1, math.ceil(sum(sizes) / limit))
+    shares: list[list[int]] = [[] for _ in range(parts)]
+    done = 0.0
+    for unit, size in zip(units, sizes, strict=True):
+        shares[int((done + size / 2) * parts / sum(sizes))] += unit
+        done += size
+    for share in shares:
+        if share:
+            yield _block(decoder, contexts, [rows[n] for n in share], [lower[n] for n in share], layer)
 
-    loss: Tensor
-    said: Tensor
 
-
-def make_block(
-    decoder: Decoder, contexts: Prefix | None, rows: Sequence[Row], lower: Sequence[Lower], layer: int
-) -> Block:
-    """The block of `rows`, whose lower runs are `lower`, for a δ at `layer`."""
-    device = decoder.device
-    stream = pad_sequence([part.stream for part in lower], batch_first=True)
-    prefixes = before_rows(contexts, rows, device)
-    first = steps_from(decoder, layer)
-    own = _own_prefix(rows, lower, first, device)
-    if own is not None:
-        prefixes.append(own)
+def _block(decoder: Decoder, contexts: Prefix | None, rows: Sequence[Row], lower: Sequence[Lower], layer: int) -> Block:
+    device, first = decoder.device, steps_from(decoder, layer)
+    by_shape: dict[tuple[bool, int], list[int]] = {}
+    for number, row in enumerate(rows):
+        by_shape.setdefault((row.context == BARE, row.suffix_length), []).append(number)
+    order: list[int] = []
+    segments: list[Segment] = []
+    start = 0
+    for (bare, width), unsorted in by_shape.items():
+        numbers = sorted(unsorted, key=lambda number: rows[number].context)
+        order += numbers
+        own = _own_prefix([rows[n] for n in numbers], [lower[n] for n in numbers], first)
+        segments.append(_segment(start, width, len(numbers), None if bare else contexts, own, decoder))
+        start += len(numbers) * width
+    packed = [rows[number] for number in order]
+    lengths = torch.tensor([row.suffix_length for row in packed])
+    begins = lengths.cumsum(0) - lengths
+    before = torch.tensor([_tokens_before(contexts, row) for row in packed])
+    positions = torch.arange(start) + (before - begins).repeat_interleave(lengths)
     return Block(
         layer=layer,
         first_layer=first,
-        group=torch.tensor([row.group for row in rows], device=device),
-        stream=stream,
-        positions=positions_after(prefixes, stream.shape[:2], decoder),
-        mask=attention_mask([prefix.present for prefix in prefixes], stream.shape[:2], decoder.dtype, device),
-        prefixes=tuple(prefixes),
-        reads=_reads(rows, torch.promote_types(decoder.dtype, torch.float32), device),
+        group=torch.tensor([row.group for row in packed], device=device),
+        subject=begins.to(device),
+        stream=torch.cat([lower[number].stream for number in order])[None],
+        positions=positions.to(device)[None],
+        segments=tuple(segments),
+        reads=reads_of(packed, begins.tolist(), torch.promote_types(decoder.dtype, torch.float32), device),
     )
 
 
-def _own_prefix(rows: Sequence[Row], lower: Sequence[Lower], first: int, device: torch.device) -> Prefix | None:
+def _tokens_before(contexts: Prefix | None, row: Row) -> int:
+    shared = 0 if contexts is None or row.context == BARE else int(contexts.present[row.context].sum())
+    return shared + row.subject
+
+
+def _own_prefix(rows: Sequence[Row], lower: Sequence[Lower], first: int) -> Prefix | None:
     kept = {number: part.prefix for number, part in enumerate(lower) if part.prefix is not None}
     if not kept:
         return None
@@ -129,52 +142,21 @@ def _own_prefix(rows: Sequence[Row], lower: Sequence[Lower], first: int, device:
     whole = some.new_zeros((some.shape[0], 2, len(rows), some.shape[2], width, some.shape[4]))
     for number, prefix in kept.items():
         whole[:, :, number, :, : rows[number].subject] = prefix
-    lengths = torch.tensor([row.subject for row in rows], device=device)
-    present = torch.arange(width, device=device) < lengths[:, None]
+    lengths = torch.tensor([row.subject for row in rows], device=some.device)
+    present = torch.arange(width, device=some.device) < lengths[:, None]
     return Prefix({first + n: (layer[0], layer[1]) for n, layer in enumerate(whole)}, present)
 
 
-def _reads(rows: Sequence[Row], dtype: torch.dtype, device: torch.device) -> Reads:
-    answers = [
-        (number, row.first_read + offset, row.group, label, row.loss_weight / len(row.labels))
-        for number, row in enumerate(rows)
-        for offset, label in enumerate(row.labels)
-    ]
-    essences = [(number, 0, row.group, 0, 0.0) for number, row in enumerate(rows) if not row.labels]
-    whole = answers + essences
-    where = torch.tensor([read[:3] for read in whole], device=device)
-    return Reads(
-        row=where[:, 0],
-        slot=where[:, 1],
-        group=where[:, 2],
-        labels=torch.tensor([read[3] for read in answers], dtype=torch.long, device=device),
-        weights=torch.tensor([read[4] for read in answers], dtype=dtype, device=device),
-    )
-
-
-def block_loss(
-    block: Block, logits: Tensor, reference: Tensor, known: Tensor, kl_factor: float, direction: Direction
-) -> Loss:
-    """mean NLL of the targets + kl_factor · KL, by group, from a block's logits (reads, vocabulary).
-
-    `reference` (groups, vocabulary) holds log p₀. Where `known` (groups,) is false it is filled in from these logits,
-    which must then be those of δ = 0. forward is KL(p₀ ‖ p), reverse KL(p ‖ p₀) (the authors').
-    """
-    reads, groups = block.reads, known.shape[0]
-    answers = reads.labels.shape[0]
-    log_p = logits.to(reads.weights.dtype).log_softmax(-1)
-    nll = -log_p[:answers].gather(1, reads.labels[:, None])[:, 0]
-    loss = nll.new_zeros(groups).index_add(0, reads.group[:answers], nll * reads.weights)
-    said = torch.ones(groups, dtype=torch.bool, device=logits.device)
-    said[reads.group[:answers][log_p[:answers].detach().argmax(-1) != reads.labels]] = False
-
-    of_group, log_now = reads.group[answers:], log_p[answers:]
-    if of_group.shape[0]:
-        new = ~known[of_group]
-        reference[of_group[new]] = log_now[new].detach()
-        known[of_group] = True
-        log_before = reference[of_group]
-        target, given = (log_before, log_now) if direction == "forward" else (log_now, log_before)
-        divergence = functional.kl_div(given, target, log_target=True, reduction="none").sum(-1)
-        loss = loss.index_add(0, of_group, kl_factor * divergence)
-    return Loss(loss, said)
+def _segment(
+    start: int, width: int, rows: int, contexts: Prefix | None, own: Prefix | None, decoder: Decoder
+) -> Segment:
+    seen = [torch.ones(width, width, dtype=torch.bool, device=decoder.device).tril().expand(rows, -1, -1)]
+    if own is not None:
+        seen.insert(0, own.present[:, None].expand(-1, width, -1))
+    if contexts is not None:
+        present = contexts.present.repeat_interleave(rows // contexts.present.shape[0], 0)
+        seen.insert(0, present[:, None].expand(-1, width, -1))
+    whole = torch.cat(seen, -1)
+    mask = torch.zeros(whole.shape, dtype=decoder.dtype, device=decoder.device)
+    mask.masked_fill_(~whole, torch.finfo(decoder.dtype).min)
+    return Segment(start, rows, width, contexts, own, mask[:, None, None])

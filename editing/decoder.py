@@ -6,6 +6,7 @@ Editing needs to run layers 0..l once and layers l+1.. many times, with its own 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -102,9 +103,20 @@ class Decoder:
         """
         if mask is None and not self._causal_without_mask:
             mask = attention_mask([], hidden.shape[:2], hidden.dtype, hidden.device)
+        return self.run(self.layers[first:last], hidden, positions, mask, cache)
+
+    def run(
+        self,
+        layers: Sequence[nn.Module],
+        hidden: Tensor,
+        positions: Tensor,
+        mask: Tensor | None = None,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
+        """The stream through `layers`, this model's own or copies of them, one after another."""
         rotary = {} if self.rotary is None else {"position_embeddings": self.rotary(hidden, positions)}
-        for number in range(first, last):
-            out = self.layers[number](
+        for layer in layers:
+            out = layer(
                 hidden,
                 attention_mask=mask,
                 position_ids=positions,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from api_schemas.subjects import PromptTokens
 from editing.facts import SubjectGroup
@@ -15,13 +16,15 @@ BARE = -1
 class Row:
     """One sequence and what is read from it.
 
-    `tokens` are the row's own, without its context text's; `context` is that text's index or BARE. Tokens before
+    Rows of one `unit`, alike but for `context` (the index of the text before them, or BARE), run together. `tokens` are
+    the row's own, without its context text's. Tokens before
     `subject` (the subject's last token) are the row's prefix, the others its suffix, which δ changes. From the suffix
     slot `first_read` on, one slot after another predicts `labels`; a row without labels is a KL row, read at slot 0.
     `loss_weight` is the row's share in its group's loss, `key_weight` in its group's key.
     """
 
     group: int
+    unit: int
     context: int
     tokens: tuple[int, ...]
     subject: int
@@ -46,25 +49,26 @@ def rows_of(groups: Sequence[SubjectGroup], contexts: int, kl_factor: float) -> 
     context texts' (the authors' weights). Facts of one group weigh alike in both. Without a KL term (factor 0) there
     is no KL row.
     """
-    rows = []
+    rows: list[Row] = []
+    units = count()
     for number, group in enumerate(groups):
         share = 1.0 / len(group.facts)
         for fact in group.facts:
             loss = share / (contexts + 1)
-            rows.append(_answer(number, BARE, fact.tokens.bare, loss, share * (0.5 if contexts else 1.0)))
-            rows += [
-                _answer(number, context, fact.tokens.continued, loss, share * 0.5 / contexts)
-                for context in range(contexts)
-            ]
+            bare, continued = fact.tokens.bare, fact.tokens.continued
+            rows.append(_answer(number, next(units), BARE, bare, loss, share * (0.5 if contexts else 1.0)))
+            unit = next(units)
+            rows += [_answer(number, unit, n, continued, loss, share * 0.5 / contexts) for n in range(contexts)]
         if kl_factor > 0:
             essence = group.facts[0].tokens.essence
-            rows.append(Row(number, BARE, essence.prompt, essence.subject_last, 0, (), kl_factor, 0.0))
+            rows.append(Row(number, next(units), BARE, essence.prompt, essence.subject_last, 0, (), kl_factor, 0.0))
     return rows
 
 
-def _answer(group: int, context: int, text: PromptTokens, loss_weight: float, key_weight: float) -> Row:
+def _answer(group: int, unit: int, context: int, text: PromptTokens, loss_weight: float, key_weight: float) -> Row:
     return Row(
         group,
+        unit,
         context,
         tokens=text.prompt + text.target[:-1],
         subject=text.subject_last,
@@ -77,4 +81,4 @@ def _answer(group: int, context: int, text: PromptTokens, loss_weight: float, ke
 
 def subject_only(row: Row) -> Row:
     """The row cut after the subject's last token: all that keys and states need."""
-    return Row(row.group, row.context, row.tokens[: row.subject + 1], row.subject, 0, (), 0.0, row.key_weight)
+    return Row(row.group, row.unit, row.context, row.tokens[: row.subject + 1], row.subject, 0, (), 0.0, row.key_weight)

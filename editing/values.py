@@ -15,17 +15,18 @@ import torch
 from torch import Tensor
 
 from api_schemas.algorithms import EditSettings
-from editing.batching import in_batches
-from editing.blocks import Block, block_loss, make_block, steps_from
+from editing.blocks import Block, blocks_of, steps_from
 from editing.contexts import Context
 from editing.decoder import Decoder
 from editing.facts import SubjectGroup
 from editing.keys import bare_states, mean_keys
 from editing.lower import Lower, context_prefix, run_lower
+from editing.packed_layers import PackedLayers
 from editing.prefix import Prefix
 from editing.progress import Progress, ShouldStop, check, never, silent
 from editing.projection import Matrices
 from editing.rows import Row, rows_of
+from editing.value_loss import value_loss
 
 MEMORY_BUDGET = 512 * 1024**2
 BETAS, EPSILON = (0.9, 0.999), 1e-8
@@ -107,6 +108,7 @@ class ValueOptimisation:
             steps_from(decoder, self.layer),
             should_stop,
         )
+        self.packed = PackedLayers(decoder, steps_from(decoder, self.layer))
         number = len(groups)
         self.keys = mean_keys(self.rows, self.lower, self.layer, number)
         self.states = bare_states(self.rows, self.lower, number)
@@ -144,27 +146,16 @@ class ValueOptimisation:
         active = self.active.tolist()
         numbers = [number for number, row in enumerate(self.rows) if active[row.group]]
         rows, lower = [self.rows[n] for n in numbers], [self.lower[n] for n in numbers]
-        batches = in_batches(
-            [row.suffix_length for row in rows],
-            lambda number, width: self.row_bytes(rows[number], width),
-            self.budget,
-            self.decoder.device,
-        )
-        return [
-            make_block(self.decoder, self.contexts, [rows[n] for n in batch], [lower[n] for n in batch], self.layer)
-            for batch in batches
-        ]
+        return list(blocks_of(self.decoder, self.contexts, rows, lower, self.layer, self.row_bytes, self.budget))
 
-    def row_bytes(self, row: Row, width: int) -> float:
-        """About what `row`, padded to `width` tokens, keeps for the backward pass."""
-        decoder = self.decoder
+    def row_bytes(self, row: Row) -> float:
+        """About what `row` keeps for the backward pass."""
+        decoder, width = self.decoder, row.suffix_length
         projection = decoder.projections[self.layer]
         slots = row.subject + width + (0 if self.contexts is None else self.contexts.present.shape[1])
-        token = 8 * projection.d_out + 3 * projection.d_in
-        attention = 2 * slots * projection.d_out + 2 * width * decoder.attention_heads * slots
-        layers = len(decoder.layers) - steps_from(decoder, self.layer)
+        token = 10 * projection.d_out + 3 * projection.d_in + 3 * decoder.attention_heads * slots
         logits = 3 * row.reads * decoder.vocabulary * self.deltas.element_size()
-        return layers * (width * token + attention) * decoder.dtype.itemsize + logits
+        return len(self.packed.layers) * width * token * decoder.dtype.itemsize + logits
 
     def evaluate(self, blocks: Sequence[Block], with_gradient: bool) -> Tensor:
         """Loss and argmax of the active groups at the present δ, and the loss's gradient (G, d_out)."""
@@ -176,8 +167,10 @@ class ValueOptimisation:
             check(self.should_stop, "the optimisation of values")
             deltas = self.deltas.clone().requires_grad_(with_gradient)
             with torch.set_grad_enabled(with_gradient):
-                logits = block.logits(self.decoder, self.matrices, deltas)
-                part = block_loss(block, logits, self.reference, self.known, settings.kl_factor, settings.kl_direction)
+                logits = block.logits(self.packed, self.matrices, deltas)
+                part = value_loss(
+                    block.reads, logits, self.reference, self.known, settings.kl_factor, settings.kl_direction
+                )
             if with_gradient:
                 gradient += torch.autograd.grad(part.loss.sum(), deltas)[0]
             loss += part.loss.detach()

@@ -1,0 +1,143 @@
+"""Decoder layers run over many suffixes packed into one sequence, none of it padding.
+
+All that a layer does to each token alone (norms, projections, MLP) then works on one matrix of tokens, as large as
+memory allows. Attention alone looks at the rows: each attends to its constant prefixes, which are neither copied nor
+given gradients, and to its own tokens.
+
+To put their own attention into a model's layers without touching the model, layers are copied shallowly: a copy shares
+every parameter and every other module with the shared model and differs in the attention it calls.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from editing.decoder import Decoder
+from editing.errors import UnsupportedModelError
+from editing.prefix import Prefix
+
+_INTERFACE = "emmetd_packed_suffixes"
+_UNSUPPORTED = ("sliding_window", "softcap", "s_aux")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Rows of one length in a packed sequence: `rows` rows of `width` tokens, one after another from token `start` on.
+
+    `contexts`, of N texts, stand before N × F rows, text after text; None: nothing stands before. `own` are the rows'
+    own prefixes. `mask` is additive, (rows, 1, 1, width, slots): over the slots of `contexts`, of `own`, and the row's
+    tokens, in this order.
+    """
+
+    start: int
+    rows: int
+    width: int
+    contexts: Prefix | None
+    own: Prefix | None
+    mask: Tensor
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """Attention of the whole packed sequence's query (heads, T, head_dim) and key, value (kv_heads, T, head_dim).
+
+        Returns this segment's part, (heads, rows · width, head_dim).
+        """
+        heads, kv_heads, size = query.shape[0], key.shape[0], query.shape[2]
+        group = heads // kv_heads
+        tokens = slice(self.start, self.start + self.rows * self.width)
+        q = query[:, tokens].reshape(kv_heads, group, self.rows, self.width, size) * scaling
+        q = q.permute(2, 0, 1, 3, 4).reshape(self.rows, kv_heads, group * self.width, size)
+        k, v = (x[:, tokens].reshape(kv_heads, self.rows, self.width, size).transpose(0, 1) for x in (key, value))
+
+        parts = [q @ k.transpose(2, 3)]
+        if self.own is not None:
+            parts.insert(0, q @ self.own.layer(layer)[0].transpose(2, 3))
+        if self.contexts is not None:
+            by_text = self._by_text(q) @ self.contexts.layer(layer)[0].transpose(2, 3)
+            parts.insert(0, self._by_row(by_text, group * self.width))
+        scores = torch.cat(parts, -1).view(self.rows, kv_heads, group, self.width, -1) + self.mask
+        weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(v.dtype)
+        shares = list(weights.flatten(2, 3).split([part.shape[-1] for part in parts], -1))
+
+        out = shares.pop() @ v
+        if self.own is not None:
+            out = out + shares.pop() @ self.own.layer(layer)[1]
+        if self.contexts is not None:
+            by_text = self._by_text(shares.pop()) @ self.contexts.layer(layer)[1]
+            out = out + self._by_row(by_text, group * self.width)
+        by_head: Tensor = out.view(self.rows, kv_heads, group, self.width, size).permute(1, 2, 0, 3, 4)
+        return by_head.reshape(heads, self.rows * self.width, size)
+
+    def _by_text(self, x: Tensor) -> Tensor:
+        """(texts · F, kv_heads, n, m) → (texts, kv_heads, F · n, m): one product for all rows after a text."""
+        assert self.contexts is not None
+        texts = self.contexts.present.shape[0]
+        return x.view(texts, -1, *x.shape[1:]).transpose(1, 2).flatten(2, 3)
+
+    def _by_row(self, x: Tensor, n: int) -> Tensor:
+        """(texts, kv_heads, F · n, m) → (texts · F, kv_heads, n, m)."""
+        return x.view(*x.shape[:2], -1, n, x.shape[3]).transpose(1, 2).flatten(0, 1)
+
+
+class PackedLayers:
+    """The layers from `first` on of a decoder, for packed suffixes. Used by one thread at a time.
+
+    `segments` are those of the sequence that is being run.
+    """
+
+    def __init__(self, decoder: Decoder, first: int) -> None:
+        self.decoder = decoder
+        self.segments: Sequence[Segment] = ()
+        self.layers = [self._own_attention(layer) for layer in decoder.layers[first:]]
+
+    def run(self, hidden: Tensor, positions: Tensor, segments: Sequence[Segment]) -> Tensor:
+        """The stream (1, T, d_out) before the first layer → after the last one."""
+        self.segments = segments
+        return self.decoder.run(self.layers, hidden, positions)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """Attention over (1, heads, T, head_dim), of the same shape."""
+        parts = [segment.attend(layer, query[0], key[0], value[0], scaling) for segment in self.segments]
+        return torch.cat(parts, 1)[None]
+
+    def _own_attention(self, layer: nn.Module) -> nn.Module:
+        row = self.decoder.architecture
+        mine: Any = copy.copy(layer)
+        attention: Any = copy.copy(layer.get_submodule(row.attention))
+        mine._modules = {**layer._modules, row.attention: attention}
+        attention.packed_layers = self
+        if row.attention_method is None:
+            attention.config = copy.copy(attention.config)
+            attention.config._attn_implementation = _INTERFACE
+        else:
+            setattr(attention, row.attention_method, _Method(self, attention))
+        return cast(nn.Module, mine)
+
+
+class _Method:
+    """Attention for a model whose attention modules have a method of their own for it (GPT-J)."""
+
+    def __init__(self, layers: PackedLayers, attention: Any) -> None:
+        self.layers = layers
+        self.layer: int = attention.layer_idx
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, *_: Any) -> tuple[Tensor, None]:
+        return self.layers.attend(self.layer, query, key.to(value.dtype), value, query.shape[-1] ** -0.5), None
+
+
+def _interface(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, _: Tensor | None, scaling: float, **options: Any
+) -> tuple[Tensor, None]:
+    """What transformers calls instead of SDPA; (1, heads, T, head_dim) → (1, T, heads, head_dim)."""
+    if unsupported := [name for name in _UNSUPPORTED if options.get(name) is not None]:
+        raise UnsupportedModelError(f"attention with {', '.join(unsupported)} is not supported for editing yet")
+    return module.packed_layers.attend(module.layer_idx, query, key, value, scaling).transpose(1, 2), None
+
+
+ALL_ATTENTION_FUNCTIONS.register(_INTERFACE, _interface)
