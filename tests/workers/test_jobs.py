@@ -104,7 +104,7 @@ def test_a_second_batch_stands_on_the_first(place: Place) -> None:
 
 
 def test_batches_that_wait_run_one_by_one_in_their_order(place: Place) -> None:
-    ids = [place.accept(facts(2, first=2 * n)) for n in range(3)]
+    ids = [place.accept(facts(1, first=n)) for n in range(3)]
     place.run()
     assert [(place.batch(one).base_version, place.batch(one).version) for one in ids] == [(0, 1), (1, 2), (2, 3)]
 
@@ -226,13 +226,13 @@ def test_a_method_that_takes_one_subject_refuses_two(place: Place) -> None:
     assert place.edit([fact(0)], algorithm="rome").version == 1
 
 
-IN_SHARDS = {**SURE, "contexts": 16}
+IN_SHARDS = {"steps": 5, "repair_rounds": 0, "contexts": 16}
 """With a worker that takes itself to be slow, these make several shards of a batch."""
 
 
 def test_each_shard_is_a_task_and_all_of_them_make_one_version(place: Place) -> None:
     place.worker(tokens_per_second=1.0)
-    batch_id = place.accept(facts(24), settings=IN_SHARDS)
+    batch_id = place.accept(facts(24), settings=IN_SHARDS, thresholds=LOOSE)
 
     kinds = place.run()
 
@@ -248,7 +248,7 @@ def test_each_shard_is_a_task_and_all_of_them_make_one_version(place: Place) -> 
 
 def test_shards_that_are_done_are_not_done_again(place: Place) -> None:
     place.worker("first", tokens_per_second=1.0)
-    batch_id = place.accept(facts(24), settings=IN_SHARDS)
+    batch_id = place.accept(facts(24), settings=IN_SHARDS, thresholds=LOOSE)
     place.run_until("values")
     assert place.step() == "values"
     done = {task.id: task.result for task in place.tasks_of(batch_id, "values") if task.state == "done"}
@@ -264,11 +264,10 @@ def test_shards_that_are_done_are_not_done_again(place: Place) -> None:
 
 
 def test_shards_and_one_piece_give_the_same_values(place: Place) -> None:
-    settings = {"steps": 5, "repair_rounds": 0, "contexts": 16}
     place.worker(tokens_per_second=1.0)
-    first = place.edit(facts(16), settings=settings, thresholds=LOOSE)
+    first = place.edit(facts(16), settings=IN_SHARDS, thresholds=LOOSE)
     place.worker(tokens_per_second=1e6)
-    batch = place.edit(facts(16), reference=f"{MODEL}@v0", settings=settings, thresholds=LOOSE)
+    batch = place.edit(facts(16), reference=f"{MODEL}@v0", settings=IN_SHARDS, thresholds=LOOSE)
 
     assert [len(place.tasks_of(one, "values")) > 1 for one in (first.id, batch.id)] == [True, False]
     cache = place.cache()

@@ -38,9 +38,9 @@ def test_it_is_ready_when_its_board_says_so(client: httpx.Client, board: StatusB
 
 
 def test_the_edit_stage_histogram_is_there(client: httpx.Client) -> None:
-    EDIT_STAGE_SECONDS.labels("tiny", "emmet", "solve").observe(0.5)
+    EDIT_STAGE_SECONDS.labels("probed", "emmet", "solve").observe(0.5)
     text = client.get("/metrics").text
-    assert 'emmetd_edit_stage_duration_seconds_count{algorithm="emmet",model="tiny",stage="solve"} 1.0' in text
+    assert 'emmetd_edit_stage_duration_seconds_count{algorithm="emmet",model="probed",stage="solve"} 1.0' in text
 
 
 def test_other_paths_say_what_there_is(client: httpx.Client) -> None:
