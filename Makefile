@@ -16,6 +16,7 @@ TORCH ?= $(or $(shell cat $(VENV)/.torch 2>/dev/null),cpu)
 TORCH_VERSION := 2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 STAMP := $(VENV)/.setup-$(TORCH)
+CLIENTS := $(VENV)/.clients
 
 # Threads that spin while they wait take the cores away from the other processes of a small machine.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -29,7 +30,7 @@ setup: $(STAMP) ## Make .venv with everything that is needed (TORCH=cuda for NVI
 run: setup ## Start emmetd: API, worker and queue in one (ARGS="--port 9000")
 	@exec $(BIN)/emmetd serve $(ARGS)
 
-test: setup ## Run the test suite (ARGS="tests/editing -k solve")
+test: setup $(CLIENTS) ## Run the test suite (ARGS="tests/editing -k solve")
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: setup ## Check format, lint, types and the layers of imports
@@ -50,6 +51,12 @@ acceptance: setup ## Hold a real server and model against their promises (ARGS="
 clean: ## Remove .venv, caches and build outputs; data folders stay
 	@rm -rf $(VENV) build ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What the tests talk to the server with: 60 packages that nobody needs who only runs it.
+$(CLIENTS): $(STAMP)
+	@echo "setup: installing the clients that the tests use"
+	$(PIP) install --constraint constraints.txt --editable '.[clients]'
+	touch $@
 
 $(STAMP): pyproject.toml constraints.txt
 	@say() { printf 'setup: %s\n' "$$*"; }
