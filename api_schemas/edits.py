@@ -54,8 +54,15 @@ class EditError(BaseModel):
     facts: list[int] = []
 
 
+class RevertedFacts(BaseModel):
+    """Facts (indices) of the batch `edit` that a revert takes out."""
+
+    edit: str
+    facts: list[int]
+
+
 class EditJob(BaseModel):
-    """An edit batch as `GET /v1/edits/{id}` shows it."""
+    """An edit batch as `GET /v1/edits/{id}` shows it. `facts` counts those that it edits, or (a revert) takes out."""
 
     id: str
     object: Literal["edit"] = "edit"
@@ -68,6 +75,7 @@ class EditJob(BaseModel):
     algorithm: str
     settings: dict[str, Any]
     facts: int
+    reverts: list[RevertedFacts] = []
     label: str | None
     thresholds: dict[str, float]
     dry_run: bool

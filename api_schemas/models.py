@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from api_schemas.facts import NumberedFact
 from api_schemas.metrics import BatchMetrics
 from api_schemas.references import VersionName
 
@@ -31,7 +32,11 @@ class ModelList(BaseModel):
 
 
 class VersionInfo(BaseModel):
-    """One immutable version. `facts` counts those of its own batch, `total_facts` those of its whole lineage."""
+    """One immutable version.
+
+    `facts` counts those of its own batch, which a revert takes out; `total_facts` those of its lineage that were not
+    taken out.
+    """
 
     version: str
     model: str
@@ -56,19 +61,57 @@ class VersionPage(BaseModel):
     next_cursor: str | None
 
 
+class FactPlace(BaseModel):
+    """Fact `index` of the batch `edit`, which made `version`."""
+
+    edit: str
+    version: str
+    index: int
+
+
+class VersionFact(NumberedFact):
+    """A fact of a version's lineage: where it came in, and what became of it there.
+
+    `supersedes` and `superseded_by` are the facts before and after it with the same prompt and subject.
+    """
+
+    edit: str
+    version: str
+    state: Literal["in_force", "superseded", "reverted"]
+    reverted_by: str | None
+    supersedes: FactPlace | None
+    superseded_by: FactPlace | None
+
+
+class VersionFactPage(BaseModel):
+    data: list[VersionFact]
+    next_cursor: str | None
+
+
 class AliasUpdate(BaseModel):
-    """Compare and set: the alias moves to `version` only while it points at `expected` (where that is given)."""
+    """Compare and set: the alias moves to `version` only while it points at `expected` (where that is given).
+
+    `protected` alone leaves it where it is.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    version: Annotated[VersionName, Field(examples=["v0"])]
+    version: Annotated[VersionName | None, Field(examples=["v0"])] = None
     expected: Annotated[VersionName | None, Field(examples=["v1"])] = None
+    protected: bool | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.version is None and self.protected is None:
+            raise ValueError("says nothing to change; give version, protected, or both")
+        return self
 
 
 class AliasInfo(BaseModel):
     model: str
     alias: str
     version: str
+    protected: bool = False
     updated_at: datetime
 
 

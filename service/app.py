@@ -26,6 +26,7 @@ from service.operations import endpoints as operations
 from service.problems import responses
 from service.request_log import RequestLog
 from service.resources import open_resources
+from service.reverts import endpoints as reverts
 from service.tokenization import endpoints as tokenization
 
 log = structlog.get_logger(__name__)
@@ -54,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
-    for resource in (edits, models, evaluations, algorithms):
+    for resource in (edits, models, reverts, evaluations, algorithms):
         app.include_router(
             resource.router,
             dependencies=[Depends(authorised)],

@@ -10,7 +10,7 @@ from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.errors import UnauthorizedError
-from service.resources import ResourcesDependency
+from service.resources import Resources, ResourcesDependency
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="Needed where the server has an API key.")
 
@@ -26,6 +26,11 @@ async def authorised(
         raise UnauthorizedError("there is no API key; send the header Authorization: Bearer <API key>")
     if not hmac.compare_digest(_digest(credentials.credentials), _digest(key.get_secret_value())):
         raise UnauthorizedError("the API key is not known here; check what EMMETD_API_KEY is on the server")
+
+
+def is_admin(resources: Resources) -> bool:
+    """Whether who passed `authorised` may administer: the server's one API key opens everything, no key nothing."""
+    return resources.settings.api_key is not None
 
 
 def _digest(key: str) -> bytes:

@@ -20,6 +20,7 @@ from api_schemas.evaluations import EvaluationRequest
 from api_schemas.facts import Fact
 from api_schemas.models import AliasUpdate
 from api_schemas.problems import Problem
+from api_schemas.reverts import RevertRequest
 from api_schemas.tokenization import DetokenizeRequest, TokenizeRequest
 from service.errors import InvalidFieldsError
 from service.problems import responses
@@ -46,6 +47,7 @@ _READ_BY_HAND: Final = (
     Fact,
     EvaluationRequest,
     AliasUpdate,
+    RevertRequest,
     CompletionRequest,
     CompletionChunk,
     ChatRequest,

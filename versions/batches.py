@@ -48,7 +48,8 @@ class NewBatch:
 
 def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchRow, bool]:
     """Write the batch and its facts; (row, False) if the same Idempotency-Key brought the same body before."""
-    if new.idempotency_key is not None and (known := _by_key(session, new)) is not None:
+    known = accepted_before(session, new.caller, new.idempotency_key, new.body_sha256)
+    if known is not None:
         return known, False
     version = lineage.resolve(session, new.reference)
     _check_protection(session, new)
@@ -101,12 +102,14 @@ def _check_protection(session: Session, new: NewBatch) -> None:
         )
 
 
-def _by_key(session: Session, new: NewBatch) -> BatchRow | None:
-    query = select(BatchRow).where(BatchRow.caller == new.caller, BatchRow.idempotency_key == new.idempotency_key)
-    row = session.scalar(query)
-    if row is not None and row.body_sha256 != new.body_sha256:
+def accepted_before(session: Session, caller: str, key: str | None, body_sha256: str | None) -> BatchRow | None:
+    """The batch that came with this Idempotency-Key. Raises IdempotencyConflictError if its body was another."""
+    if key is None:
+        return None
+    row = session.scalar(select(BatchRow).where(BatchRow.caller == caller, BatchRow.idempotency_key == key))
+    if row is not None and row.body_sha256 != body_sha256:
         raise IdempotencyConflictError(
-            f"Idempotency-Key {new.idempotency_key!r} was used with another body; use a new key for a new request"
+            f"Idempotency-Key {key!r} was used with another body; use a new key for a new request"
         )
     return row
 

@@ -13,6 +13,7 @@ from api_schemas.facts import FactPage
 from service.bodies import JSON_TYPE, NDJSON_TYPE, media_type
 from service.cursors import Cursor, Limit
 from service.edits import events, service
+from service.edits.awaiting import awaited
 from service.edits.submission import Submission
 from service.errors import (
     InvalidFieldsError,
@@ -22,10 +23,11 @@ from service.errors import (
     UnsupportedMediaTypeError,
 )
 from service.event_stream import EVENT_STREAM_TYPE, EventStream
-from service.preferences import Prefer, applied, wait_for, wait_seconds
+from service.preferences import Prefer
 from service.problems import responses
 from service.resources import ResourcesDependency
 from versions.errors import (
+    AliasProtectedError,
     BatchNotFoundError,
     ConflictError,
     CursorError,
@@ -89,6 +91,7 @@ _BODY: Final[dict[str, Any]] = {
             ModelNotFoundError,
             VersionNotFoundError,
             ConflictError,
+            AliasProtectedError,
             TooLargeError,
             UnsupportedMediaTypeError,
             InvalidFieldsError,
@@ -131,7 +134,7 @@ async def submit(
     kind = media_type(request, JSON_TYPE, NDJSON_TYPE)
     submission = Submission(kind, await request.body(), dict(request.query_params), idempotency_key, if_match)
     job = await run_in_threadpool(service.submit, resources, submission)
-    job = await _awaited(request, response, resources, job, prefer)
+    job = await awaited(request, response, resources, job, prefer)
     response.headers["Location"] = f"/v1/edits/{job.id}"
     return job
 
@@ -156,7 +159,7 @@ async def get_edit(
 ) -> EditJob:
     """State, progress and, when it has ended, the version with its measurements, or the reason why there is none."""
     job = await run_in_threadpool(service.get, resources, edit_id)
-    return await _awaited(request, response, resources, job, prefer)
+    return await awaited(request, response, resources, job, prefer)
 
 
 @router.get(
@@ -203,17 +206,3 @@ def list_facts(resources: ResourcesDependency, edit_id: EditId, cursor: Cursor =
 def cancel(resources: ResourcesDependency, edit_id: EditId) -> EditJob:
     """What waits is cancelled at once; what runs stops at its next step; what has ended stays as it is."""
     return service.cancel(resources, edit_id)
-
-
-async def _awaited(
-    request: Request, response: Response, resources: ResourcesDependency, job: EditJob, prefer: str | None
-) -> EditJob:
-    seconds = wait_seconds(prefer, resources.settings.wait_limit_seconds)
-    response.headers.update(applied(seconds))
-    if seconds is None or service.has_ended(job):
-        return job
-
-    async def look() -> EditJob:
-        return await run_in_threadpool(service.get, resources, job.id)
-
-    return await wait_for(request, seconds, look, service.has_ended)

@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from api_schemas.algorithms import EditSettings, context_reserve
 from api_schemas.edits import FINAL_STATES, EditJob, EditPage
 from api_schemas.facts import FactPage
+from service.auth import is_admin
 from service.cursors import read_cursor, write_cursor
 from service.edits.settings import check_batch_limit, complete_settings, known_algorithm, stored_settings
 from service.edits.submission import Batch, Submission, read_batch
@@ -48,6 +49,7 @@ def submit(resources: Resources, submission: Submission) -> EditJob:
         label=request.label,
         dry_run=request.dry_run,
         urgent=request.urgent,
+        moves_protected=is_admin(resources),
         if_match=expected,
         idempotency_key=submission.idempotency_key,
         body_sha256=submission.fingerprint if submission.idempotency_key is not None else None,

@@ -27,6 +27,7 @@ def edit_job(row: BatchRow) -> EditJob:
             "algorithm": row.algorithm,
             "settings": row.settings,
             "facts": row.facts,
+            "reverts": row.reverts or [],
             "label": row.label,
             "thresholds": row.thresholds,
             "dry_run": row.dry_run,

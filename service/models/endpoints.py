@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
-from api_schemas.facts import FactPage
 from api_schemas.metrics import BatchMetrics
-from api_schemas.models import AliasInfo, AliasList, AliasUpdate, ModelCard, ModelList, VersionInfo, VersionPage
+from api_schemas.models import (
+    AliasInfo,
+    AliasList,
+    AliasUpdate,
+    ModelCard,
+    ModelList,
+    VersionFactPage,
+    VersionInfo,
+    VersionPage,
+)
 from service.bodies import JSON_TYPE, media_type, read_model
 from service.cursors import Cursor, Limit
 from service.errors import InvalidFieldsError, MalformedJSONError, UnsupportedMediaTypeError
 from service.models import service
+from service.models.parameters import Name, Version
 from service.problems import responses
 from service.resources import ResourcesDependency
 from versions.errors import (
     AliasMovedError,
+    AliasProtectedError,
     AliasReservedError,
     CursorError,
     ModelNotFoundError,
@@ -26,8 +36,6 @@ from versions.errors import (
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
-Name = Annotated[str, Path(max_length=200, description="A model's NAME.", examples=["smollm2-135m"])]
-Version = Annotated[str, Path(max_length=70, description="A version or an alias.", examples=["v1"])]
 Alias = Annotated[str, Path(max_length=64, examples=["production"])]
 
 _NOT_FOUND = responses(ModelNotFoundError, VersionNotFoundError)
@@ -71,13 +79,25 @@ def get_version(resources: ResourcesDependency, model: Name, version: Version) -
 
 @router.get(
     "/{model}/versions/{version}/facts",
-    summary="List the facts that a version added to its parent",
+    summary="List the facts that a version says",
     responses=responses(ModelNotFoundError, VersionNotFoundError, CursorError, InvalidFieldsError),
 )
 def list_version_facts(
-    resources: ResourcesDependency, model: Name, version: Version, cursor: Cursor = None, limit: Limit = 100
-) -> FactPage:
-    return service.version_facts(resources, model, version, cursor, limit)
+    resources: ResourcesDependency,
+    model: Name,
+    version: Version,
+    state: Annotated[
+        Literal["in_force", "all"], Query(description="`all`: those too that were corrected or taken out later.")
+    ] = "in_force",
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> VersionFactPage:
+    """Those of all edits of its lineage, each with the edit and version that it came with.
+
+    A fact that a later one with the same prompt and subject corrected is `superseded`, one that a revert took out is
+    `reverted`; taking a correction out puts the earlier fact in force again.
+    """
+    return service.version_facts(resources, model, version, state, cursor, limit)
 
 
 @router.get("/{model}/versions/{version}/metrics", summary="Show a version's measurements", responses=_NOT_FOUND)
@@ -111,12 +131,17 @@ def list_aliases(resources: ResourcesDependency, model: Name) -> AliasList:
         VersionNotFoundError,
         AliasMovedError,
         AliasReservedError,
+        AliasProtectedError,
         UnsupportedMediaTypeError,
         InvalidFieldsError,
     ),
 )
 async def put_alias(request: Request, resources: ResourcesDependency, model: Name, alias: Alias) -> AliasInfo:
-    """Compare and set: with `expected`, the alias moves only while it points there, else the answer is 409."""
+    """Compare and set: with `expected`, the alias moves only while it points there, else the answer is 409.
+
+    `protected` guards an alias: from then on only an administrator moves it, by this or by edits on it. As long as
+    there are no scopes, that is whoever has the server's API key; a server without one protects nothing.
+    """
     media_type(request, JSON_TYPE)
     update = read_model(await request.body(), AliasUpdate)
     return await run_in_threadpool(service.put_alias, resources, model, alias, update)
@@ -126,7 +151,7 @@ async def put_alias(request: Request, resources: ResourcesDependency, model: Nam
     "/{model}/aliases/{alias}",
     status_code=204,
     summary="Delete an alias",
-    responses=responses(ModelNotFoundError, VersionNotFoundError, AliasReservedError),
+    responses=responses(ModelNotFoundError, VersionNotFoundError, AliasReservedError, AliasProtectedError),
 )
 def delete_alias(resources: ResourcesDependency, model: Name, alias: Alias) -> None:
     """The versions stay. `latest` cannot be deleted."""

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from redis.exceptions import RedisError
-from sqlalchemy.orm import Session
 
-from api_schemas.facts import FactPage
 from api_schemas.metrics import BatchMetrics
-from api_schemas.models import AliasInfo, AliasList, AliasUpdate, ModelCard, ModelList, VersionInfo, VersionPage
+from api_schemas.models import (
+    AliasInfo,
+    AliasList,
+    AliasUpdate,
+    ModelCard,
+    ModelList,
+    VersionFactPage,
+    VersionInfo,
+    VersionPage,
+)
 from api_schemas.references import ModelReference, version_number
+from service.auth import is_admin
 from service.cursors import read_cursor, write_cursor
 from service.edits.submission import reference_in
-from service.edits.views import numbered
-from service.models.views import alias_card, alias_info, base_card, batch_metrics, version_card, version_info
+from service.models.references import model_named, version_reference
+from service.models.views import (
+    alias_card,
+    alias_info,
+    base_card,
+    batch_metrics,
+    version_card,
+    version_fact,
+    version_info,
+)
 from service.resources import Resources
-from versions import aliases, batches, lineage, models
-from versions.errors import ModelNotFoundError, VersionNotFoundError
-from versions.tables import ModelRow
+from versions import aliases, lineage, models
+from versions.lineage_facts import lineage_facts
 
 _STAGES = ("ready", "statistics", "loading", "starting", "stopping")
 
@@ -52,7 +67,7 @@ def versions(resources: Resources, name: str, cursor: str | None, limit: int) ->
     """Newest first."""
     before = read_cursor("versions", cursor)
     with resources.database.reading() as session:
-        model = _model(session, name)
+        model = model_named(session, name)
         pointing = lineage.aliases_of(session, model.name)
         rows = lineage.page(session, model.name, before, limit)
         more = write_cursor("versions", rows[limit - 1].number) if len(rows) > limit else None
@@ -61,68 +76,55 @@ def versions(resources: Resources, name: str, cursor: str | None, limit: int) ->
 
 def version(resources: Resources, name: str, version: str) -> VersionInfo:
     with resources.database.reading() as session:
-        model = _model(session, name)
-        row = lineage.resolve(session, _version_reference(name, version))
+        model = model_named(session, name)
+        row = lineage.resolve(session, version_reference(name, version))
         return version_info(row, lineage.aliases_of(session, model.name))
 
 
-def version_facts(resources: Resources, name: str, version: str, cursor: str | None, limit: int) -> FactPage:
-    """The facts of the batch that made the version; the base has none."""
+def version_facts(
+    resources: Resources, name: str, version: str, state: str, cursor: str | None, limit: int
+) -> VersionFactPage:
+    """Those of the whole lineage, in order; `state` "in_force" leaves out what was corrected or taken out."""
     first = read_cursor("facts", cursor) or 0
     with resources.database.reading() as session:
-        _model(session, name)
-        row = lineage.resolve(session, _version_reference(name, version))
-        found = batches.facts(session, row.batch_id, first, limit) if row.batch_id is not None else []
-        more = write_cursor("facts", first + limit) if first + limit < row.facts else None
-        return FactPage.model_validate({"data": numbered(found, first), "next_cursor": more})
+        model_named(session, name)
+        row = lineage.resolve(session, version_reference(name, version))
+        found = [one for one in lineage_facts(session, row.model, row.number) if state in ("all", one.state)]
+    more = write_cursor("facts", first + limit) if first + limit < len(found) else None
+    return VersionFactPage(data=[version_fact(one) for one in found[first : first + limit]], next_cursor=more)
 
 
 def version_metrics(resources: Resources, name: str, version: str) -> BatchMetrics:
     with resources.database.reading() as session:
-        _model(session, name)
-        row = lineage.resolve(session, _version_reference(name, version))
+        model_named(session, name)
+        row = lineage.resolve(session, version_reference(name, version))
         return batch_metrics(row.metrics) or BatchMetrics()
 
 
 def list_aliases(resources: Resources, name: str) -> AliasList:
     with resources.database.reading() as session:
-        return AliasList(data=[alias_info(row) for row in lineage.aliases_of(session, _model(session, name).name)])
+        return AliasList(data=[alias_info(row) for row in lineage.aliases_of(session, model_named(session, name).name)])
 
 
 def put_alias(resources: Resources, name: str, alias: str, update: AliasUpdate) -> AliasInfo:
+    version = None if update.version is None else version_number(update.version)
     expected = None if update.expected is None else version_number(update.expected)
     with resources.database.writing() as session:
-        _model(session, name)
-        return alias_info(aliases.put(session, name, alias, version_number(update.version), expected))
+        model_named(session, name)
+        row = aliases.put(
+            session, name, alias, version, expected, protected=update.protected, admin=is_admin(resources)
+        )
+        return alias_info(row)
 
 
 def delete_alias(resources: Resources, name: str, alias: str) -> None:
     with resources.database.writing() as session:
-        _model(session, name)
-        aliases.delete(session, name, alias)
+        model_named(session, name)
+        aliases.delete(session, name, alias, admin=is_admin(resources))
 
 
 def _reference(model_id: str) -> ModelReference:
     return reference_in(model_id, "path.model")
-
-
-def _version_reference(name: str, version: str) -> ModelReference:
-    """A version, or an alias, which is followed. What has the form of neither does not exist."""
-    try:
-        return ModelReference(name, version=version_number(version))
-    except ValueError:
-        return ModelReference(name, alias=version)
-
-
-def _model(session: Session, name: str) -> ModelRow:
-    try:
-        return models.get(session, name)
-    except ModelNotFoundError as error:
-        if "@" in name:
-            raise VersionNotFoundError(
-                f"{name[:100]!r} is not a model's NAME; write /v1/models/{name.partition('@')[0][:64]}/versions/…"
-            ) from error
-        raise
 
 
 def _stage(resources: Resources, name: str) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from api_schemas.metrics import BatchMetrics
-from api_schemas.models import AliasInfo, ModelCard, VersionInfo
+from api_schemas.models import AliasInfo, FactPlace, ModelCard, VersionFact, VersionInfo
 from api_schemas.references import version_name
+from versions.lineage_facts import LineageFact, Place
 from versions.tables import AliasRow, ModelRow, VersionRow
 
 
@@ -71,8 +72,35 @@ def version_info(row: VersionRow, aliases: Sequence[AliasRow]) -> VersionInfo:
     )
 
 
+def version_fact(one: LineageFact) -> VersionFact:
+    return VersionFact.model_validate(
+        {
+            **one.fact,
+            "index": one.place.index,
+            "edit": one.place.edit,
+            "version": version_name(one.place.version),
+            "state": one.state,
+            "reverted_by": None if one.reverted_by is None else version_name(one.reverted_by),
+            "supersedes": _place(one.supersedes),
+            "superseded_by": _place(one.superseded_by),
+        }
+    )
+
+
+def _place(place: Place | None) -> FactPlace | None:
+    if place is None:
+        return None
+    return FactPlace(edit=place.edit, version=version_name(place.version), index=place.index)
+
+
 def alias_info(row: AliasRow) -> AliasInfo:
-    return AliasInfo(model=row.model, alias=row.alias, version=version_name(row.version), updated_at=row.updated_at)
+    return AliasInfo(
+        model=row.model,
+        alias=row.alias,
+        version=version_name(row.version),
+        protected=row.protected,
+        updated_at=row.updated_at,
+    )
 
 
 def batch_metrics(metrics: Mapping[str, object] | None) -> BatchMetrics | None:

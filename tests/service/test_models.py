@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from pydantic import SecretStr
 
 from api_schemas.references import ModelReference
 from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api, fact
@@ -96,9 +99,26 @@ def test_a_versions_facts_and_metrics(api: Api, published: str) -> None:
     facts = api.http.get(f"/v1/models/{MODEL}/versions/v1/facts").json()
 
     assert [(one["index"], one["subject"]) for one in facts["data"]] == [(0, "Country 0"), (1, "Country 1")]
+    assert [(one["edit"], one["version"], one["state"]) for one in facts["data"]] == [(published, "v1", "in_force")] * 2
     assert api.http.get(f"/v1/models/{MODEL}/versions/v1/metrics").json()["drift"] == {"value": 1.01, "n": 500}
     assert api.http.get(f"/v1/models/{MODEL}/versions/v0/facts").json()["data"] == []
     assert api.http.get(f"/v1/models/{MODEL}/versions/v0/metrics").json()["after"] == {}
+
+
+def test_a_version_says_the_facts_of_its_whole_lineage(api: Api, database: Database, published: str) -> None:
+    later = publish(api, database, facts=1)
+
+    said = api.http.get(f"/v1/models/{MODEL}/versions/v2/facts").json()["data"]
+    assert [(one["subject"], one["version"]) for one in said] == [("Country 1", "v1"), ("Country 0", "v2")]
+    first = {"edit": published, "version": "v1", "index": 0}
+    assert (said[1]["supersedes"], said[1]["superseded_by"], said[1]["reverted_by"]) == (first, None, None)
+    page = api.http.get(f"/v1/models/{MODEL}/versions/v2/facts?state=all&limit=2").json()
+    assert [one["state"] for one in page["data"]] == ["superseded", "in_force"]
+    assert page["data"][0]["superseded_by"] == {"edit": later, "version": "v2", "index": 0}
+    rest = api.http.get(
+        f"/v1/models/{MODEL}/versions/v2/facts", params={"state": "all", "cursor": page["next_cursor"]}
+    ).json()
+    assert [one["version"] for one in rest["data"]] == ["v2"]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +177,9 @@ def test_aliases_are_made_listed_and_deleted(api: Api, published: str) -> None:
         ("Best", {"version": "v0"}, 409, "alias_reserved", "lower-case letters"),
         ("best", {"version": "v9"}, 404, "version_not_found", "v0 to v1"),
         ("best", {"version": "one"}, 422, "invalid_fields", "version"),
-        ("best", {"verson": "v0"}, 422, "invalid_fields", "is missing"),
+        ("best", {"verson": "v0"}, 422, "invalid_fields", "known: version, expected, protected"),
+        ("best", {}, 422, "invalid_fields", "says nothing to change"),
+        ("best", {"version": "v0", "protected": True}, 403, "alias_protected", "only an administrator"),
         ("best", {"version": "v0", "expected": "v1"}, 409, "alias_moved", "does not exist"),
     ],
 )
@@ -168,6 +190,31 @@ def test_a_wrong_alias_is_refused(
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert says in answer.text
+
+
+def test_with_an_api_key_aliases_can_be_protected(serve: Callable[..., Api], model: str, database: Database) -> None:
+    api = serve(api_key=SecretStr("secret"))
+    api.http.headers["Authorization"] = "Bearer secret"
+    publish(api, database)
+    path = f"/v1/models/{MODEL}/aliases/production"
+    assert api.http.put(path, json={"version": "v1", "protected": True}).json()["protected"] is True
+    assert api.http.put(path, json={"version": "v0"}).json() | {"updated_at": ""} == {
+        "model": MODEL,
+        "alias": "production",
+        "version": "v0",
+        "protected": True,
+        "updated_at": "",
+    }
+    keyless = serve()
+    for refused in (
+        keyless.http.put(path, json={"version": "v1"}),
+        keyless.http.put(path, json={"protected": False}),
+        keyless.http.delete(path),
+        keyless.edit(model=f"{MODEL}@production"),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (403, "alias_protected")
+    assert api.edit(model=f"{MODEL}@production").status_code == 202
+    assert api.http.delete(path).status_code == 204
 
 
 def test_latest_cannot_be_deleted(api: Api) -> None:

@@ -1,0 +1,108 @@
+"""`/v1/models/{model}/versions/{version}/revert`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from api_schemas.edits import EditJob
+from service.bodies import JSON_TYPE, media_type
+from service.edits.awaiting import awaited
+from service.edits.submission import Submission
+from service.errors import (
+    InvalidFieldsError,
+    MalformedJSONError,
+    MalformedRequestError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+)
+from service.models.parameters import Name, Version
+from service.preferences import Prefer
+from service.problems import responses
+from service.resources import ResourcesDependency
+from service.reverts import service
+from versions.errors import (
+    AliasProtectedError,
+    BatchNotFoundError,
+    ConflictError,
+    IdempotencyConflictError,
+    ModelNotFoundError,
+    NotInLineageError,
+    QueueFullError,
+    VersionNotFoundError,
+)
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+@router.post(
+    "/{model}/versions/{version}/revert",
+    status_code=202,
+    summary="Take facts out of a version",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON_TYPE: {"schema": {"$ref": "#/components/schemas/RevertRequest"}, "example": {"facts": [0, 3]}}
+            },
+        }
+    },
+    responses={
+        202: {
+            "description": "Kept as an edit batch of kind `revert`.",
+            "headers": {"Location": {"description": "Where the job is watched.", "schema": {"type": "string"}}},
+        },
+        **responses(
+            MalformedJSONError,
+            MalformedRequestError,
+            AliasProtectedError,
+            ModelNotFoundError,
+            VersionNotFoundError,
+            BatchNotFoundError,
+            ConflictError,
+            NotInLineageError,
+            TooLargeError,
+            UnsupportedMediaTypeError,
+            InvalidFieldsError,
+            IdempotencyConflictError,
+            QueueFullError,
+        ),
+    },
+)
+async def revert(
+    request: Request,
+    response: Response,
+    resources: ResourcesDependency,
+    model: Name,
+    version: Version,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            description="The same key with the same request gives the same job, however often it is sent.",
+        ),
+    ] = None,
+    if_match: Annotated[
+        str | None,
+        Header(max_length=100, description='Accept it only while the path means this version, else 409: `"v3"`.'),
+    ] = None,
+    prefer: Prefer = None,
+) -> EditJob:
+    """A new version without some facts: those of `facts`, in the batch of one version, or all of `edits`.
+
+    On an alias, or on the version that `latest` points at, it joins that alias's line and moves it when it is
+    published; on any other version it is a branch. Versions in between are not altered, and an answer that a fact had
+    corrected is given again. A fact whose subject stands alone in its edit leaves without a new optimisation.
+    Without `thresholds`, EM of the facts that stay in the same edits may fall by 0.1, and drift may not grow.
+    """
+    media_type(request, JSON_TYPE)
+    path = {"revert": f"{model}@{version}"}
+    submission = Submission(JSON_TYPE, await request.body(), path, idempotency_key, if_match)
+    job = await run_in_threadpool(service.submit, resources, model, version, submission)
+    job = await awaited(request, response, resources, job, prefer)
+    response.headers["Location"] = f"/v1/edits/{job.id}"
+    return job

@@ -1,0 +1,90 @@
+"""Accepting reverts: which facts, on which version, and whether an alias follows."""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from api_schemas.edits import EditJob
+from api_schemas.references import LATEST, ModelReference, version_number
+from api_schemas.reverts import RevertRequest
+from service.auth import is_admin
+from service.bodies import read_model
+from service.edits.submission import Submission
+from service.edits.views import edit_job
+from service.models.references import model_named, version_reference
+from service.resources import Resources
+from versions import batches, lineage
+from versions.batches import NewBatch
+from versions.reversal import as_reverts, facts_to_revert
+
+log = structlog.get_logger(__name__)
+
+ALGORITHM = "revert"
+
+
+def submit(resources: Resources, name: str, version: str, submission: Submission) -> EditJob:
+    """Keep the revert as a batch, or refuse it. Whoever sends it twice gets the same job."""
+    expected = submission.expected_version()
+    request = read_model(submission.body, RevertRequest)
+    try:
+        job, is_new = _accept(resources, name, version, submission, request, expected)
+    except IntegrityError:
+        # Another process accepted a batch in the same moment: this one's number, or its Idempotency-Key, is taken now.
+        job, is_new = _accept(resources, name, version, submission, request, expected)
+    resources.relay.wake()
+    log.info("revert accepted" if is_new else "revert was accepted before", edit=job.id, facts=job.facts)
+    return job
+
+
+def _accept(
+    resources: Resources,
+    name: str,
+    version: str,
+    submission: Submission,
+    request: RevertRequest,
+    expected: int | None,
+) -> tuple[EditJob, bool]:
+    body = submission.fingerprint if submission.idempotency_key is not None else None
+    with resources.database.writing() as session:
+        model_named(session, name)
+        known = batches.accepted_before(session, "", submission.idempotency_key, body)
+        if known is not None:
+            return edit_job(known), False
+        reference = _line_or_branch(session, version_reference(name, version), is_admin(resources))
+        base = lineage.resolve(session, reference).number
+        of = base if request.of is None else version_number(request.of)
+        facts = facts_to_revert(
+            session, name, base, of=of if request.facts else None, indices=request.facts, edits=request.edits
+        )
+        new = NewBatch(
+            reference=reference,
+            algorithm=ALGORITHM,
+            settings={},
+            thresholds={str(metric): limit for metric, limit in request.thresholds.items()},
+            facts=[one.fact for one in facts],
+            reverts=as_reverts(facts),
+            label=request.label,
+            dry_run=request.dry_run,
+            urgent=request.urgent,
+            moves_protected=is_admin(resources),
+            if_match=expected,
+            idempotency_key=submission.idempotency_key,
+            body_sha256=body,
+        )
+        row, is_new = batches.accept(session, new, most_queued=resources.settings.max_queued_batches)
+        return edit_job(row), is_new
+
+
+def _line_or_branch(session: Session, reference: ModelReference, admin: bool) -> ModelReference:
+    """A revert on an alias joins its line; so does one on the version that `latest` points at. Others are branches.
+
+    Where `latest` is protected, only an administrator's revert on its version joins it.
+    """
+    if reference.alias is not None:
+        return reference
+    latest = next(row for row in lineage.aliases_of(session, reference.name) if row.alias == LATEST)
+    if latest.version != reference.version or (latest.protected and not admin):
+        return reference
+    return ModelReference(reference.name, alias=LATEST)
