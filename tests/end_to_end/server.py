@@ -65,10 +65,14 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it at once, if it still runs."""
         self.http.close()
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -129,6 +133,7 @@ class Server:
         wait_until(lambda: [other for other in self.pids(name) if other != pid], f"another {name}")
         if name == WORKER:
             wait_until(lambda: self.said().count("worker ready") > ready, "another worker is ready")
+            wait_until(lambda: self.http.get("/readyz").status_code == 200, "the API knows it")
 
     def database(self) -> Database:
         return Database(f"sqlite:///{self.data}/emmetd.sqlite3")
