@@ -6,12 +6,25 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from versions.errors import BlobCorruptError, BlobMissingError
 
+_PIECE = 1 << 20
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """`put_at` is when its content was last put, also if it was there already."""
+
+    sha256: str
+    bytes: int
+    put_at: datetime
 
 
 class BlobStore(Protocol):
@@ -26,6 +39,25 @@ class BlobStore(Protocol):
         ...
 
     def exists(self, sha256: str) -> bool: ...
+
+    def size(self, sha256: str) -> int:
+        """Bytes of the blob. Raises BlobMissingError."""
+        ...
+
+    def chunks(self, sha256: str) -> Iterator[bytes]:
+        """The content in pieces, for what is too large to hold.
+
+        All of it is checked before this returns, so that nothing damaged is ever handed on. Raises as `get` does.
+        """
+        ...
+
+    def entries(self) -> Iterator[StoredBlob]:
+        """Every blob that is there."""
+        ...
+
+    def discard(self, sha256: str, before: datetime) -> bool:
+        """Delete the blob if it was last put before then; whether it was."""
+        ...
 
 
 class FolderBlobStore:
@@ -45,8 +77,12 @@ class FolderBlobStore:
     def put(self, content: bytes) -> str:
         sha256 = hashlib.sha256(content).hexdigest()
         target = self.path(sha256)
-        if target.is_file():
-            return sha256
+        try:
+            if target.stat().st_size == len(content):  # else it is damaged, and replaced
+                os.utime(target)  # so that a collection of garbage knows that somebody is about to name it
+                return sha256
+        except FileNotFoundError:
+            pass
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".partial-")
         try:
@@ -67,10 +103,77 @@ class FolderBlobStore:
         try:
             content = self.path(sha256).read_bytes()
         except FileNotFoundError:
-            raise BlobMissingError(f"blob {sha256} is not in {self.folder}; restore it from a backup") from None
+            raise self._missing(sha256) from None
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise BlobCorruptError(f"blob {sha256} in {self.folder} does not match its hash; restore it from a backup")
+            raise self._corrupt(sha256)
         return content
+
+    def size(self, sha256: str) -> int:
+        try:
+            return self.path(sha256).stat().st_size
+        except FileNotFoundError:
+            raise self._missing(sha256) from None
+
+    def chunks(self, sha256: str) -> Iterator[bytes]:
+        try:
+            file = self.path(sha256).open("rb")
+        except FileNotFoundError:
+            raise self._missing(sha256) from None
+        try:
+            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                raise self._corrupt(sha256)
+            file.seek(0)
+        except BaseException:
+            file.close()
+            raise
+        return _pieces(file)
+
+    def entries(self) -> Iterator[StoredBlob]:
+        for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
+            if not _SHA256.match(path.name):
+                continue
+            try:
+                about = path.stat()
+            except FileNotFoundError:  # discarded meanwhile
+                continue
+            yield StoredBlob(path.name, about.st_size, datetime.fromtimestamp(about.st_mtime, UTC))
+
+    def discard(self, sha256: str, before: datetime) -> bool:
+        path = self.path(sha256)
+        away = path.with_name(f".discarded-{sha256}")
+        try:
+            if path.stat().st_mtime >= before.timestamp():
+                return False
+            os.replace(path, away)
+        except FileNotFoundError:
+            return False
+        # Whoever put it between the look and the renaming touched this very file; from now on it would be written anew.
+        if away.stat().st_mtime >= before.timestamp():
+            os.replace(away, path)
+            return False
+        away.unlink()
+        return True
+
+    def sweep(self, before: datetime) -> int:
+        """Delete what interrupted writes left before then; the number of files."""
+        swept = 0
+        for path in [*self.folder.glob("*/.partial-*"), *self.folder.glob("*/.discarded-*")]:
+            if path.stat().st_mtime < before.timestamp():
+                path.unlink(missing_ok=True)
+                swept += 1
+        return swept
+
+    def _missing(self, sha256: str) -> BlobMissingError:
+        return BlobMissingError(f"blob {sha256} is not in {self.folder}; restore it from a backup")
+
+    def _corrupt(self, sha256: str) -> BlobCorruptError:
+        return BlobCorruptError(f"blob {sha256} in {self.folder} does not match its hash; restore it from a backup")
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(_PIECE):
+            yield piece
 
 
 def _sync_folder(folder: Path) -> None:
@@ -81,7 +184,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def open_blob_store(url: str) -> BlobStore:
+def open_blob_store(url: str) -> FolderBlobStore:
     """`url` is a folder, as a path or `file://` URL."""
     scheme, separator, rest = url.partition("://")
     if separator and scheme != "file":

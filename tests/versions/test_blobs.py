@@ -61,3 +61,27 @@ def test_the_same_arrays_are_the_same_bytes() -> None:
 def test_foreign_files_are_refused(content: bytes) -> None:
     with pytest.raises(BlobCorruptError):
         unpack(content)
+
+
+def test_large_blobs_come_in_pieces_that_were_checked(tmp_path: Path) -> None:
+    store = FolderBlobStore(tmp_path)
+    content = bytes(range(256)) * 10_000
+    name = store.put(content)
+    assert store.size(name) == len(content)
+    assert b"".join(store.chunks(name)) == content
+    assert [(one.sha256, one.bytes) for one in store.entries()] == [(name, len(content))]
+    store.path(name).write_bytes(content[:-1] + b"x")
+    with pytest.raises(BlobCorruptError, match=name):
+        store.chunks(name)
+    with pytest.raises(BlobMissingError):
+        store.chunks("0" * 64)
+    with pytest.raises(BlobMissingError):
+        store.size("0" * 64)
+
+
+def test_putting_a_blob_again_mends_one_of_the_wrong_size(tmp_path: Path) -> None:
+    store = FolderBlobStore(tmp_path)
+    name = store.put(b"delta")
+    store.path(name).write_bytes(b"del")
+    store.put(b"delta")
+    assert store.get(name) == b"delta"

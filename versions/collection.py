@@ -1,0 +1,77 @@
+"""Garbage collection: blobs that nothing in SQL names any more, once they are old enough that nobody is about to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api_schemas.edits import FINAL_STATES
+from versions import exports
+from versions.blobs import FolderBlobStore, StoredBlob
+from versions.clock import now
+from versions.database import Database
+from versions.tables import BatchRow, ExportRow, ModelRow, TaskRow, VersionRow
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What was, or would be, deleted. `kept` counts the blobs that stay, `exports` the files on demand that expired."""
+
+    blobs: tuple[StoredBlob, ...]
+    kept: int
+    exports: int
+
+    @property
+    def bytes(self) -> int:
+        return sum(blob.bytes for blob in self.blobs)
+
+
+def collect(database: Database, blobs: FolderBlobStore, grace: timedelta, *, delete: bool) -> Collection:
+    """Find, and with `delete` delete, blobs that nothing names and that were not put within `grace`.
+
+    Named are: the deltas and matrices of all versions, the models' tokenizers, values of batches that have not ended,
+    and exports younger than `grace`. Safe beside running processes: a blob is put before it is named, and putting it
+    starts its time of grace anew. Each blob's name is looked up again before it goes.
+    """
+    before = now() - grace
+    stale = _expire_exports(database, before, delete=delete)
+    with database.reading() as session:
+        named = _named(session, exports_since=before)
+    found, kept = [], 0
+    for blob in sorted(blobs.entries(), key=lambda one: one.sha256):
+        if blob.sha256 in named or blob.put_at >= before:
+            kept += 1
+        else:
+            found.append(blob)
+    if delete:
+        blobs.sweep(before)
+        with database.reading() as session:
+            named = _named(session, exports_since=before)
+        found = [blob for blob in found if blob.sha256 not in named and blobs.discard(blob.sha256, before)]
+    return Collection(tuple(found), kept, stale)
+
+
+def _named(session: Session, exports_since: datetime) -> set[str]:
+    names: set[str | None] = set()
+    for column in (VersionRow.blob, VersionRow.matrices_blob, ModelRow.tokenizer_blob):
+        names |= set(session.scalars(select(column)))
+    names |= set(session.scalars(select(ExportRow.blob).where(ExportRow.finished_at >= exports_since)))
+    running = select(BatchRow.id).where(BatchRow.state.not_in(FINAL_STATES))
+    for result in session.scalars(select(TaskRow.result).where(TaskRow.batch_id.in_(running))):
+        names.add((result or {}).get("blob"))
+    return {name for name in names if name is not None}
+
+
+def _expire_exports(database: Database, before: datetime, *, delete: bool) -> int:
+    """Exports that ended before then can be made again from their version."""
+    if not delete:
+        with database.reading() as session:
+            return len(exports.ended_before(session, before))
+    with database.writing() as session:
+        stale = exports.ended_before(session, before)
+        for row in stale:
+            exports.remove(session, row)
+        return len(stale)

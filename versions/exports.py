@@ -1,0 +1,77 @@
+"""Queries on exports: versions made into files for other programs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from configuration.redis_keys import evaluate_queue
+from versions import tasks
+from versions.clock import new_id, now
+from versions.errors import ExportNotFoundError
+from versions.tables import ExportRow, TaskRow
+
+RETRYABLE = frozenset({"machine", "internal", "worker_lost", "cancelled"})
+"""Codes of failures that another try may not meet."""
+
+
+def find(session: Session, model: str, version: int, format: str, max_rank: int) -> ExportRow | None:
+    """The newest export of that kind, unless it failed for a reason that may have passed."""
+    query = select(ExportRow).where(
+        ExportRow.model == model,
+        ExportRow.version == version,
+        ExportRow.format == format,
+        ExportRow.max_rank == max_rank,
+    )
+    row = session.scalar(query.order_by(ExportRow.created_at.desc(), ExportRow.id.desc()).limit(1))
+    if row is not None and row.error is not None and row.error["code"] in RETRYABLE:
+        return None
+    return row
+
+
+def create(session: Session, *, model: str, version: int, format: str, max_rank: int) -> ExportRow:
+    """A new export and its task."""
+    row = ExportRow(
+        id=new_id("export"),
+        model=model,
+        version=version,
+        format=format,
+        max_rank=max_rank,
+        state="queued",
+        progress={"stage": "queued", "done": 0, "total": 1},
+        created_at=now(),
+    )
+    session.add(row)
+    session.flush()
+    tasks.create(session, model=model, queue=evaluate_queue(model), kind="export", export_id=row.id)
+    return row
+
+
+def get(session: Session, export_id: str) -> ExportRow:
+    row = session.get(ExportRow, export_id)
+    if row is None:
+        raise ExportNotFoundError(f"no export {export_id!r}")
+    return row
+
+
+def finish(session: Session, row: ExportRow, *, blob: str, size: int, report: dict[str, Any]) -> None:
+    row.state, row.blob, row.bytes, row.report, row.finished_at = "succeeded", blob, size, report, now()
+    row.progress = {"stage": "done", "done": 1, "total": 1}
+
+
+def fail(session: Session, row: ExportRow, error: dict[str, Any]) -> None:
+    row.state, row.error, row.finished_at = "failed", error, now()
+
+
+def ended_before(session: Session, before: datetime) -> list[ExportRow]:
+    return list(session.scalars(select(ExportRow).where(ExportRow.finished_at < before)))
+
+
+def remove(session: Session, row: ExportRow) -> None:
+    """The row with its task; its blob goes with the garbage."""
+    session.execute(delete(TaskRow).where(TaskRow.export_id == row.id))
+    session.flush()
+    session.delete(row)
