@@ -104,18 +104,16 @@ def _block(decoder: Decoder, contexts: Prefix | None, rows: Sequence[Row], lower
         by_shape.setdefault((row.context == BARE, row.suffix_length), []).append(number)
     order: list[int] = []
     segments: list[Segment] = []
-    start = 0
     for (bare, width), unsorted in by_shape.items():
         numbers = sorted(unsorted, key=lambda number: rows[number].context)
         order += numbers
         own = _own_prefix([rows[n] for n in numbers], [lower[n] for n in numbers], first)
-        segments.append(_segment(start, width, len(numbers), None if bare else contexts, own, decoder))
-        start += len(numbers) * width
+        segments.append(_segment(len(numbers), width, None if bare else contexts, own, decoder))
     packed = [rows[number] for number in order]
     lengths = torch.tensor([row.suffix_length for row in packed])
     begins = lengths.cumsum(0) - lengths
     before = torch.tensor([_tokens_before(contexts, row) for row in packed])
-    positions = torch.arange(start) + (before - begins).repeat_interleave(lengths)
+    positions = torch.arange(int(lengths.sum())) + (before - begins).repeat_interleave(lengths)
     return Block(
         layer=layer,
         first_layer=first,
@@ -147,9 +145,7 @@ def _own_prefix(rows: Sequence[Row], lower: Sequence[Lower], first: int) -> Pref
     return Prefix({first + n: (layer[0], layer[1]) for n, layer in enumerate(whole)}, present)
 
 
-def _segment(
-    start: int, width: int, rows: int, contexts: Prefix | None, own: Prefix | None, decoder: Decoder
-) -> Segment:
+def _segment(rows: int, width: int, contexts: Prefix | None, own: Prefix | None, decoder: Decoder) -> Segment:
     seen = [torch.ones(width, width, dtype=torch.bool, device=decoder.device).tril().expand(rows, -1, -1)]
     if own is not None:
         seen.insert(0, own.present[:, None].expand(-1, width, -1))
@@ -159,4 +155,4 @@ def _segment(
     whole = torch.cat(seen, -1)
     mask = torch.zeros(whole.shape, dtype=decoder.dtype, device=decoder.device)
     mask.masked_fill_(~whole, torch.finfo(decoder.dtype).min)
-    return Segment(start, rows, width, contexts, own, mask[:, None, None])
+    return Segment(rows, width, contexts, own, mask[:, None, None])

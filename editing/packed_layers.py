@@ -29,31 +29,33 @@ _UNSUPPORTED = ("sliding_window", "softcap", "s_aux")
 
 @dataclass(frozen=True)
 class Segment:
-    """Rows of one length in a packed sequence: `rows` rows of `width` tokens, one after another from token `start` on.
+    """Rows of one length in a packed sequence, whose segments follow each other: `rows` rows of `width` tokens.
 
     `contexts`, of N texts, stand before N × F rows, text after text; None: nothing stands before. `own` are the rows'
     own prefixes. `mask` is additive, (rows, 1, 1, width, slots): over the slots of `contexts`, of `own`, and the row's
     tokens, in this order.
     """
 
-    start: int
     rows: int
     width: int
     contexts: Prefix | None
     own: Prefix | None
     mask: Tensor
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Attention of the whole packed sequence's query (heads, T, head_dim) and key, value (kv_heads, T, head_dim).
+    @property
+    def tokens(self) -> int:
+        return self.rows * self.width
 
-        Returns this segment's part, (heads, rows · width, head_dim).
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """Attention of this segment's query (heads, tokens, head_dim) and key, value (kv_heads, tokens, head_dim).
+
+        Returns (heads, tokens, head_dim).
         """
         heads, kv_heads, size = query.shape[0], key.shape[0], query.shape[2]
         group = heads // kv_heads
-        tokens = slice(self.start, self.start + self.rows * self.width)
-        q = query[:, tokens].reshape(kv_heads, group, self.rows, self.width, size) * scaling
+        q = (query * scaling).reshape(kv_heads, group, self.rows, self.width, size)
         q = q.permute(2, 0, 1, 3, 4).reshape(self.rows, kv_heads, group * self.width, size)
-        k, v = (x[:, tokens].reshape(kv_heads, self.rows, self.width, size).transpose(0, 1) for x in (key, value))
+        k, v = (x.reshape(kv_heads, self.rows, self.width, size).transpose(0, 1) for x in (key, value))
 
         parts = [q @ k.transpose(2, 3)]
         if self.own is not None:
@@ -72,7 +74,7 @@ class Segment:
             by_text = self._by_text(shares.pop()) @ self.contexts.layer(layer)[1]
             out = out + self._by_row(by_text, group * self.width)
         by_head: Tensor = out.view(self.rows, kv_heads, group, self.width, size).permute(1, 2, 0, 3, 4)
-        return by_head.reshape(heads, self.rows * self.width, size)
+        return by_head.reshape(heads, self.tokens, size)
 
     def _by_text(self, x: Tensor) -> Tensor:
         """(texts · F, kv_heads, n, m) → (texts, kv_heads, F · n, m): one product for all rows after a text."""
@@ -103,8 +105,9 @@ class PackedLayers:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attention over (1, heads, T, head_dim), of the same shape."""
-        parts = [segment.attend(layer, query[0], key[0], value[0], scaling) for segment in self.segments]
-        return torch.cat(parts, 1)[None]
+        lengths = [segment.tokens for segment in self.segments]
+        parts = zip(self.segments, *(x[0].split(lengths, 1) for x in (query, key, value)), strict=True)
+        return torch.cat([segment.attend(layer, q, k, v, scaling) for segment, q, k, v in parts], 1)[None]
 
     def _own_attention(self, layer: nn.Module) -> nn.Module:
         row = self.decoder.architecture

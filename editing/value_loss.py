@@ -61,20 +61,21 @@ def value_loss(
     `reference` (groups, vocabulary) holds log p₀. Where `known` (groups,) is false it is filled in from these logits,
     which must then be those of δ = 0. forward is KL(p₀ ‖ p), reverse KL(p ‖ p₀) (the authors').
     """
-    groups, answers = known.shape[0], reads.labels.shape[0]
-    log_p = logits.to(reads.weights.dtype).log_softmax(-1)
-    nll = -log_p[:answers].gather(1, reads.labels[:, None])[:, 0]
-    loss = nll.new_zeros(groups).index_add(0, reads.group[:answers], nll * reads.weights)
+    groups = known.shape[0]
+    parts = [reads.labels.shape[0], logits.shape[0] - reads.labels.shape[0]]
+    log_answers, log_now = logits.to(reads.weights.dtype).log_softmax(-1).split(parts)
+    of_answer, of_essence = reads.group.split(parts)
+    nll = functional.nll_loss(log_answers, reads.labels, reduction="none")
+    loss = nll.new_zeros(groups).index_add(0, of_answer, nll * reads.weights)
     said = torch.ones(groups, dtype=torch.bool, device=logits.device)
-    said[reads.group[:answers][log_p[:answers].detach().argmax(-1) != reads.labels]] = False
+    said[of_answer[log_answers.detach().argmax(-1) != reads.labels]] = False
 
-    of_group, log_now = reads.group[answers:], log_p[answers:]
-    if of_group.shape[0]:
-        new = ~known[of_group]
-        reference[of_group[new]] = log_now[new].detach()
-        known[of_group] = True
-        log_before = reference[of_group]
+    if of_essence.shape[0]:
+        new = ~known[of_essence]
+        reference[of_essence[new]] = log_now[new].detach()
+        known[of_essence] = True
+        log_before = reference[of_essence]
         target, given = (log_before, log_now) if direction == "forward" else (log_now, log_before)
         divergence = functional.kl_div(given, target, log_target=True, reduction="none").sum(-1)
-        loss = loss.index_add(0, of_group, kl_factor * divergence)
+        loss = loss.index_add(0, of_essence, kl_factor * divergence)
     return Loss(loss, said)
