@@ -18,7 +18,7 @@ def worker(
 
     \b
     Example:
-      EMMETD_DATABASE_URL=postgresql://… EMMETD_REDIS_URL=redis://… emmetd worker --model HuggingFaceTB/SmolLM2-360M-Instruct
+      EMMETD_DATABASE_URL=postgresql://… EMMETD_REDIS_URL=redis://… emmetd worker --model openai-community/gpt2-xl
     """
     from configuration.redis_connection import redis_url_of
     from configuration.settings import load_settings

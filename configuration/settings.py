@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     model: str = Field(
         DEFAULT_MODEL,
         min_length=1,
-        description="the model to serve: smollm2-135m, a hub id such as HuggingFaceTB/SmolLM2-360M-Instruct, or a folder",
+        description="the model to serve: smollm2-135m, a hub id like HuggingFaceTB/SmolLM2-360M-Instruct or a folder",
     )
     model_name: str | None = Field(
         None, description="the NAME that requests use: lower-case letters, digits, '.', '_' and '-', at most 64"
