@@ -1,6 +1,6 @@
 """How fast values are found: against the plain way, and against what this machine's matrix products allow.
 
-    python -m benchmarks.values --facts counterfact.jsonl --limit 64 --output out.json
+    emmetd bench values --facts counterfact.jsonl --limit 64 --output out.json
 
 Plain way, ours and the matrix rate are measured by turns in one run, so that their ratios do not depend on how busy
 the machine is. Our facts' losses after as many steps stand beside the plain way's.
@@ -8,9 +8,6 @@ the machine is. Our facts' losses after as many steps stand beside the plain way
 
 from __future__ import annotations
 
-import argparse
-import json
-import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,16 +18,16 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from api_schemas.algorithms import ALGORITHMS, EditSettings, SettingsOverrides, resolve_settings
-from api_schemas.facts import Fact
+from benchmarks.facts import draw_groups, read_facts
 from benchmarks.plain_values import PlainValue, plain_value
 from benchmarks.results import environment, write_result
 from editing.contexts import Context, sample_contexts
 from editing.decoder import Decoder
 from editing.default_model import DEFAULT_MODEL
-from editing.errors import FactError
-from editing.facts import SubjectGroup, group_by_subject, tokenize_facts
+from editing.facts import SubjectGroup
 from editing.keys import subject_states
-from editing.loading import LoadedModel, load_model
+from editing.loading import load_model
+from editing.progress import Progress, silent
 from editing.rows import Row
 from editing.values import ValueOptimisation, Values
 
@@ -38,10 +35,12 @@ FIXED = {"stop_loss": 0.0, "stop_after_argmax": -1}
 """Settings under which every fact takes all of its steps, so that times and losses can be compared."""
 KEY_FACTS = 128
 TURNS = 3
+HALF_SECONDS = 240
+"""About how long the run in bfloat16 may take."""
 MATRIX_SIZE = 2048
 OPERATIONS = {
-    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm"),
-    "attention": ("attention",),
+    "matrix products": ("aten::mm", "aten::addmm"),
+    "attention's products": ("aten::bmm",),
     "loss": ("log_softmax", "gather", "argmax", "kl_div"),
     "moving data": ("copy", "aten::cat", "aten::index", "fill", "slice", "select", "stack"),
 }
@@ -54,19 +53,23 @@ def run(
     *,
     model: str = DEFAULT_MODEL,
     data: Path,
+    token: str | None = None,
     steps: int = 20,
     plain_facts: int = 12,
-    half_precision: bool = False,
+    half_precision: bool = True,
     seed: int = 0,
+    on_progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Measure, print a table, write `output` as JSON and return what was written.
+    """Measure, write `output` as JSON and return what was written; `show` prints it.
 
     `limit` facts with distinct subjects are optimised together by ours, the first `plain_facts` of them one at a time
     by the plain way, for `steps` steps each. `data` is the folder that the model is kept in. With `half_precision` ours
-    is run once more on the model in bfloat16.
+    is run once more on the model in bfloat16. Raises FactsFileError, and ModelLoadError or UnsupportedModelError.
     """
-    loaded = load_model(model, cache=data)
-    groups = draw(loaded, facts_file, max(limit, KEY_FACTS), seed)
+    facts = read_facts(facts_file)
+    loaded = load_model(model, cache=data, token=token, on_progress=on_progress)
+    groups = draw_groups(loaded, facts, max(limit, KEY_FACTS), seed)
+    some = groups[:limit]
     settings = resolve_settings(ALGORITHMS["emmet"], loaded.shape, SettingsOverrides())
     contexts = sample_contexts(
         loaded.decoder, {}, loaded.backend_tokenizer, settings.contexts, settings.context_tokens, seed
@@ -75,35 +78,17 @@ def run(
         "environment": environment() | {"threads": torch.get_num_threads()},
         "model": loaded.name,
         "settings": settings.model_dump(mode="json") | {"steps": steps},
-        "facts": min(limit, len(groups)),
-        **compare(loaded.decoder, groups[:limit], contexts, settings, steps, plain_facts),
+        "facts": len(some),
+        **compare(loaded.decoder, some, contexts, settings, steps, min(plain_facts, len(some)), on_progress),
     }
+    on_progress("keys", 0, len(groups))
     result["keys"] = keys_share(loaded.decoder, groups, contexts, settings, result)
     if half_precision:
-        half = load_model(model, cache=data, dtype=torch.bfloat16)
-        result["bfloat16"] = ours(half.decoder, groups[:limit], contexts, fixed(settings, steps))[1]
-    show(result)
+        half = load_model(model, cache=data, dtype=torch.bfloat16).decoder
+        result["bfloat16"] = in_bfloat16(half, some, contexts, fixed(settings, steps), result, on_progress)
     if output is not None:
         write_result(output, result)
     return result
-
-
-def draw(model: LoadedModel, facts_file: Path, number: int, seed: int) -> list[SubjectGroup]:
-    """`number` facts of a JSONL file with distinct subjects, at random, each a group of its own."""
-    records = [json.loads(line) for line in facts_file.read_text().splitlines()]
-    random.Random(seed).shuffle(records)
-    chosen: dict[str, Fact] = {}
-    for record in records:
-        fact = Fact.model_validate(record)
-        try:
-            tokenize_facts(model.backend_tokenizer, [fact], model.decoder.context_length, reserve=16)
-        except FactError:
-            continue
-        chosen.setdefault(" ".join(fact.subject.split()), fact)
-        if len(chosen) == number:
-            break
-    facts = tuple(chosen.values())
-    return list(group_by_subject(tokenize_facts(model.backend_tokenizer, facts, model.decoder.context_length, 16)))
 
 
 def fixed(settings: EditSettings, steps: int) -> EditSettings:
@@ -117,6 +102,7 @@ def compare(
     settings: EditSettings,
     steps: int,
     plain_facts: int,
+    on_progress: Progress = silent,
 ) -> dict[str, Any]:
     """The plain way and ours by turns, with the matrix rate in between."""
     all_steps = fixed(settings, steps)
@@ -130,11 +116,12 @@ def compare(
     for turn in range(TURNS):
         started = time.perf_counter()
         for group in groups[turn * plain_facts // TURNS : (turn + 1) * plain_facts // TURNS]:
+            on_progress("plain way", len(plain), plain_facts)
             plain.append(plain_value(decoder.model, group, contexts, all_steps))
         plain_seconds += time.perf_counter() - started
         rates.append(matrix_rate(decoder.device))
         if turn < len(turns):
-            runs.append(ours(decoder, groups, contexts, turns[turn]))
+            runs.append(ours(decoder, groups, contexts, turns[turn], on_progress))
             rates.append(matrix_rate(decoder.device))
     (values, at_equal_steps), (_, early) = runs
     per_fact = plain_seconds / len(plain)
@@ -162,13 +149,17 @@ def compare(
 
 
 def ours(
-    decoder: Decoder, groups: Sequence[SubjectGroup], contexts: Sequence[Context], settings: EditSettings
+    decoder: Decoder,
+    groups: Sequence[SubjectGroup],
+    contexts: Sequence[Context],
+    settings: EditSettings,
+    on_progress: Progress = silent,
 ) -> tuple[Values, dict[str, Any]]:
     """`optimise_values`, in its two parts: what is computed once, and the steps."""
     started = time.perf_counter()
     optimisation = ValueOptimisation(decoder, {}, groups, contexts, settings)
     prepared = time.perf_counter() - started
-    values = optimisation.run()
+    values = optimisation.run(on_progress)
     seconds = time.perf_counter() - started
     return values, {
         "seconds": seconds,
@@ -202,9 +193,34 @@ def _matrix_entries(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.ndim == 2)
 
 
-def matrix_rate(device: torch.device, repetitions: int = 12) -> float:
-    """Floating-point operations a second of a large square matrix product in float32; the best of a few runs."""
-    a, b = (torch.randn(MATRIX_SIZE, MATRIX_SIZE, device=device) for _ in range(2))
+def in_bfloat16(
+    decoder: Decoder,
+    groups: Sequence[SubjectGroup],
+    contexts: Sequence[Context],
+    settings: EditSettings,
+    result: dict[str, Any],
+    on_progress: Progress = silent,
+) -> dict[str, Any]:
+    """Ours on the model in bfloat16, on as many of the facts as this machine can do in a few minutes.
+
+    Processors without instructions for it are slower in bfloat16 than in float32.
+    """
+    rate = matrix_rate(decoder.device, torch.bfloat16, repetitions=3)
+    slower = result["matrix_gflops"] * 1e9 / rate
+    affordable = round(HALF_SECONDS / (result["ours"]["seconds_per_fact"] * max(slower, 1.0)))
+    some = groups[: max(1, affordable)]
+    values, found = ours(decoder, some, contexts, settings, on_progress)
+    return found | {
+        "facts": len(some),
+        "losses_of_plain_facts": values.losses[: result["plain"]["facts"]].tolist(),
+        "matrix_gflops": rate / 1e9,
+        "speedup": result["plain"]["seconds_per_fact"] / found["seconds_per_fact"],
+    }
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32, repetitions: int = 12) -> float:
+    """Floating-point operations a second of a large square matrix product; the best of a few runs."""
+    a, b = (torch.randn(MATRIX_SIZE, MATRIX_SIZE, device=device).to(dtype) for _ in range(2))
     best = float("inf")
     for _ in range(repetitions):
         started = time.perf_counter()
@@ -217,7 +233,7 @@ def matrix_rate(device: torch.device, repetitions: int = 12) -> float:
 def step_time(
     decoder: Decoder, groups: Sequence[SubjectGroup], contexts: Sequence[Context], settings: EditSettings
 ) -> dict[str, Any]:
-    """Where the time of one step goes, as shares by kind of operation, and what of its tokens is padding."""
+    """Where the time of one step goes: shares by kind of operation."""
     optimisation = ValueOptimisation(decoder, {}, groups, contexts, settings)
     blocks = optimisation.blocks()
     optimisation.evaluate(blocks, with_gradient=True)
@@ -227,11 +243,10 @@ def step_time(
     for event in profiled.key_averages():
         kind = next((kind for kind, names in OPERATIONS.items() if any(name in event.key for name in names)), None)
         kinds[kind or "norms, activations and the rest"] += event.self_cpu_time_total
-    slots = sum(block.stream.shape[0] * block.stream.shape[1] for block in blocks)
     return {
         "shares": {kind: spent / sum(kinds.values()) for kind, spent in kinds.items()},
         "blocks": len(blocks),
-        "padding": 1 - sum(row.suffix_length for row in optimisation.rows) / slots,
+        "tokens": sum(block.stream.shape[1] for block in blocks),
     }
 
 
@@ -269,37 +284,16 @@ def show(result: dict[str, Any]) -> None:
         ("keys, share of values' time", f"{result['keys']['share_of_values']:.3f}"),
         ("preparation, seconds", f"{fixed_steps['preparation_seconds']:.1f} of {fixed_steps['seconds']:.1f}"),
         *((f"  of a step: {kind}", f"{share:.2f}") for kind, share in result["step_time"]["shares"].items()),
-        ("  of a step's tokens: padding", f"{result['step_time']['padding']:.2f}"),
     ]
     if half := result.get("bfloat16"):
-        lines.append(("bfloat16, seconds a fact, equal steps", f"{half['seconds_per_fact']:.2f}"))
-        lines.append(("bfloat16, mean loss of all facts", f"{half['mean_loss']:.4f} ({fixed_steps['mean_loss']:.4f})"))
+        about = f"{half['seconds_per_fact']:.2f} ({half['facts']} facts, speedup {half['speedup']:.1f})"
+        losses = half["losses_of_plain_facts"]
+        same = fixed_steps["losses_of_plain_facts"][: len(losses)]
+        lines.append(("bfloat16, seconds a fact, equal steps", about))
+        lines.append(("bfloat16, mean loss (float32's)", f"{_mean(losses):.4f} ({_mean(same):.4f})"))
     for name, figure in lines:
         print(f"{name:40} {figure}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--facts", type=Path, required=True, help="JSONL file of facts")
-    parser.add_argument("--limit", type=int, default=64, help="facts that ours optimises together")
-    parser.add_argument("--plain", type=int, default=12, help="facts that the plain way optimises, one at a time")
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--data", type=Path, required=True, help="folder that the model is kept in")
-    parser.add_argument("--bfloat16", action="store_true", help="run ours on the model in bfloat16 too")
-    parser.add_argument("--output", type=Path)
-    given = parser.parse_args()
-    run(
-        given.facts,
-        given.limit,
-        given.output,
-        model=given.model,
-        data=given.data,
-        steps=given.steps,
-        plain_facts=given.plain,
-        half_precision=given.bfloat16,
-    )
-
-
-if __name__ == "__main__":
-    main()
+def _mean(figures: Sequence[float]) -> float:
+    return sum(figures) / len(figures)

@@ -3,6 +3,7 @@
 CliError                    the command cannot go on; `exit_code` is what the process exits with
 ├── DataFolderError         the data folder cannot be written, or another `emmetd serve` works in it
 ├── PortInUseError          something else listens on the address
+├── InputFileError          a file that a command reads or writes is missing or not what it should be
 ├── RedisBinaryError        no Redis-protocol server that could run here was found
 ├── RedisStartError         the private Redis-protocol server did not answer
 └── ChildFailedError        a supervised process died and restarting it does not help
@@ -23,6 +24,10 @@ class DataFolderError(CliError):
 
 class PortInUseError(CliError):
     """The address to listen on is taken, or is not this machine's."""
+
+
+class InputFileError(CliError):
+    """A file that was named on the command line cannot be used."""
 
 
 class RedisBinaryError(CliError):

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli.api import api
+from cli.bench import bench
 from cli.config import config
 from cli.errors import CliError
 from cli.migrate import migrate
@@ -65,6 +66,7 @@ app.command()(api)
 app.command()(worker)
 app.command()(migrate)
 app.command()(config)
+app.add_typer(bench, name="bench")
 
 
 if __name__ == "__main__":
