@@ -6,7 +6,8 @@ StoreError
 │   ├── VersionNotFoundError       a version number or an alias
 │   ├── BatchNotFoundError
 │   ├── EvaluationNotFoundError
-│   └── ExportNotFoundError
+│   ├── ExportNotFoundError
+│   └── KeyNotFoundError           an API key
 ├── ConflictError
 │   ├── AliasMovedError            compare and set failed
 │   ├── ParentMovedError           the line's alias no longer points at the batch's parent
@@ -54,6 +55,10 @@ class EvaluationNotFoundError(NotFoundError):
 
 class ExportNotFoundError(NotFoundError):
     code = "export_not_found"
+
+
+class KeyNotFoundError(NotFoundError):
+    code = "key_not_found"
 
 
 class ConflictError(StoreError):

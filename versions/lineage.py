@@ -10,7 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api_schemas.references import LATEST, ModelReference, version_name
-from versions import models
+from versions import audit, models
+from versions.audit import LOCAL, Actor
 from versions.clock import now
 from versions.errors import AliasProtectedError, ParentMovedError, VersionNotFoundError
 from versions.tables import AliasRow, BatchRow, VersionRow
@@ -122,5 +123,15 @@ def publish(session: Session, batch: BatchRow, new: NewVersion) -> VersionRow:
     if alias is not None:
         alias.version = row.number
         alias.updated_at = now()
+    audit.record(
+        session,
+        Actor(batch.caller or LOCAL),
+        "version.published",
+        model=row.model,
+        target=version_name(row.number),
+        edit=batch.id,
+        parent=version_name(parent.number),
+        alias=batch.line,
+    )
     session.flush()
     return row

@@ -9,6 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api_schemas.references import LATEST
+from versions import audit
+from versions.audit import Actor
 from versions.clock import now
 from versions.errors import FingerprintConflictError, ModelNotFoundError
 from versions.tables import AliasRow, ModelRow, VersionRow
@@ -34,7 +36,10 @@ class ModelIdentity:
     special_tokens: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def register(session: Session, name: str, source: str) -> ModelRow:
+_EMMETD = Actor("emmetd")
+
+
+def register(session: Session, name: str, source: str, actor: Actor = _EMMETD) -> ModelRow:
     """The model's row, made on first sight with its base `v0` and `latest` pointing at it."""
     row = session.get(ModelRow, name)
     if row is None:
@@ -47,6 +52,7 @@ def register(session: Session, name: str, source: str) -> ModelRow:
             )
         )
         session.add(AliasRow(model=name, alias=LATEST, version=0, updated_at=now()))
+        audit.record(session, actor, "model.registered", model=name, target=name, source=source)
         session.flush()
     return row
 

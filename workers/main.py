@@ -21,6 +21,7 @@ from configuration.redis_keys import queues_for
 from configuration.settings import Settings
 from editing.loading import LoadedModel, load_model
 from versions import models
+from versions.audit import Actor
 from versions.blobs import BlobStore, open_blob_store
 from versions.database import Database
 from workers.capacity import device_of, dtype_of, measure_tokens_per_second
@@ -115,7 +116,7 @@ def bind_model(database: Database, blobs: BlobStore, settings: Settings, model: 
         special_tokens=dict(model.tokenizer.special_tokens_map),
     )
     with database.writing() as session:
-        models.register(session, model.name, settings.model)
+        models.register(session, model.name, settings.model, Actor(f"worker:{socket.gethostname()}"))
         models.bind(session, model.name, identity)
 
 
