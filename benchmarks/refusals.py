@@ -94,7 +94,8 @@ def cases(model: str) -> list[Case]:
         request("layer beyond the model", "the model has layers", good, settings={"layers": [999]}),
         request("threshold with n = 0", "n would be 0", good, thresholds={"PS": 0.5}),
         request("rome with many subjects", "1 subject at a time", good, algorithm="rome"),
-        with_last("prompt over the context", "reads at most", fact(0, prompt="{} " + "a b c d " * 1200)),
+        # Rare characters are several tokens each: ordinary text of the longest length allowed fits a long context.
+        with_last("prompt over the context", "reads at most", fact(0, prompt="{} " + "\u9f98\u9f8d" * 2400)),
         with_last(
             "subject merged across a boundary", "ends inside the token", fact(0, prompt="{}ish is", subject="Engl")
         ),

@@ -46,6 +46,12 @@ class NewBatch:
     body_sha256: str | None = None
 
 
+def check_unmoved(reference: ModelReference, expected: int | None, found: int) -> None:
+    """Raise ConflictError where a caller expects another version than `reference` is now."""
+    if expected is not None and expected != found:
+        raise ConflictError(f"If-Match v{expected}: {reference} is v{found} now")
+
+
 def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchRow, bool]:
     """Write the batch and its facts; (row, False) if the same Idempotency-Key brought the same body before."""
     known = accepted_before(session, new.caller, new.idempotency_key, new.body_sha256)
@@ -53,8 +59,7 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
         return known, False
     version = lineage.resolve(session, new.reference)
     _check_protection(session, new)
-    if new.if_match is not None and new.if_match != version.number:
-        raise ConflictError(f"If-Match v{new.if_match}: {new.reference} is v{version.number} now")
+    check_unmoved(new.reference, new.if_match, version.number)
     if unfinished(session, new.reference.name) >= most_queued:
         raise QueueFullError(f"{most_queued} batches wait already for model {new.reference.name!r}; try again later")
     row = BatchRow(
