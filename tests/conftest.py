@@ -14,7 +14,11 @@ import redis
 
 from cli.private_redis import PrivateRedis, prepare_private_redis
 from cli.tethered import tethered
+from tests.postgres import Cluster, Databases, require_postgres
 from versions.database import migrate
+
+BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+"""Run a test, or with `pytestmark` a module, on each of the databases."""
 
 
 @pytest.fixture(scope="session")
@@ -44,12 +48,29 @@ def _migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def postgres_databases() -> Iterator[Databases]:
+    """A PostgreSQL of this session's own, and databases in it."""
+    require_postgres()
+    cluster = Cluster()
+    try:
+        cluster.start()
+        yield Databases(cluster)
+    finally:
+        cluster.close()
+
+
 @pytest.fixture
-def database_url(_migrated_database: Path, tmp_path: Path) -> str:
-    """URL of the test's own SQLite file, with all tables and no rows."""
+def database_url(request: pytest.FixtureRequest, _migrated_database: Path, tmp_path: Path) -> Iterator[str]:
+    """URL of the test's own database, with all tables and no rows: an SQLite file unless BOTH_DATABASES says so."""
+    if getattr(request, "param", "sqlite") == "postgresql":
+        databases: Databases = request.getfixturevalue("postgres_databases")
+        with databases.new() as url:
+            yield url
+        return
     path = tmp_path / "emmetd.sqlite3"
     shutil.copyfile(_migrated_database, path)
-    return f"sqlite:///{path}"
+    yield f"sqlite:///{path}"
 
 
 @pytest.fixture(scope="session")

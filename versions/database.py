@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
@@ -16,18 +16,44 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-SQLITE_BUSY_SECONDS = 30
-_READ_ONLY = "emmetd_read_only"
+WAIT_SECONDS: Final = 30
+"""For so long a writer waits for its turn."""
+ABANDONED_SECONDS: Final = 60
+"""A writer on PostgreSQL that says nothing for so long is cut off, so that the others get their turn."""
+
+_READ_ONLY: Final = "emmetd_read_only"
+_SQLITE_OPTIONS: Final[tuple[dict[str, Any], dict[str, Any]]] = ({}, {_READ_ONLY: True})
+# The isolation is ours to say: under REPEATABLE READ a writer that has waited would still see what was there before.
+_POSTGRES_OPTIONS: Final[tuple[dict[str, Any], dict[str, Any]]] = (
+    {"isolation_level": "READ COMMITTED"},
+    {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True, _READ_ONLY: True},
+)
+_WRITERS_KEY: Final = 0x656D6D657464  # "emmetd"
+_TAKE_TURN: Final = (
+    f"SELECT set_config('lock_timeout', '{WAIT_SECONDS}s', true), "
+    f"set_config('idle_in_transaction_session_timeout', '{ABANDONED_SECONDS}s', true), "
+    f"pg_advisory_xact_lock({_WRITERS_KEY})"
+)
+# A server that is gone without a word is noticed after seconds, not after the kernel's quarter of an hour.
+_POSTGRES_CONNECT: Final = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "application_name": "emmetd",
+}
 
 
 class Database:
-    """The one way to SQL. `writing()` is a transaction that takes its locks first; `reading()` is a snapshot."""
+    """The one way to SQL. `writing()` is a transaction alone among writers; `reading()` is a snapshot."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = _engine(url)
-        self._writing = sessionmaker(self.engine, expire_on_commit=False)
-        self._reading = sessionmaker(self.engine.execution_options(**{_READ_ONLY: True}), expire_on_commit=False)
+        writing, reading = _SQLITE_OPTIONS if self.is_sqlite else _POSTGRES_OPTIONS
+        self._writing = sessionmaker(self.engine.execution_options(**writing), expire_on_commit=False)
+        self._reading = sessionmaker(self.engine.execution_options(**reading), expire_on_commit=False)
 
     @property
     def is_sqlite(self) -> bool:
@@ -35,14 +61,23 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """Commits when the block ends, rolls back when it raises."""
+        """Commits when the block ends, rolls back when it raises. One writer at a time: keep it short.
+
+        It sees everything that was committed before its turn came.
+        """
         with self._writing.begin() as session:
+            self.take_turn(session.connection())
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         with self._reading() as session:
             yield session
+
+    def take_turn(self, connection: Connection) -> None:
+        """Wait until no other transaction writes. SQLite's transactions have done so when they began."""
+        if not self.is_sqlite:
+            connection.exec_driver_sql(_TAKE_TURN)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -51,10 +86,11 @@ class Database:
 def _engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20)
+        connect = {name: value for name, value in _POSTGRES_CONNECT.items() if name not in parsed.query}
+        return create_engine(parsed, connect_args=connect, pool_pre_ping=True, pool_size=10, max_overflow=20)
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": SQLITE_BUSY_SECONDS})
+    engine = create_engine(parsed, connect_args={"timeout": WAIT_SECONDS})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:

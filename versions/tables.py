@@ -13,7 +13,7 @@ BIG_ID = BigInteger().with_variant(Integer, "sqlite")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware datetimes in UTC on every database; SQLite keeps no time zone of its own."""
+    """Aware datetimes in UTC on every database: SQLite keeps no time zone, PostgreSQL tells its server's."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -22,7 +22,9 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 class Base(DeclarativeBase):
@@ -191,6 +193,25 @@ class ExportRow(Base):
     finished_at: Mapped[datetime | None]
 
 
+class StatisticRow(Base):
+    """C0 of some layers, made ahead of time. `layers` is null where the worker that knows the model shall choose."""
+
+    __tablename__ = "statistics"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    seq: Mapped[int] = mapped_column(BIG_ID, unique=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), index=True)
+    layers: Mapped[list[Any] | None]
+    corpus: Mapped[str] = mapped_column(String(64))
+    tokens: Mapped[int | None]
+    state: Mapped[str] = mapped_column(String(16))
+    progress: Mapped[dict[str, Any]]
+    report: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
 class TaskRow(Base):
     """A piece of work that travels through RQ as its id alone: outbox row, lease and resume point in one.
 
@@ -208,6 +229,7 @@ class TaskRow(Base):
     batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"), index=True)
     evaluation_id: Mapped[str | None] = mapped_column(ForeignKey("evaluations.id"), index=True)
     export_id: Mapped[str | None] = mapped_column(ForeignKey("exports.id"), index=True)
+    statistic_id: Mapped[str | None] = mapped_column(ForeignKey("statistics.id"), index=True)
     shard: Mapped[int] = mapped_column(default=0)
     payload: Mapped[dict[str, Any]]
     result: Mapped[dict[str, Any] | None]

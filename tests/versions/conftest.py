@@ -1,24 +1,27 @@
-"""A migrated database, and batches to put into it."""
+"""A database of either kind, and batches to put into it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy.orm import Session
 
 from api_schemas.references import parse_reference
 from versions import batches, lineage, models
-from versions.database import Database, migrate
+from versions.database import Database
 from versions.tables import BatchRow, VersionRow
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Everything that works with the store does so on each of the databases."""
+    if "database_url" in metafunc.fixturenames:
+        metafunc.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path}/test.sqlite3"
-    migrate(url)
-    opened = Database(url)
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url)
     with opened.writing() as session:
         models.register(session, "tiny", "./tiny")
     yield opened

@@ -1,16 +1,25 @@
-"""The migrations make exactly the tables that the code describes, and SQLite keeps what it committed."""
+"""The migrations make exactly the tables that the code describes; one writer at a time, and readers see one moment."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
 
 from api_schemas.references import parse_reference
+from tests.postgres import Databases
 from versions import batches, models
-from versions.database import Database, migrate
+from versions.database import Database, migrate, schema_is_current
 from versions.tables import Base, ModelRow
 
 
@@ -49,3 +58,85 @@ def test_many_writers_lose_nothing(database: Database) -> None:
     with database.reading() as session:
         rows = batches.page(session, "tiny", None, 1000)
         assert [row.seq for row in rows] == list(range(80, 0, -1))
+
+
+def test_a_writer_that_waited_sees_what_the_one_before_it_committed(database: Database) -> None:
+    """Also where the database's own default would be a snapshot taken before the wait."""
+    if not database.is_sqlite:
+        with database.writing() as session:
+            name = make_url(database.url).database
+            session.connection().exec_driver_sql(
+                f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'"
+            )
+        database.engine.dispose()
+    first_has_begun, second_waits = threading.Event(), threading.Event()
+
+    def second() -> int:
+        assert first_has_begun.wait(60)
+        second_waits.set()
+        with database.writing() as session:
+            return models.get(session, "tiny").next_version
+
+    with ThreadPoolExecutor(1) as pool, database.writing() as session:
+        found = pool.submit(second)
+        row = models.get(session, "tiny")
+        first_has_begun.set()
+        assert second_waits.wait(60)
+        row.next_version = 7
+        session.flush()
+        session.commit()
+    assert found.result(60) == 7
+
+
+def test_readers_neither_wait_for_a_writer_nor_see_what_it_has_not_committed(database: Database) -> None:
+    with database.reading() as reader:
+        assert models.get(reader, "tiny").next_version == 1
+        with database.writing() as session:
+            models.get(session, "tiny").next_version = 2
+            session.flush()
+            with database.reading() as other:
+                assert models.get(other, "tiny").next_version == 1
+        reader.expire_all()
+        assert models.get(reader, "tiny").next_version == 1, "a reader sees one moment for as long as it reads"
+    with database.reading() as reader:
+        assert models.get(reader, "tiny").next_version == 2
+
+
+@pytest.fixture
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/empty.sqlite3"
+        return
+    databases: Databases = request.getfixturevalue("postgres_databases")
+    with databases.new(empty=True) as url:
+        yield url
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite", "postgresql"], indirect=True)
+def test_several_processes_may_migrate_at_once(empty_url: str) -> None:
+    code = "import sys; from versions.database import migrate; migrate(sys.argv[1])"
+    command = [sys.executable, "-c", code, empty_url]
+    processes = [subprocess.Popen(command, cwd=Path(__file__).parents[2]) for _ in range(2)]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    database = Database(empty_url)
+    assert schema_is_current(database)
+    database.close()
+
+
+def test_a_writer_that_is_cut_off_leaves_nothing_and_the_next_one_writes(postgres_databases: Databases) -> None:
+    with postgres_databases.new() as url:
+        database = Database(url)
+
+        def cut_off_in_the_middle() -> None:
+            with database.writing() as session:
+                models.register(session, "lost", "a folder")
+                postgres_databases.cluster.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+                )
+                models.register(session, "lost too", "a folder")
+
+        with pytest.raises(DBAPIError):
+            cut_off_in_the_middle()
+        with database.writing() as session:
+            assert models.all_models(session) == []
+        database.close()

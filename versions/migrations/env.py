@@ -14,5 +14,6 @@ database = Database(url)
 with database.engine.connect() as connection:
     context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=database.is_sqlite)
     with context.begin_transaction():
+        database.take_turn(connection)
         context.run_migrations()
 database.close()
