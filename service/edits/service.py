@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import structlog
-from sqlalchemy.exc import IntegrityError
 
 from api_schemas.algorithms import EditSettings, context_reserve
 from api_schemas.edits import FINAL_STATES, EditJob, EditPage
@@ -110,14 +109,6 @@ def _check_tokens(resources: Resources, model: ModelRow, batch: Batch, settings:
 
 
 def _accept(resources: Resources, new: NewBatch) -> tuple[EditJob, bool]:
-    try:
-        return _accept_once(resources, new)
-    except IntegrityError:
-        # Another process accepted a batch in the same moment: this one's number, or its Idempotency-Key, is taken now.
-        return _accept_once(resources, new)
-
-
-def _accept_once(resources: Resources, new: NewBatch) -> tuple[EditJob, bool]:
     with resources.database.writing() as session:
         row, is_new = batches.accept(session, new, most_queued=resources.settings.max_queued_batches)
         return edit_job(row), is_new

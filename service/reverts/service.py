@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import structlog
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import EditJob
@@ -28,11 +27,7 @@ def submit(resources: Resources, name: str, version: str, submission: Submission
     """Keep the revert as a batch, or refuse it. Whoever sends it twice gets the same job."""
     expected = submission.expected_version()
     request = read_model(submission.body, RevertRequest)
-    try:
-        job, is_new = _accept(resources, name, version, submission, request, expected)
-    except IntegrityError:
-        # Another process accepted a batch in the same moment: this one's number, or its Idempotency-Key, is taken now.
-        job, is_new = _accept(resources, name, version, submission, request, expected)
+    job, is_new = _accept(resources, name, version, submission, request, expected)
     resources.relay.wake()
     log.info("revert accepted" if is_new else "revert was accepted before", edit=job.id, facts=job.facts)
     return job
