@@ -135,7 +135,10 @@ def _parquet(path: Path, field: str) -> Iterator[str]:
     try:
         parquet: Any = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
-        message = f"corpus file {str(path)!r}: Parquet needs the package pyarrow; install it, or convert to JSONL"
+        message = (
+            f"corpus file {str(path)!r}: Parquet needs the package pyarrow; install it (emmetd's extra `parquet`), "
+            "or convert the file to JSONL"
+        )
         raise CorpusError(message) from error
     with parquet.ParquetFile(path) as file:
         if field not in file.schema_arrow.names:

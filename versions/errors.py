@@ -7,6 +7,7 @@ StoreError
 │   ├── BatchNotFoundError
 │   ├── EvaluationNotFoundError
 │   ├── ExportNotFoundError
+│   ├── StatisticNotFoundError
 │   └── KeyNotFoundError           an API key
 ├── ConflictError
 │   ├── AliasMovedError            compare and set failed
@@ -55,6 +56,10 @@ class EvaluationNotFoundError(NotFoundError):
 
 class ExportNotFoundError(NotFoundError):
     code = "export_not_found"
+
+
+class StatisticNotFoundError(NotFoundError):
+    code = "statistic_not_found"
 
 
 class KeyNotFoundError(NotFoundError):

@@ -24,6 +24,7 @@ def create(
     batch_id: str | None = None,
     evaluation_id: str | None = None,
     export_id: str | None = None,
+    statistic_id: str | None = None,
     shard: int = 0,
     payload: dict[str, Any] | None = None,
 ) -> TaskRow:
@@ -36,6 +37,7 @@ def create(
         batch_id=batch_id,
         evaluation_id=evaluation_id,
         export_id=export_id,
+        statistic_id=statistic_id,
         shard=shard,
         payload=payload or {},
         state="pending",

@@ -23,7 +23,7 @@ def evaluate(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         numbers = [row.version] if row.compare_with in (None, row.version) else [row.version, row.compare_with]
         facts = [Fact.model_validate(fact) for fact in row.facts]
         wanted = list(row.requested_metrics)
-    report = TaskProgress(context.database, row.id, evaluation=True)
+    report = TaskProgress(context.database, row.id, of="evaluation")
     metrics: dict[str, Any] = {}
     rows: list[dict[str, Any]] = [{"fact": number} for number in range(len(facts))]
     for number in numbers:

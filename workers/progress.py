@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from versions import batches, evaluations
+from versions import batches, evaluations, statistics
 from versions.database import Database
 
 INTERVAL_SECONDS = 1.0
@@ -16,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class TaskProgress:
-    """An `editing.progress.Progress` that writes into a batch's or an evaluation's row.
+    """An `editing.progress.Progress` that writes into the row of a batch, an evaluation or a statistic.
 
     `before` items of `total` were done by other shards; the time left is guessed from this task's own pace.
     """
@@ -26,13 +27,13 @@ class TaskProgress:
         database: Database,
         row_id: str,
         *,
-        evaluation: bool = False,
+        of: Literal["batch", "evaluation", "statistic"] = "batch",
         before: float = 0,
         total: float | None = None,
     ) -> None:
         self._database = database
         self._row_id = row_id
-        self._evaluation = evaluation
+        self._of = of
         self._before = before
         self._total = total
         self._stage = ""
@@ -50,11 +51,14 @@ class TaskProgress:
         eta = round(elapsed / done * (whole - self._before - done), 1) if done and elapsed > 0.5 else None
         try:
             with self._database.writing() as session:
-                if self._evaluation:
-                    evaluation = evaluations.get(session, self._row_id)
-                    evaluation.progress = {"stage": stage, "done": done, "total": whole, "eta_seconds": eta}
-                else:
+                if self._of == "batch":
                     batch = batches.get(session, self._row_id)
                     batches.set_progress(session, batch, stage, round(self._before + done, 2), whole, eta)
+                    return
+                progress = {"stage": stage, "done": done, "total": whole, "eta_seconds": eta}
+                if self._of == "evaluation":
+                    evaluations.get(session, self._row_id).progress = progress
+                else:
+                    statistics.get(session, self._row_id).progress = progress
         except SQLAlchemyError as error:
             log.warning("progress not written", error=str(error))

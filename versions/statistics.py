@@ -1,0 +1,62 @@
+"""Queries on statistics: C0 of some layers, made ahead of time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from configuration.redis_keys import values_queue
+from versions import tasks
+from versions.clock import new_id, now
+from versions.errors import StatisticNotFoundError
+from versions.tables import StatisticRow
+
+
+def create(session: Session, *, model: str, layers: list[int] | None, corpus: str, tokens: int | None) -> StatisticRow:
+    """A new statistic and its task, which is as long as a shard of values and waits like one."""
+    row = StatisticRow(
+        id=new_id("stat"),
+        seq=(session.scalar(select(func.max(StatisticRow.seq))) or 0) + 1,
+        model=model,
+        layers=layers,
+        corpus=corpus,
+        tokens=tokens,
+        state="queued",
+        progress={"stage": "queued", "done": 0, "total": 1},
+        created_at=now(),
+    )
+    session.add(row)
+    session.flush()
+    tasks.create(session, model=model, queue=values_queue(model), kind="statistic", statistic_id=row.id)
+    return row
+
+
+def get(session: Session, statistic_id: str) -> StatisticRow:
+    row = session.get(StatisticRow, statistic_id)
+    if row is None:
+        raise StatisticNotFoundError(f"no statistic {statistic_id!r}")
+    return row
+
+
+def page(session: Session, model: str | None, before_seq: int | None, limit: int) -> list[StatisticRow]:
+    """Newest first; one more than `limit` where there are more."""
+    query = select(StatisticRow)
+    if model is not None:
+        query = query.where(StatisticRow.model == model)
+    if before_seq is not None:
+        query = query.where(StatisticRow.seq < before_seq)
+    return list(session.scalars(query.order_by(StatisticRow.seq.desc()).limit(limit + 1)))
+
+
+def unfinished(session: Session, model: str) -> int:
+    query = select(func.count()).select_from(StatisticRow)
+    return session.scalar(query.where(StatisticRow.model == model, StatisticRow.finished_at.is_(None))) or 0
+
+
+def finish(
+    session: Session, row: StatisticRow, *, report: dict[str, Any] | None = None, error: dict[str, Any] | None = None
+) -> None:
+    row.state = "failed" if error else "succeeded"
+    row.report, row.error, row.finished_at = report, error, now()
