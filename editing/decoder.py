@@ -51,6 +51,10 @@ class Decoder:
         setattr(parent, name, projection)
         return projection
 
+    def projection_name(self, layer: int) -> str:
+        """Where the model's own modules have the edited projection of `layer`."""
+        return f"{self.architecture.layers}.{layer}.{self.architecture.projection}"
+
     @property
     def config(self) -> Any:
         return self.model.config

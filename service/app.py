@@ -16,9 +16,11 @@ from service.algorithms import endpoints as algorithms
 from service.auth import authorised
 from service.chat import endpoints as chat
 from service.completions import endpoints as completions
+from service.diffs import endpoints as diffs
 from service.edits import endpoints as edits
 from service.errors import UnauthorizedError, UnavailableError
 from service.evaluations import endpoints as evaluations
+from service.exports import endpoints as exports
 from service.limits import BodyLimit
 from service.metrics import ServiceMetrics
 from service.models import endpoints as models
@@ -55,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
-    for resource in (edits, models, reverts, evaluations, algorithms):
+    for resource in (edits, models, reverts, diffs, exports, evaluations, algorithms):
         app.include_router(
             resource.router,
             dependencies=[Depends(authorised)],

@@ -6,11 +6,14 @@ ServiceError
 ├── UnauthorizedError          401
 ├── PageNotFoundError          404  no such path
 ├── MethodNotAllowedError      405
+├── NothingToExportError       409  the base
 ├── TooLargeError              413
+├── DiffTooLargeError          413  two versions whose deltas are too large to compare
 ├── UnsupportedMediaTypeError  415
 ├── InvalidFieldsError         422  one or more fields are wrong; each is named
 ├── BusyError                  429  too much waits already
 ├── InternalError              500
+├── ExportFailedError          422 or 500, as the worker says
 ├── GenerationError            as the worker says
 └── UnavailableError           503  something that is needed does not answer yet
     ├── NoWorkerError          503
@@ -78,11 +81,25 @@ class MethodNotAllowedError(ServiceError):
     example = "PATCH does nothing at /v1/edits; allowed: GET, POST"
 
 
+class NothingToExportError(ServiceError):
+    status = 409
+    code = "nothing_to_export"
+    title = "Nothing of this version was edited"
+    example = "smollm2-135m@v0 is the base: nothing of it was edited"
+
+
 class TooLargeError(ServiceError):
     status = 413
     code = "body_too_large"
     title = "The body is too large"
     example = "the body is larger than 67108864 bytes; send the facts in several batches"
+
+
+class DiffTooLargeError(ServiceError):
+    status = 413
+    code = "diff_too_large"
+    title = "The versions are too large to compare here"
+    example = "the deltas of the 90 versions between the base and these two have 2147483648 bytes"
 
 
 class UnsupportedMediaTypeError(ServiceError):
@@ -131,6 +148,22 @@ class GenerationError(ServiceError):
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message, {"Retry-After": "5"} if status in (429, 503) else None)
         self.status, self.code = status, code
+
+
+class ExportFailedError(ServiceError):
+    """A worker could not make the file; `again` where asking later may help."""
+
+    status = 422
+    code = "rank_limit_exceeded"
+    title = "The export cannot be made"
+    example = (
+        "layer 8 has rank 600; in 512 ranks it would be off by 0.03 of its norm, more than 0.01. Ask for format=merged"
+    )
+
+    def __init__(self, code: str, detail: str, again: bool) -> None:
+        super().__init__(detail, {"Retry-After": "60"} if again else None)
+        self.status = 422 if code == type(self).code else 500
+        self.code = code
 
 
 class UnavailableError(ServiceError):

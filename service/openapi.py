@@ -17,6 +17,7 @@ from api_schemas.chat import ChatCompletionChunk, ChatRequest
 from api_schemas.completions import CompletionChunk, CompletionRequest, OpenAIError
 from api_schemas.edits import EditEvent, EditRequest
 from api_schemas.evaluations import EvaluationRequest
+from api_schemas.exports import ExportJob
 from api_schemas.facts import Fact
 from api_schemas.models import AliasUpdate
 from api_schemas.problems import Problem
@@ -48,6 +49,7 @@ _READ_BY_HAND: Final = (
     EvaluationRequest,
     AliasUpdate,
     RevertRequest,
+    ExportJob,
     CompletionRequest,
     CompletionChunk,
     ChatRequest,

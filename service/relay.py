@@ -18,7 +18,7 @@ from rq.serializers import JSONSerializer
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from versions import batches, evaluations, lines, tasks
+from versions import batches, evaluations, exports, lines, tasks
 from versions.database import Database
 from versions.tables import TaskRow
 
@@ -153,3 +153,5 @@ def _give_up(session: Session, task: TaskRow) -> None:
         tasks.withdraw(session, task.batch_id)
     elif task.evaluation_id is not None:
         evaluations.finish(session, evaluations.get(session, task.evaluation_id), error=error)
+    elif task.export_id is not None:
+        exports.fail(session, exports.get(session, task.export_id), error)

@@ -15,6 +15,7 @@ from redis.retry import Retry
 
 from configuration.redis_connection import make_async_redis, make_redis
 from configuration.settings import Settings
+from service.diffs.weights import WeightDiffs
 from service.live_workers import LiveWorkers
 from service.metrics import ServiceMetrics
 from service.relay import Relay
@@ -38,6 +39,7 @@ class Resources:
     workers: LiveWorkers
     relay: Relay
     metrics: ServiceMetrics
+    diffs: WeightDiffs
 
 
 @asynccontextmanager
@@ -54,7 +56,16 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
     relay.start()
     try:
         yield Resources(
-            settings, database, blobs, threads_redis, async_redis, TokenizerCache(blobs), workers, relay, metrics
+            settings=settings,
+            database=database,
+            blobs=blobs,
+            redis=threads_redis,
+            async_redis=async_redis,
+            tokenizers=TokenizerCache(blobs),
+            workers=workers,
+            relay=relay,
+            metrics=metrics,
+            diffs=WeightDiffs(blobs),
         )
     finally:
         relay.stop()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from configuration.redis_keys import evaluate_queue
@@ -14,12 +14,14 @@ from versions.clock import new_id, now
 from versions.errors import ExportNotFoundError
 from versions.tables import ExportRow, TaskRow
 
-RETRYABLE = frozenset({"machine", "internal", "worker_lost", "cancelled"})
+RETRYABLE = frozenset({"machine", "internal", "worker_lost"})
 """Codes of failures that another try may not meet."""
+RETRY_AFTER = timedelta(seconds=60)
+"""For so long a failure is told to whoever asks; then the export is tried again."""
 
 
 def find(session: Session, model: str, version: int, format: str, max_rank: int) -> ExportRow | None:
-    """The newest export of that kind, unless it failed for a reason that may have passed."""
+    """The newest export of that kind, unless it failed a while ago for a reason that may have passed."""
     query = select(ExportRow).where(
         ExportRow.model == model,
         ExportRow.version == version,
@@ -27,9 +29,19 @@ def find(session: Session, model: str, version: int, format: str, max_rank: int)
         ExportRow.max_rank == max_rank,
     )
     row = session.scalar(query.order_by(ExportRow.created_at.desc(), ExportRow.id.desc()).limit(1))
-    if row is not None and row.error is not None and row.error["code"] in RETRYABLE:
-        return None
+    if row is not None and may_be_retried(row) and row.finished_at is not None:
+        return row if row.finished_at > now() - RETRY_AFTER else None
     return row
+
+
+def may_be_retried(row: ExportRow) -> bool:
+    """Whether it failed for a reason that may have passed when it is tried again."""
+    return row.error is not None and row.error["code"] in RETRYABLE
+
+
+def unfinished(session: Session, model: str) -> int:
+    query = select(func.count()).select_from(ExportRow)
+    return session.scalar(query.where(ExportRow.model == model, ExportRow.finished_at.is_(None))) or 0
 
 
 def create(session: Session, *, model: str, version: int, format: str, max_rank: int) -> ExportRow:

@@ -11,11 +11,12 @@ from sqlalchemy.exc import OperationalError
 
 from editing.errors import EditingError, EditInterrupted, FactError
 from editing.progress import check
-from versions import batches, evaluations, tasks
+from versions import batches, evaluations, exports, tasks
 from versions.errors import LeaseLostError, StoreError
 from versions.tables import TaskRow
 from workers.context import WorkerContext, current
 from workers.evaluate import evaluate
+from workers.export import export
 from workers.lease import Lease
 from workers.outcome import CancelledError, end_batch
 from workers.plan import plan
@@ -31,6 +32,7 @@ HANDLERS: dict[str, Handler] = {
     "solve": solve,
     "revert": revert,
     "evaluate": evaluate,
+    "export": export,
 }
 MOST_UNEXPECTED = 2
 """Attempts of a task that ends with an error we did not foresee, before its batch fails."""
@@ -46,7 +48,8 @@ def run(task_id: str) -> None:
     if task is None:
         log.debug("task not taken", task=task_id)
         return
-    about = {"edit": task.batch_id} if task.batch_id else {"evaluation": task.evaluation_id}
+    about = {"edit": task.batch_id, "evaluation": task.evaluation_id, "export": task.export_id}
+    about = {name: value for name, value in about.items() if value is not None}
     with structlog.contextvars.bound_contextvars(task=task.id, stage=task.kind, shard=task.shard, **about):
         context.status.busy(task.kind)
         try:
@@ -74,7 +77,7 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     except (EditingError, StoreError) as error:
         log.info("task refused", code=error.code, error=str(error))
         facts = [error.index] if isinstance(error, FactError) else []
-        what = "evaluation" if task.evaluation_id else "edit"
+        what = "evaluation" if task.evaluation_id else "export" if task.export_id else "edit"
         _fail(context, task, error.code, f"The {what} cannot be made", str(error), facts)
     except (OSError, torch.OutOfMemoryError, MemoryError) as error:
         log.exception("the machine refused")
@@ -130,3 +133,5 @@ def _fail(context: WorkerContext, task: TaskRow, code: str, title: str, detail: 
             end_batch(session, batch, "cancelled" if code == "cancelled" else "failed", error)
         elif task.evaluation_id is not None:
             evaluations.finish(session, evaluations.get(session, task.evaluation_id), error=error)
+        elif task.export_id is not None:
+            exports.fail(session, exports.get(session, task.export_id), error)

@@ -135,4 +135,7 @@ def test_an_export_is_found_unless_it_may_go_better_next_time(database: Database
         assert exports.find(session, "tiny", 0, "peft", 8) is row
         row.error = {"code": "machine"}
         session.flush()
+        assert exports.find(session, "tiny", 0, "peft", 8) is row
+        row.finished_at = now() - 2 * exports.RETRY_AFTER
+        session.flush()
         assert exports.find(session, "tiny", 0, "peft", 8) is None

@@ -13,7 +13,14 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PretrainedConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPTJConfig,
+    LlamaConfig,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import logging as transformers_logging
 
 from tests.editing.tiny_models import LINES, VOCABULARY, tiny_tokenizer
@@ -33,6 +40,19 @@ CONFIGS: dict[str, PretrainedConfig] = {
         n_head=4,
         n_embd=64,
         n_inner=128,
+        n_positions=CONTEXT_LENGTH,
+        vocab_size=VOCABULARY,
+        attn_pdrop=0.0,
+        embd_pdrop=0.0,
+        resid_pdrop=0.0,
+        **_SPECIAL,
+    ),
+    "gptj": GPTJConfig(
+        n_layer=4,
+        n_head=4,
+        n_embd=64,
+        n_inner=128,
+        rotary_dim=8,
         n_positions=CONTEXT_LENGTH,
         vocab_size=VOCABULARY,
         attn_pdrop=0.0,

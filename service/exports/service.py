@@ -1,0 +1,99 @@
+"""Finding the file of a version, or having it made."""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy.orm import Session
+
+from api_schemas.edits import EditError, Progress
+from api_schemas.exports import ExportFormat, ExportJob
+from api_schemas.references import version_name
+from service.errors import BusyError, ExportFailedError, NothingToExportError
+from service.models.references import model_named, version_reference
+from service.resources import Resources
+from versions import exports, lineage
+from versions.tables import ExportRow, VersionRow
+
+log = structlog.get_logger(__name__)
+
+NO_RANK = 0
+"""`max_rank` in the row of an export that has no rank."""
+
+
+def find_or_make(resources: Resources, name: str, version: str, format: ExportFormat, max_rank: int) -> ExportRow:
+    """The export of that kind, finished or not. Raises ExportFailedError where it could not be made."""
+    limit = max_rank if format == "peft" else NO_RANK
+    with resources.database.reading() as session:
+        number = _exportable(session, name, version).number
+        row = _standing(resources, session, name, number, format, limit)
+    if row is None:
+        with resources.database.writing() as session:
+            row = _standing(resources, session, name, number, format, limit)
+            if row is None:
+                row = _make(resources, session, name, number, format, limit)
+        resources.relay.wake()
+    return _unless_failed(row)
+
+
+def get(resources: Resources, export_id: str) -> ExportRow:
+    """Raises ExportFailedError where it could not be made."""
+    with resources.database.reading() as session:
+        return _unless_failed(exports.get(session, export_id))
+
+
+def export_job(row: ExportRow) -> ExportJob:
+    return ExportJob.model_validate(
+        {
+            "id": row.id,
+            "state": row.state,
+            "model": f"{row.model}@{version_name(row.version)}",
+            "format": row.format,
+            "max_rank": row.max_rank or None,
+            "progress": Progress.model_validate(row.progress),
+            "error": None if row.error is None else EditError.model_validate(row.error),
+            "created_at": row.created_at,
+            "finished_at": row.finished_at,
+        }
+    )
+
+
+def has_ended(row: ExportRow) -> bool:
+    return row.finished_at is not None
+
+
+def address(row: ExportRow) -> str:
+    """Where the file is had once it is there: the same question, with the version pinned."""
+    limit = f"&max_rank={row.max_rank}" if row.max_rank else ""
+    return f"/v1/models/{row.model}/versions/{version_name(row.version)}/export?format={row.format}{limit}"
+
+
+def _exportable(session: Session, name: str, version: str) -> VersionRow:
+    model_named(session, name)
+    row = lineage.resolve(session, version_reference(name, version))
+    if row.parent is None:
+        raise NothingToExportError(f"{name}@{version_name(row.number)} is the base: nothing of it was edited")
+    return row
+
+
+def _standing(
+    resources: Resources, session: Session, name: str, number: int, format: str, limit: int
+) -> ExportRow | None:
+    row = exports.find(session, name, number, format, limit)
+    if row is not None and row.blob is not None and not resources.blobs.exists(row.blob):
+        return None
+    return row
+
+
+def _make(resources: Resources, session: Session, name: str, number: int, format: str, limit: int) -> ExportRow:
+    most = resources.settings.max_queued_batches
+    if exports.unfinished(session, name) >= most:
+        raise BusyError(f"{most} exports of model {name!r} wait already; try again later", retry_seconds=30)
+    row = exports.create(session, model=name, version=number, format=format, max_rank=limit)
+    log.info("export accepted", export=row.id, model=name, version=number, format=format)
+    return row
+
+
+def _unless_failed(row: ExportRow) -> ExportRow:
+    if row.error is not None:
+        raise ExportFailedError(row.error["code"], row.error["detail"], exports.may_be_retried(row))
+    return row
