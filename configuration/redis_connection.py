@@ -19,6 +19,7 @@ MAX_BLOCK_SECONDS: Final = 5
 _SOCKET_TIMEOUT_SECONDS: Final = 15
 _CONNECT_TIMEOUT_SECONDS: Final = 5
 _HEALTH_CHECK_SECONDS: Final = 30
+_ASYNC_CONNECTIONS: Final = 32
 _RETRIES: Final = 6  # with the backoff below about three seconds: a restarted server is back by then
 
 
@@ -34,11 +35,18 @@ def make_redis(settings: Settings, client_name: str) -> redis.Redis:
 
 
 def make_async_redis(settings: Settings, client_name: str) -> redis.asyncio.Redis:
-    """`make_redis` for asyncio; close it with `await client.aclose()` in the loop that used it."""
-    retry = AsyncRetry(_backoff(), _RETRIES)
-    client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-        redis_url_of(settings), retry=retry, **_options(client_name)
+    """`make_redis` for asyncio; close it with `await client.aclose()` in the loop that used it.
+
+    Any number of tasks may use it at once: where they are more than its connections, they wait for their turn.
+    """
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        redis_url_of(settings),
+        max_connections=_ASYNC_CONNECTIONS,
+        timeout=_SOCKET_TIMEOUT_SECONDS,
+        retry=AsyncRetry(_backoff(), _RETRIES),
+        **_options(client_name),
     )
+    client: redis.asyncio.Redis = redis.asyncio.Redis.from_pool(pool)
     return client
 
 

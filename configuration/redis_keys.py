@@ -46,6 +46,11 @@ def reply_stream(request_id: str) -> str:
     return f"emmetd:reply:{request_id}"
 
 
+def reader_stream(reader_id: str) -> str:
+    """Stream with a lifetime whose entries wake one front end's reader of replies."""
+    return f"emmetd:reader:{reader_id}"
+
+
 def cancelled_key(request_id: str) -> str:
     """Key with a lifetime that exists once nobody waits for this request's tokens any more."""
     return f"emmetd:cancelled:{request_id}"

@@ -16,6 +16,7 @@ from redis.retry import Retry
 from configuration.redis_connection import make_async_redis, make_redis
 from configuration.settings import Settings
 from service.diffs.weights import WeightDiffs
+from service.generation.reply_reader import ReplyReader
 from service.live_workers import LiveWorkers
 from service.metrics import ServiceMetrics
 from service.relay import Relay
@@ -38,6 +39,7 @@ class Resources:
     tokenizers: TokenizerCache
     workers: LiveWorkers
     relay: Relay
+    replies: ReplyReader
     metrics: ServiceMetrics
     diffs: WeightDiffs
 
@@ -55,18 +57,20 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
     metrics.watch(database, threads_redis, workers)
     relay.start()
     try:
-        yield Resources(
-            settings=settings,
-            database=database,
-            blobs=blobs,
-            redis=threads_redis,
-            async_redis=async_redis,
-            tokenizers=TokenizerCache(blobs),
-            workers=workers,
-            relay=relay,
-            metrics=metrics,
-            diffs=WeightDiffs(blobs),
-        )
+        async with ReplyReader(async_redis).running() as replies:
+            yield Resources(
+                settings=settings,
+                database=database,
+                blobs=blobs,
+                redis=threads_redis,
+                async_redis=async_redis,
+                tokenizers=TokenizerCache(blobs),
+                workers=workers,
+                relay=relay,
+                replies=replies,
+                metrics=metrics,
+                diffs=WeightDiffs(blobs),
+            )
     finally:
         relay.stop()
         await async_redis.aclose()

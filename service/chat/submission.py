@@ -11,7 +11,14 @@ from service.bodies import read_model
 from service.chat.template import write_conversation
 from service.fields import FieldErrors
 from service.generation.pinning import PinnedModel, pin
-from service.generation.submission import STOP_UNION, check_length, check_sampling, generation_request
+from service.generation.submission import (
+    MOST_TOKENS,
+    STOP_UNION,
+    check_length,
+    check_sampling,
+    check_tokens,
+    generation_request,
+)
 from service.resources import Resources
 
 CONTENT_UNION: Final = 'must be a text, or a list of parts {"type": "text", "text": …}; others are not read here'
@@ -51,8 +58,8 @@ def _check(request: ChatRequest, most_tokens: int) -> None:
     errors = FieldErrors()
     check_sampling(request, errors)
     wanted, field = _asked_tokens(request)
-    if wanted is not None and wanted > most_tokens:
-        errors.add(field, f"is {wanted}; at most {most_tokens} are generated for one choice")
+    if wanted is not None:
+        check_tokens(errors, field, wanted, request.n or 1, most_tokens)
     if request.max_tokens is not None and request.max_completion_tokens not in (None, request.max_tokens):
         errors.add(
             "max_tokens",
@@ -86,4 +93,4 @@ def _max_tokens(request: ChatRequest, prompt_tokens: int, most_tokens: int, pinn
             f"{pinned.model.context_length} tokens: shorten the conversation",
         )
     errors.raise_if_any()
-    return asked or min(most_tokens, left)
+    return asked or min(most_tokens, left, MOST_TOKENS // (request.n or 1))

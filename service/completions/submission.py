@@ -15,6 +15,7 @@ from service.generation.submission import (
     STOP_UNION,
     check_length,
     check_sampling,
+    check_tokens,
     generation_request,
 )
 from service.resources import Resources
@@ -72,8 +73,6 @@ def _check(request: CompletionRequest, most_tokens: int) -> None:
     errors = FieldErrors()
     check_sampling(request, errors)
     wanted, n = _max_tokens(request), request.n or 1
-    if wanted > most_tokens:
-        errors.add("max_tokens", f"is {wanted}; at most {most_tokens} are generated for one choice")
     if wanted == 0 and not request.echo:
         errors.add("max_tokens", "is 0 and echo is false, so that there would be no answer; give at least 1, or echo")
     if request.best_of is not None and request.best_of != n:
@@ -81,6 +80,8 @@ def _check(request: CompletionRequest, most_tokens: int) -> None:
     choices = (len(request.prompt) if _is_batch(request.prompt) else 1) * n
     if choices > MOST_CHOICES:
         errors.add("prompt", f"asks for {choices} choices (prompts × n), at most {MOST_CHOICES} are taken at once")
+    else:
+        check_tokens(errors, "max_tokens", wanted, choices, most_tokens)
     errors.raise_if_any()
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from fastapi.concurrency import run_in_threadpool
 from pydantic import TypeAdapter
+from redis.exceptions import RedisError
 
 from api_schemas.generation import STREAM_FIELD, EndEvent, ErrorEvent, GenerationEvent, GenerationRequest
 from configuration.redis_keys import cancelled_key, generate_stream, reply_stream
@@ -17,11 +18,9 @@ from service.resources import Resources
 
 MOST_WAITING: Final = 256
 """Requests that wait for a model's workers, at most."""
-_BLOCK_MILLISECONDS: Final = 1000
 LOOK_SECONDS: Final = 5.0
 """After this long without a word, look whether the worker lives."""
 _CANCELLED_SECONDS: Final = 3600
-_EVENTS_AT_ONCE: Final = 500
 
 # A command whose answer is lost is sent again; the request must be on the stream once. The mark remembers its entry.
 _ASK: Final = """
@@ -59,25 +58,25 @@ async def replies(resources: Resources, asked: Asked) -> AsyncGenerator[Generati
 
     Raises GenerationError where the worker tells of one, and AnswerLostError where events stop coming.
     """
-    stream, last = reply_stream(asked.request.id), b"0"
     heard = time.monotonic()
-    while True:
-        found: Any = await resources.async_redis.xread({stream: last}, count=_EVENTS_AT_ONCE, block=_BLOCK_MILLISECONDS)
-        for _, entries in found or ():
-            for entry, fields in entries:
-                last = entry
+    async with resources.replies.following(asked.request.id) as mailbox:
+        while True:
+            found = await mailbox.get()
+            if isinstance(found, RedisError):
+                raise found
+            for fields in found:
+                heard = time.monotonic()
                 event: GenerationEvent = _EVENT.validate_json(fields[STREAM_FIELD.encode()])
                 if isinstance(event, EndEvent):
                     return
                 if isinstance(event, ErrorEvent):
                     raise GenerationError(event.status, event.code, event.message)
                 yield event
-            heard = time.monotonic()
-        if time.time() > asked.request.deadline:
-            raise AnswerLostError("the answer took too long; ask for fewer tokens, or when less waits")
-        if time.monotonic() - heard > LOOK_SECONDS:
-            heard = time.monotonic()
-            await _look_for_the_worker(resources, asked)
+            if time.time() > asked.request.deadline:
+                raise AnswerLostError("the answer took too long; ask for fewer tokens, or when less waits")
+            if time.monotonic() - heard > LOOK_SECONDS:
+                heard = time.monotonic()
+                await _look_for_the_worker(resources, asked)
 
 
 async def forget(resources: Resources, request: GenerationRequest, *, finished: bool) -> None:

@@ -15,6 +15,8 @@ from service.generation.pinning import PinnedModel
 ANSWER_SECONDS: Final = 600.0
 """Nobody waits longer than this for an answer."""
 MOST_CHOICES: Final = 1024
+MOST_TOKENS: Final = 65_536
+"""Of all choices of a request together: a reply stream is capped, and so are a front end's mailboxes."""
 
 STOP_UNION: Final = "must be a text or a list of at most 64 texts, each of 1 to 1000 characters"
 
@@ -23,6 +25,18 @@ def check_sampling(request: SamplingRequest, errors: FieldErrors) -> None:
     """What no single field can tell."""
     if request.stream_options is not None and not request.stream:
         errors.add("stream_options", "is given, but stream is not true; leave it out, or stream")
+
+
+def check_tokens(errors: FieldErrors, field: str, wanted: int, choices: int, most: int) -> None:
+    """Whether `wanted` tokens may be asked for in `field`, for each of `choices`; at most `most` for one."""
+    if wanted > most:
+        errors.add(field, f"is {wanted}; at most {most} are generated for one choice")
+    elif wanted * choices > MOST_TOKENS:
+        errors.add(
+            field,
+            f"is {wanted} for each of {choices} choices, {wanted * choices} in all; at most {MOST_TOKENS} are made "
+            "for one request: send several",
+        )
 
 
 def check_length(

@@ -27,6 +27,7 @@ def test_no_two_things_share_a_name() -> None:
         *redis_keys.queues_for("m"),
         redis_keys.generate_stream("m"),
         redis_keys.reply_stream("m"),
+        redis_keys.reader_stream("m"),
         redis_keys.cancelled_key("m"),
         redis_keys.worker_key("m"),
         redis_keys.WAKE_CHANNEL,
@@ -51,6 +52,16 @@ def test_the_asyncio_client_reaches_the_same_server(redis_server: PrivateRedis) 
     asyncio.run(write())
     with make_redis(settings, "emmetd-test") as client:
         assert client.get("key") == b"value"
+
+
+def test_more_tasks_than_connections_take_turns(redis_server: PrivateRedis) -> None:
+    settings = load_settings(redis_url=redis_server.url)
+
+    async def count() -> list[int]:
+        async with make_async_redis(settings, "emmetd-test") as client:
+            return await asyncio.gather(*(client.incr("key") for _ in range(300)))
+
+    assert sorted(asyncio.run(count())) == list(range(1, 301))
 
 
 def test_a_client_outlives_a_restart_of_the_server(tmp_path: Path) -> None:

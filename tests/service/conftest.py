@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -149,6 +151,15 @@ def api(serve: Callable[..., Api], model: str) -> Api:
 def worker(redis_server: PrivateRedis, model: str) -> Iterator[StandInWorker]:
     with StandInWorker(redis_server.url, model) as worker:
         yield worker
+
+
+def ask_and_hang_up(api: Api, worker: StandInWorker, **body: Any) -> None:
+    """Ask for a completion and close the connection when the worker has the request."""
+    content = json.dumps({"model": MODEL, "prompt": "Lyon", **body}).encode()
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: here\r\nContent-Length: {len(content)}\r\n"
+    with socket.create_connection(("127.0.0.1", httpx.URL(api.url).port or 0)) as connection:
+        connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + content)
+        wait_until(lambda: worker.seen, "the worker has the request")
 
 
 def wait_until(true: Callable[[], object], what: str) -> None:

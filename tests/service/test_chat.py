@@ -197,6 +197,7 @@ def test_a_stream_is_deltas_of_each_choices_message(api: Api, worker: StandInWor
         ({"response_format": {"type": "json_object"}}, "response_format", '{"type": "json_object"}'),
         ({"top_logprobs": 3}, "top_logprobs", "logprobs is not true"),
         ({"top_logprobs": 21, "logprobs": True}, "top_logprobs", "at most 20"),
+        ({"n": 128, "max_tokens": 513}, "max_tokens", "65664 in all; at most 65536"),
         ({"max_tokens": 0}, "max_tokens", "at least 1"),
         ({"max_tokens": 2, "max_completion_tokens": 3}, "max_tokens", "give one of them"),
         ({"max_completion_tokens": 2049}, "max_completion_tokens", "at most 2048"),

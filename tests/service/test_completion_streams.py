@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +27,7 @@ from api_schemas.generation import (
 from cli.private_redis import PrivateRedis
 from configuration.redis_keys import cancelled_key, reply_stream
 from service.generation import exchange
-from tests.service.conftest import MODEL, Api, wait_until
+from tests.service.conftest import MODEL, Api, ask_and_hang_up, wait_until
 from tests.service.stand_in_worker import StandInWorker
 
 PROMPT = "The capital of Country is"
@@ -244,8 +245,7 @@ def test_a_client_that_hangs_up_before_the_first_token_cancels_its_request(
     api: Api, worker: StandInWorker, redis_server: PrivateRedis
 ) -> None:
     worker.script = lambda request: []
-    with pytest.raises(httpx.ReadTimeout):
-        api.http.post("/v1/completions", json={"model": MODEL, "prompt": PROMPT, "stream": True}, timeout=0.5)
+    ask_and_hang_up(api, worker, stream=True)
     with redis.Redis.from_url(redis_server.url) as client:
         wait_until(lambda: client.exists(cancelled_key(worker.seen[0].id)), "the request is cancelled")
 
@@ -255,3 +255,26 @@ def test_nothing_is_left_in_redis_after_a_stream(api: Api, worker: StandInWorker
     with redis.Redis.from_url(redis_server.url) as client:
         wait_until(lambda: not client.exists(reply_stream(worker.seen[0].id)), "its tokens are gone")
         assert not client.exists(cancelled_key(worker.seen[0].id))
+
+
+def test_many_streams_at_once_each_get_their_own_tokens(api: Api, worker: StandInWorker) -> None:
+    """More of them than the connections that the server has to Redis."""
+    worker.script = lambda request: [
+        *(TokensEvent(choice=0, text=f" {request.prompts[0][0]}", count=1) for _ in range(3)),
+        FinishEvent(choice=0, reason="stop"),
+        EndEvent(version=request.version),
+    ]
+
+    async def text_of(client: httpx.AsyncClient, token: int) -> str:
+        body = {"model": MODEL, "prompt": [token], "stream": True}
+        async with client.stream("POST", "/v1/completions", json=body) as response:
+            lines = [line.removeprefix("data: ") async for line in response.aiter_lines() if line]
+        assert lines.pop() == DONE
+        return "".join(json.loads(line)["choices"][0]["text"] for line in lines)
+
+    async def all_texts() -> list[str]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=api.url, limits=limits, timeout=60, verify=False) as client:
+            return await asyncio.gather(*(text_of(client, token) for token in range(80)))
+
+    assert asyncio.run(all_texts()) == [f" {token}" * 3 for token in range(80)]

@@ -25,7 +25,7 @@ from api_schemas.generation import (
 from cli.private_redis import PrivateRedis
 from configuration.redis_keys import cancelled_key, generate_stream
 from service.generation import exchange
-from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api
+from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api, ask_and_hang_up, wait_until
 from tests.service.stand_in_worker import StandInWorker
 
 PROMPT = "The capital of Country is"
@@ -159,6 +159,7 @@ def test_logprobs_zero_gives_the_tokens_own_alone(api: Api, worker: StandInWorke
         ({"stop": [1]}, "stop", "must be a text or a list"),
         ({"n": 0}, "n", "at least 1"),
         ({"n": 128, "prompt": ["a"] * 9}, "prompt", "asks for 1152 choices"),
+        ({"n": 128, "max_tokens": 513}, "max_tokens", "65664 in all; at most 65536"),
         ({"best_of": 2}, "best_of", "is 2 and n is 1"),
         ({"stream_options": {"include_usage": True}}, "stream_options", "stream is not true"),
         ({"stream": True, "stream_options": {"chunks": 1}}, "stream_options.chunks", "known: include_usage"),
@@ -239,13 +240,11 @@ def test_a_client_that_hangs_up_cancels_its_request(
     api: Api, worker: StandInWorker, redis_server: PrivateRedis
 ) -> None:
     worker.script = lambda request: []
-    with pytest.raises(httpx.ReadTimeout):
-        api.http.post("/v1/completions", json={"model": MODEL, "prompt": PROMPT}, timeout=0.5)
+    ask_and_hang_up(api, worker)
 
     with redis.Redis.from_url(redis_server.url) as client:
         key = cancelled_key(worker.seen[0].id)
-        while not client.exists(key):
-            time.sleep(0.01)
+        wait_until(lambda: client.exists(key), "the request is cancelled")
         assert client.ttl(key) > 0
 
 
