@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tests.workers.saved_models import facts
 from versions import tasks
 from versions.tables import TaskRow
 
-LONG = {"steps": 15, "stop_after_argmax": -1, "stop_loss": 0.0, "contexts": 16, "repair_rounds": 0}
+LONG = {"steps": 8, "stop_after_argmax": -1, "stop_loss": 0.0, "contexts": 16, "repair_rounds": 0}
 PROMPT = "{} is located in Lyon and in Madrid and in New Zealand and plays the guitar and the piano and speaks"
 """With these a batch of all subjects takes several seconds, in several shards."""
 LOOSE = {"EM": 0.0, "drift": 1e6}
@@ -136,6 +137,26 @@ def test_completions_are_answered_while_a_batch_runs(server: Server) -> None:
     assert said == [alone] * 3
     server.http.post(f"/v1/edits/{edit_id}/cancel")
     server.outcome(edit_id)
+
+
+def test_many_clients_at_once_get_one_line_of_versions(server: Server) -> None:
+    versions = server.versions()
+    said = server.complete(["Lyon is"], f"{MODEL}@v0")
+
+    def client(number: int) -> tuple[str, list[str]]:
+        edit_id = server.edit(facts(1, first=number), thresholds=LOOSE, settings={"steps": 2, "repair_rounds": 0})
+        return edit_id, server.complete(["Lyon is"], f"{MODEL}@v0")
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(client, range(12)))
+
+    jobs = [server.outcome(edit_id) for edit_id, _ in answers]
+    assert {job["state"] for job in jobs} == {"succeeded"}
+    new = server.versions()[len(versions) :]
+    assert [row["version"] for row in new] == [f"v{number}" for number in range(len(versions), len(versions) + 12)]
+    assert [row["parent"] for row in new] == [f"v{number - 1}" for number in range(len(versions), len(versions) + 12)]
+    assert {row["edit"] for row in new} == {edit_id for edit_id, _ in answers}
+    assert [text for _, text in answers] == [said] * 12
 
 
 def test_a_completion_whose_worker_is_killed_is_told_so(server: Server) -> None:
