@@ -29,7 +29,7 @@ def worker(
 
     from configuration.errors import ConfigurationError
     from configuration.logs import configure_logs
-    from editing.errors import ModelLoadError, UnsupportedModelError
+    from editing.errors import CorpusError, ModelLoadError, UnsupportedModelError
     from versions.errors import FingerprintConflictError
     from workers.main import run
 
@@ -39,6 +39,8 @@ def worker(
     except (ModelLoadError, UnsupportedModelError, FingerprintConflictError) as error:
         # No such model, one that cannot be edited, or another one under this NAME: starting again changes nothing.
         raise ConfigurationError(f"model = {settings.model!r}: {error}") from error
+    except CorpusError as error:
+        raise ConfigurationError(f"corpus = {settings.corpus!r}: {error}") from error
 
 
 def set_thread_environment(settings: Settings) -> None:

@@ -6,6 +6,7 @@ Each field's description is what the documentation prints and what an error abou
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import re
 from pathlib import Path
@@ -25,6 +26,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from api_schemas.references import NAME_PATTERN
+from configuration.corpus_settings import CorpusSettings
 from configuration.errors import InvalidSettingError
 from configuration.sources import ConfigFileSource, describe_problem, mask_url
 
@@ -40,7 +42,7 @@ def default_data_folder() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "emmetd"
 
 
-class Settings(BaseSettings):
+class Settings(CorpusSettings):
     """Resolved settings; never changed after they were made. Make them with `load_settings`."""
 
     model_config = SettingsConfigDict(
@@ -242,6 +244,8 @@ class Settings(BaseSettings):
                 value = value.get_secret_value()
             elif isinstance(value, ByteSize):
                 value = int(value)  # its str() rounds to a unit
+            elif isinstance(value, dict):
+                value = json.dumps(value)
             if value is not None:
                 environment[f"{ENVIRONMENT_PREFIX}{name.upper()}"] = str(value)
         return environment
@@ -255,6 +259,8 @@ class Settings(BaseSettings):
                 value = mask_url(value.get_secret_value())
             elif name == "database_url":
                 value = mask_url(value)
+            elif isinstance(value, dict):
+                value = json.dumps(value)
             shown[name] = value if value is None or isinstance(value, int | float) else str(value)
         return shown
 

@@ -18,7 +18,7 @@ from rq.serializers import JSONSerializer
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from versions import batches, evaluations, exports, lines, tasks
+from versions import batches, evaluations, exports, lines, statistics, tasks
 from versions.database import Database
 from versions.tables import TaskRow
 
@@ -155,3 +155,5 @@ def _give_up(session: Session, task: TaskRow) -> None:
         evaluations.finish(session, evaluations.get(session, task.evaluation_id), error=error)
     elif task.export_id is not None:
         exports.fail(session, exports.get(session, task.export_id), error)
+    elif task.statistic_id is not None:
+        statistics.finish(session, statistics.get(session, task.statistic_id), error=error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import func, select
@@ -40,9 +41,18 @@ def get(session: Session, statistic_id: str) -> StatisticRow:
     return row
 
 
-def page(session: Session, model: str | None, before_seq: int | None, limit: int) -> list[StatisticRow]:
-    """Newest first; one more than `limit` where there are more."""
+def page(
+    session: Session,
+    model: str | None,
+    before_seq: int | None,
+    limit: int,
+    *,
+    models: Collection[str] | None = None,
+) -> list[StatisticRow]:
+    """Newest first, those of `models` alone where they are named; one more than `limit` where there are more."""
     query = select(StatisticRow)
+    if models is not None:
+        query = query.where(StatisticRow.model.in_(models))
     if model is not None:
         query = query.where(StatisticRow.model == model)
     if before_seq is not None:

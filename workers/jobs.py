@@ -11,8 +11,8 @@ from sqlalchemy.exc import OperationalError
 
 from editing.errors import EditingError, EditInterrupted, FactError
 from editing.progress import check
-from versions import batches, evaluations, exports, tasks
-from versions.errors import LeaseLostError, StoreError
+from versions import batches, evaluations, exports, statistics, tasks
+from versions.errors import BlobStoreAwayError, LeaseLostError, StoreError
 from versions.tables import TaskRow
 from workers.context import WorkerContext, current
 from workers.evaluate import evaluate
@@ -20,6 +20,7 @@ from workers.export import export
 from workers.lease import Lease
 from workers.outcome import CancelledError, end_batch
 from workers.plan import plan
+from workers.prepare_statistic import prepare_statistic
 from workers.revert import revert
 from workers.solve import solve
 from workers.values import optimise_shard
@@ -33,7 +34,9 @@ HANDLERS: dict[str, Handler] = {
     "revert": revert,
     "evaluate": evaluate,
     "export": export,
+    "statistic": prepare_statistic,
 }
+_WHAT = {"evaluate": "evaluation", "export": "export", "statistic": "statistic"}
 MOST_UNEXPECTED = 2
 """Attempts of a task that ends with an error we did not foresee, before its batch fails."""
 
@@ -48,7 +51,12 @@ def run(task_id: str) -> None:
     if task is None:
         log.debug("task not taken", task=task_id)
         return
-    about = {"edit": task.batch_id, "evaluation": task.evaluation_id, "export": task.export_id}
+    about = {
+        "edit": task.batch_id,
+        "evaluation": task.evaluation_id,
+        "export": task.export_id,
+        "statistic": task.statistic_id,
+    }
     about = {name: value for name, value in about.items() if value is not None}
     with structlog.contextvars.bound_contextvars(task=task.id, stage=task.kind, shard=task.shard, **about):
         context.status.busy(task.kind)
@@ -74,10 +82,13 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     except OperationalError as error:
         # The database is away: nothing can be said there. The lease runs out and the task is taken up again.
         log.error("database lost during the task", error=str(error.orig))
+    except BlobStoreAwayError as error:
+        log.error("the blob store is away", error=str(error))
+        _retry_or_fail(context, task, tasks.MOST_ATTEMPTS, "machine", str(error))
     except (EditingError, StoreError) as error:
         log.info("task refused", code=error.code, error=str(error))
         facts = [error.index] if isinstance(error, FactError) else []
-        what = "evaluation" if task.evaluation_id else "export" if task.export_id else "edit"
+        what = _WHAT.get(task.kind, "edit")
         _fail(context, task, error.code, f"The {what} cannot be made", str(error), facts)
     except (OSError, torch.OutOfMemoryError, MemoryError) as error:
         log.exception("the machine refused")
@@ -135,3 +146,5 @@ def _fail(context: WorkerContext, task: TaskRow, code: str, title: str, detail: 
             evaluations.finish(session, evaluations.get(session, task.evaluation_id), error=error)
         elif task.export_id is not None:
             exports.fail(session, exports.get(session, task.export_id), error)
+        elif task.statistic_id is not None:
+            statistics.finish(session, statistics.get(session, task.statistic_id), error=error)

@@ -27,6 +27,7 @@ from versions.database import Database
 from workers.capacity import device_of, dtype_of, measure_tokens_per_second
 from workers.console import Console
 from workers.context import WorkerContext, set_current
+from workers.corpora import default_request
 from workers.generation.decoding import DecodeBatch
 from workers.generation.lane import GenerationLane
 from workers.materialise import MatrixCache
@@ -52,7 +53,7 @@ def run(settings: Settings) -> None:
     device = device_of(settings.device)
     redis = make_redis(settings, f"worker-{worker_id}")
     database = Database(settings.database_url)
-    blobs = open_blob_store(settings.blob_url)
+    blobs = open_blob_store(settings.blob_url, settings.s3)
     status = StatusBoard(redis, worker_id, name, str(device))
     status.start()
     probes = None
@@ -74,7 +75,7 @@ def run(settings: Settings) -> None:
             )
             bind_model(database, blobs, settings, model)
             status.set("statistics", "C0")
-            statistics = Statistics(model, settings.data)
+            statistics = Statistics(model, settings.data, default_request(settings))
             statistics.get(statistics.default_layers(), console)
             statistics.held_out(console)
         context = WorkerContext(

@@ -17,8 +17,8 @@ from editing.token_rows import TokenRows
 class Statistics:
     """Statistics by layer, and the held-out text that drift is measured on. Safe between threads."""
 
-    def __init__(self, model: LoadedModel, data: Path) -> None:
-        self.request = StatisticRequest(SelfSampled())
+    def __init__(self, model: LoadedModel, data: Path, request: StatisticRequest | None = None) -> None:
+        self.request = request or StatisticRequest(SelfSampled())
         self._model = model
         self._folder = data / "statistics"
         self._held: dict[int, Statistic] = {}
@@ -47,6 +47,20 @@ class Statistics:
                     should_stop=should_stop,
                 )
             return {layer: self._held[layer] for layer in layers}
+
+    def prepare(
+        self,
+        layers: tuple[int, ...],
+        request: StatisticRequest,
+        on_progress: Progress = silent,
+        should_stop: ShouldStop = never,
+    ) -> dict[int, Statistic]:
+        """The statistics of `layers` made as `request` says, built where they are not kept on disk yet."""
+        if request == self.request:
+            return self.get(layers, on_progress, should_stop)
+        return prepare_statistics(
+            self._model, layers, request, self._folder, on_progress=on_progress, should_stop=should_stop
+        )
 
     def held_out(self, on_progress: Progress = silent, should_stop: ShouldStop = never) -> TokenRows:
         """Text of the same kind as C0's that no statistic was made from."""
