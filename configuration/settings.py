@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from api_schemas.references import NAME_PATTERN
 from configuration.corpus_settings import CorpusSettings
 from configuration.errors import InvalidSettingError
+from configuration.s3_settings import S3_URL, S3Settings
 from configuration.sources import ConfigFileSource, describe_problem, mask_url
 
 ENVIRONMENT_PREFIX: Final = "EMMETD_"
@@ -42,7 +43,7 @@ def default_data_folder() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "emmetd"
 
 
-class Settings(CorpusSettings):
+class Settings(CorpusSettings, S3Settings):
     """Resolved settings; never changed after they were made. Make them with `load_settings`."""
 
     model_config = SettingsConfigDict(
@@ -70,7 +71,8 @@ class Settings(CorpusSettings):
     )
     blob_url: str = Field(
         default_factory=lambda fields: f"{fields['data']}/blobs",
-        description="folder for deltas and statistics, as a path or a file:// URL; by default in the data folder",
+        description="where deltas and matrices lie: a folder, as a path or a file:// URL, or s3://bucket/prefix; "
+        "by default in the data folder",
     )
 
     model: str = Field(
@@ -165,8 +167,8 @@ class Settings(CorpusSettings):
     def _known_blob_store(cls, url: str) -> str:
         if "://" not in url:
             return str(Path(url).expanduser().absolute())
-        if not re.match(r"file:///.", url):
-            raise ValueError("only folders are known, written as a path or as file:///absolute/path")
+        if not re.match(r"file:///.", url) and not S3_URL.fullmatch(url):
+            raise ValueError("only folders are known, as a path or file:///absolute/path, and s3://bucket/prefix")
         return url
 
     @field_validator("model_name")
@@ -266,7 +268,7 @@ class Settings(CorpusSettings):
 
     def secrets(self) -> list[str]:
         """Every secret in clear, for the log's redaction."""
-        values = [self.api_key, self.redis_url, self.hf_token]
+        values = [self.api_key, self.redis_url, self.hf_token, self.s3_access_key_id, self.s3_secret_access_key]
         passwords = [urlsplit(self.database_url).password]
         if self.redis_url is not None:
             passwords.append(urlsplit(self.redis_url.get_secret_value()).password)

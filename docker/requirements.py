@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT: Final = Path(__file__).parent.parent
-FIRST_PARTY: Final = ("api_schemas", "cli", "configuration", "editing", "service", "versions", "workers")
+FIRST_PARTY: Final = ("api_schemas", "benchmarks", "cli", "configuration", "editing", "service", "versions", "workers")
 
 API_PACKAGES: Final = ("api_schemas", "cli", "configuration", "service", "versions")
 NEVER_IN_API: Final = frozenset({"accelerate", "gguf", "networkx", "sympy", "torch", "transformers", "triton"})

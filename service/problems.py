@@ -44,6 +44,7 @@ STORE_ANSWERS: Final[Mapping[type[store.StoreError], tuple[int, str]]] = {
     store.ConflictError: (409, "The version has moved"),
     store.QueueFullError: (429, "Too much waits already"),
     store.CursorError: (400, "The cursor cannot be read"),
+    store.BlobStoreAwayError: (503, "The blob store does not answer"),
     store.StoreError: (500, "The store refused"),
 }
 _RETRY_SECONDS: Final = "30"
@@ -74,7 +75,7 @@ def as_problem(error: ServiceError | store.StoreError) -> tuple[Problem, dict[st
     if isinstance(error, ServiceError):
         return Problem(title=error.title, status=error.status, detail=error.detail, code=error.code), error.headers
     status, title = _store_answer(type(error))
-    headers = {"Retry-After": _RETRY_SECONDS} if status == 429 else {}
+    headers = {"Retry-After": _RETRY_SECONDS} if status in (429, 503) else {}
     return Problem(title=title, status=status, detail=str(error), code=error.code), headers
 
 

@@ -47,7 +47,7 @@ class Resources:
 @asynccontextmanager
 async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIterator[Resources]:
     database = Database(settings.database_url)
-    blobs = open_blob_store(settings.blob_url)
+    blobs = open_blob_store(settings.blob_url, settings.s3)
     threads_redis = make_redis(settings, _CLIENT_NAME)
     # Probes and the relay would rather hear at once that Redis is away; one more try is for a connection gone stale.
     threads_redis.set_retry(Retry(NoBackoff(), 1))

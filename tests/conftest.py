@@ -15,6 +15,7 @@ import redis
 from cli.private_redis import PrivateRedis, prepare_private_redis
 from cli.tethered import tethered
 from tests.postgres import Cluster, Databases, require_postgres
+from tests.s3_server import Bucket, S3Server
 from versions.database import migrate
 
 BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
@@ -71,6 +72,19 @@ def database_url(request: pytest.FixtureRequest, _migrated_database: Path, tmp_p
     path = tmp_path / "emmetd.sqlite3"
     shutil.copyfile(_migrated_database, path)
     yield f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator[S3Server]:
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(_s3_server: S3Server) -> Bucket:
+    """The test's own bucket of a server that speaks S3's protocol."""
+    return _s3_server.new_bucket()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Where deltas and other large things lie: files named by the SHA-256 of what they hold."""
+"""Where deltas and other large things lie, named by the SHA-256 of what they hold; as files of a folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from configuration.s3_settings import S3Access
 from versions.errors import BlobCorruptError, BlobMissingError
 
 _PIECE = 1 << 20
@@ -59,6 +60,16 @@ class BlobStore(Protocol):
         """Delete the blob if it was last put before then; whether it was."""
         ...
 
+    def sweep(self, before: datetime) -> int:
+        """Delete what interrupted writes and collections left before then; how much that was."""
+        ...
+
+
+def check_name(sha256: str) -> None:
+    """Raises ValueError where that is no name of a blob."""
+    if not _SHA256.match(sha256):
+        raise ValueError(f"{sha256!r} is not a SHA-256 in hexadecimal")
+
 
 class FolderBlobStore:
     """Blobs as files of a local folder, in sub-folders by the first two digits."""
@@ -67,8 +78,7 @@ class FolderBlobStore:
         self.folder = folder
 
     def path(self, sha256: str) -> Path:
-        if not _SHA256.match(sha256):
-            raise ValueError(f"{sha256!r} is not a SHA-256 in hexadecimal")
+        check_name(sha256)
         return self.folder / sha256[:2] / sha256
 
     def exists(self, sha256: str) -> bool:
@@ -155,7 +165,6 @@ class FolderBlobStore:
         return True
 
     def sweep(self, before: datetime) -> int:
-        """Delete what interrupted writes left before then; the number of files."""
         swept = 0
         for path in [*self.folder.glob("*/.partial-*"), *self.folder.glob("*/.discarded-*")]:
             if path.stat().st_mtime < before.timestamp():
@@ -184,9 +193,14 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def open_blob_store(url: str) -> FolderBlobStore:
-    """`url` is a folder, as a path or `file://` URL."""
+def open_blob_store(url: str, access: S3Access | None = None) -> BlobStore:
+    """`url` is a folder, as a path or `file://` URL, or s3://bucket/prefix, reached by `access`."""
     scheme, separator, rest = url.partition("://")
+    if separator and scheme == "s3":
+        from versions.object_blobs import ObjectBlobStore  # most have no need of its client
+        from versions.object_store import s3_store
+
+        return ObjectBlobStore(s3_store(url, access or S3Access()), url)
     if separator and scheme != "file":
-        raise ValueError(f"blob_url {url!r}: only folders are supported; give a path or file:///path")
+        raise ValueError(f"blob_url {url!r}: give a path, file:///path or s3://bucket/prefix")
     return FolderBlobStore(Path(rest if separator else url))

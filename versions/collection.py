@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from api_schemas.edits import FINAL_STATES
 from versions import exports
-from versions.blobs import FolderBlobStore, StoredBlob
+from versions.blobs import BlobStore, StoredBlob
 from versions.clock import now
 from versions.database import Database
 from versions.tables import BatchRow, ExportRow, ModelRow, TaskRow, VersionRow
@@ -29,7 +29,7 @@ class Collection:
         return sum(blob.bytes for blob in self.blobs)
 
 
-def collect(database: Database, blobs: FolderBlobStore, grace: timedelta, *, delete: bool) -> Collection:
+def collect(database: Database, blobs: BlobStore, grace: timedelta, *, delete: bool) -> Collection:
     """Find, and with `delete` delete, blobs that nothing names and that were not put within `grace`.
 
     Named are: the deltas and matrices of all versions, the models' tokenizers, values of batches that have not ended,

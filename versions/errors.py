@@ -22,7 +22,8 @@ StoreError
 ├── CursorError
 └── BlobError
     ├── BlobMissingError
-    └── BlobCorruptError
+    ├── BlobCorruptError
+    └── BlobStoreAwayError         it does not answer, or refuses; trying again may help
 """
 
 from __future__ import annotations
@@ -120,3 +121,7 @@ class BlobMissingError(BlobError):
 
 class BlobCorruptError(BlobError):
     code = "blob_corrupt"
+
+
+class BlobStoreAwayError(BlobError):
+    code = "blob_store_away"

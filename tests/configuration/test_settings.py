@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from configuration.errors import ConfigFileError, InvalidSettingError
+from configuration.s3_settings import S3Access
 from configuration.settings import Settings, load_settings
 
 
@@ -96,7 +97,10 @@ def test_a_child_sees_the_same_settings(monkeypatch: pytest.MonkeyPatch, tmp_pat
         ({"database_url": "sqlite://"}, ["sqlite:////absolute/path"]),
         ({"database_url": "sqlite:///:memory:"}, ["needs a file"]),
         ({"redis_url": "http://h"}, ["http://h", "redis://"]),
-        ({"blob_url": "s3://bucket"}, ["s3://bucket", "file:///absolute/path"]),
+        ({"blob_url": "gs://bucket"}, ["gs://bucket", "file:///absolute/path", "s3://bucket/prefix"]),
+        ({"blob_url": "s3://B"}, ["s3://B", "s3://bucket/prefix"]),
+        ({"s3_endpoint": "minio:9000"}, ["minio:9000", "https://"]),
+        ({"s3_endpoint": "http://me:secret@minio"}, ["s3_access_key_id"]),
         ({"device": "tpu"}, ["'tpu'", "cuda:N"]),
         ({"dtype": "int8"}, ["'int8'", "bfloat16"]),
         ({"model_name": "a/b"}, ["'a/b'", "lower-case"]),
@@ -204,3 +208,14 @@ def test_nothing_printed_shows_a_secret() -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_the_keys_of_an_object_store_are_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMMETD_S3_SECRET_ACCESS_KEY", "topsecret")
+    settings = load_settings(
+        blob_url="s3://bucket/prefix", s3_endpoint="http://store:9000/", s3_region="here", s3_access_key_id="AKID"
+    )
+    assert settings.s3 == S3Access("http://store:9000", "here", "AKID", "topsecret")
+    assert {"AKID", "topsecret"} <= set(settings.secrets())
+    assert "topsecret" not in f"{settings!r} {settings.s3!r} {settings.masked()}"
+    assert settings.as_environment()["EMMETD_S3_SECRET_ACCESS_KEY"] == "topsecret"

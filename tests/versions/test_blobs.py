@@ -11,6 +11,7 @@ import pytest
 from versions.arrays import pack, unpack
 from versions.blobs import FolderBlobStore, open_blob_store
 from versions.errors import BlobCorruptError, BlobMissingError
+from versions.object_blobs import ObjectBlobStore
 
 
 def test_a_blob_is_named_by_its_content_and_kept_once(tmp_path: Path) -> None:
@@ -41,10 +42,12 @@ def test_a_name_cannot_leave_the_folder(tmp_path: Path) -> None:
         FolderBlobStore(tmp_path).get("../../etc/passwd")
 
 
-def test_only_folders_are_blob_stores_yet(tmp_path: Path) -> None:
+def test_a_url_says_where_blobs_lie(tmp_path: Path) -> None:
     assert open_blob_store(f"file://{tmp_path}").put(b"x")
-    with pytest.raises(ValueError, match="s3://bucket"):
-        open_blob_store("s3://bucket")
+    assert isinstance(open_blob_store("s3://bucket/prefix"), ObjectBlobStore)
+    for wrong in ("gs://bucket", "s3://b", "s3://bucket/a b"):
+        with pytest.raises(ValueError, match="s3://bucket/prefix"):
+            open_blob_store(wrong)
 
 
 def test_the_same_arrays_are_the_same_bytes() -> None:
