@@ -4,6 +4,7 @@ CliError                    the command cannot go on; `exit_code` is what the pr
 ├── DataFolderError         the data folder cannot be written, or another `emmetd serve` works in it
 ├── PortInUseError          something else listens on the address
 ├── InputFileError          a file that a command reads or writes is missing or not what it should be
+├── InterruptedCommandError somebody pressed Ctrl-C
 ├── RedisBinaryError        no Redis-protocol server that could run here was found
 ├── RedisStartError         the private Redis-protocol server did not answer
 └── ChildFailedError        a supervised process died and restarting it does not help
@@ -28,6 +29,12 @@ class PortInUseError(CliError):
 
 class InputFileError(CliError):
     """A file that was named on the command line cannot be used."""
+
+
+class InterruptedCommandError(CliError):
+    """A long command was asked to stop, and said what it kept."""
+
+    exit_code = 130
 
 
 class RedisBinaryError(CliError):

@@ -12,6 +12,7 @@ from cli.bench import bench
 from cli.config import config
 from cli.errors import CliError
 from cli.migrate import migrate
+from cli.models import models
 from cli.serve import serve
 from cli.worker import worker
 from configuration.errors import CONFIGURATION_EXIT_CODE, ConfigurationError
@@ -66,6 +67,7 @@ app.command()(api)
 app.command()(worker)
 app.command()(migrate)
 app.command()(config)
+app.add_typer(models, name="models")
 app.add_typer(bench, name="bench")
 
 

@@ -69,6 +69,7 @@ def remembered_weights_fingerprint(model: nn.Module, folder: Path, memory: Path)
         kept = {"scheme": _SCHEME.decode(), "files": state, "weights": {}}
     if dtype not in kept["weights"]:
         kept["weights"][dtype] = weights_fingerprint(model)
+        kept["folder"] = str(folder.resolve())
         part = memory.with_name(f".{memory.name}.{os.getpid()}")
         try:
             memory.parent.mkdir(parents=True, exist_ok=True)
