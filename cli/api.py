@@ -26,20 +26,25 @@ def api(
     Example:
       EMMETD_DATABASE_URL=postgresql://… EMMETD_REDIS_URL=redis://… emmetd api --host 0.0.0.0
     """
+    from configuration.access_settings import require_keys
     from configuration.redis_connection import redis_url_of
     from configuration.settings import load_settings
 
     settings = load_settings(data=data, host=host, port=port, api_key=api_key, config=config)
     redis_url_of(settings)  # its absence shall be told before anything heavy is imported
+    if fd is None:
+        require_keys(settings)
 
     import uvicorn
 
-    from cli.listener import listen
+    from cli.listener import is_loopback, listen
     from configuration.logs import configure_logs
     from service.app import create_app
 
     configure_logs(settings, "api")
     listener = listen(settings.host, settings.port) if fd is None else socket.socket(fileno=fd)
+    if not is_loopback(listener):  # `emmetd serve` has settled whether keys are needed, for the address that it found
+        require_keys(settings)
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(settings),
@@ -47,6 +52,7 @@ def api(
             log_config=None,
             access_log=False,  # the application writes its own, with the ids that matter
             server_header=False,
+            proxy_headers=False,  # whose X-Forwarded-For is believed is a setting of ours
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 from typing import Final
 
@@ -35,6 +36,11 @@ def listen(host: str, port: int) -> socket.socket:
             message = f"cannot listen on {host} port {port} ({error.strerror}); choose another with --host and --port"
         raise PortInUseError(message) from None
     return listener
+
+
+def is_loopback(listener: socket.socket) -> bool:
+    """Whether only this machine can reach `listener`."""
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def url_of(listener: socket.socket) -> str:

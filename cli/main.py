@@ -8,9 +8,11 @@ import typer
 from typer.core import TyperGroup
 
 from cli.api import api
+from cli.audit import audit
 from cli.bench import bench
 from cli.config import config
 from cli.errors import CliError
+from cli.keys import keys
 from cli.migrate import migrate
 from cli.models import models
 from cli.serve import serve
@@ -67,6 +69,8 @@ app.command()(api)
 app.command()(worker)
 app.command()(migrate)
 app.command()(config)
+app.command()(audit)
+app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")
 app.add_typer(bench, name="bench")
 

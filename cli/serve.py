@@ -70,10 +70,12 @@ async def run_all(
 
     url = url_of(listener)
     port = int(listener.getsockname()[1])
+    needs_key = settings.auth == "on" or settings.api_key is not None
     probes = settings.worker_metrics_port or free_port(settings.host, after=port)
     environment = {
         **os.environ,
         **settings.as_environment(),
+        "EMMETD_AUTH": "on" if needs_key else "off",
         "EMMETD_PORT": str(port),
         "EMMETD_WORKER_METRICS_PORT": str(probes),
     }
@@ -93,7 +95,7 @@ async def run_all(
         fd = listener.fileno()
         api = ChildSpec("API", [*emmetd, "api", "--fd", str(fd)], environment, _API_STOP_SECONDS, inherited_fds=(fd,))
         await supervisor.keep(api)
-        banner = ready_banner(url, settings.served_model_name, settings.data, with_key=settings.api_key is not None)
+        banner = ready_banner(url, settings.served_model_name, settings.data, with_key=needs_key)
         await supervisor.run(watch_readiness(url, announce, banner, supervisor.restarted))
     announce("stopped")
 

@@ -42,6 +42,7 @@ _IN_TEXT: Final = (
         r"(?P<kept>\b[a-z][a-z0-9+.-]*://[^/\s:@]*:)[^@\s/]+(?=@)", re.IGNORECASE
     ),  # scheme://user:password@host
     re.compile(r"(?P<kept>\bBearer\s+)[^\s'\",;]+", re.IGNORECASE),
+    re.compile(r"(?P<kept>\bemk_[0-9a-f]{12}_)[\w-]{20,}"),  # an API key of ours; its id may be told
 )
 # Chatty at info: one line for each request to a hub, each poll of a queue.
 _QUIET_LOGGERS: Final = ("httpx", "httpcore", "urllib3", "filelock", "huggingface_hub", "alembic.runtime.migration")

@@ -56,6 +56,11 @@ def cancelled_key(request_id: str) -> str:
     return f"emmetd:cancelled:{request_id}"
 
 
+def rate_key(kind: str, key_id: str) -> str:
+    """Hash with a lifetime: what an API key has left of its requests or tokens of the minute."""
+    return f"emmetd:rate:{kind}:{key_id}"
+
+
 def worker_key(worker_id: str) -> str:
     """Key with a lifetime that a live worker renews with its heartbeat."""
     return f"emmetd:worker:{worker_id}"

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
-    BeforeValidator,
     ByteSize,
     Field,
     PositiveInt,
@@ -26,15 +25,14 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from api_schemas.references import NAME_PATTERN
+from configuration.access_settings import AccessSettings, Lowercase, what_is_wrong_with_auth
 from configuration.corpus_settings import CorpusSettings
 from configuration.errors import InvalidSettingError
 from configuration.s3_settings import S3_URL, S3Settings
-from configuration.sources import ConfigFileSource, describe_problem, mask_url
+from configuration.sources import ConfigFileSource, describe_problem, mask_url, passwords_in
 
 ENVIRONMENT_PREFIX: Final = "EMMETD_"
 DEFAULT_MODEL: Final = "smollm2-135m"
-
-Lowercase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 
 
 def default_data_folder() -> Path:
@@ -43,7 +41,7 @@ def default_data_folder() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "emmetd"
 
 
-class Settings(CorpusSettings, S3Settings):
+class Settings(AccessSettings, CorpusSettings, S3Settings):
     """Resolved settings; never changed after they were made. Make them with `load_settings`."""
 
     model_config = SettingsConfigDict(
@@ -96,9 +94,6 @@ class Settings(CorpusSettings, S3Settings):
         "127.0.0.1", min_length=1, description="address to listen on; one that others can reach needs an API key"
     )
     port: int = Field(8000, ge=0, le=65535, description="port to listen on, 0 to 65535; 0 takes a free one")
-    api_key: SecretStr | None = Field(
-        None, description="the key that requests carry: visible ASCII characters, no spaces"
-    )
 
     max_facts: PositiveInt = Field(10_000, description="facts in one batch, at most")
     max_body_bytes: ByteSize = Field(
@@ -178,13 +173,6 @@ class Settings(CorpusSettings, S3Settings):
             raise ValueError("it is not a NAME that a request could carry")
         return name
 
-    @field_validator("api_key")
-    @classmethod
-    def _fits_a_header(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and not re.fullmatch(r"[!-~]+", key.get_secret_value()):
-            raise ValueError("it could not stand in an Authorization header")
-        return key
-
     @field_validator("device")
     @classmethod
     def _known_device(cls, device: str) -> str:
@@ -194,11 +182,9 @@ class Settings(CorpusSettings, S3Settings):
 
     @model_validator(mode="after")
     def _open_to_others_only_with_a_key(self) -> Self:
-        if self.api_key is None and not self.is_loopback:
-            raise ValueError(
-                f"host = {self.host!r} lets other machines in without a key; "
-                "set EMMETD_API_KEY (or --api-key), or listen on 127.0.0.1"
-            )
+        problem = what_is_wrong_with_auth(self, self.host, loopback=self.is_loopback)
+        if problem is not None:
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")
@@ -269,10 +255,10 @@ class Settings(CorpusSettings, S3Settings):
     def secrets(self) -> list[str]:
         """Every secret in clear, for the log's redaction."""
         values = [self.api_key, self.redis_url, self.hf_token, self.s3_access_key_id, self.s3_secret_access_key]
-        passwords = [urlsplit(self.database_url).password]
+        words = passwords_in(self.database_url)
         if self.redis_url is not None:
-            passwords.append(urlsplit(self.redis_url.get_secret_value()).password)
-        return [value.get_secret_value() for value in values if value] + [word for word in passwords if word]
+            words |= passwords_in(self.redis_url.get_secret_value())
+        return [value.get_secret_value() for value in values if value] + sorted(words)
 
 
 def load_settings(**flags: Any) -> Settings:

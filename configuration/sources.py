@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -20,6 +21,8 @@ from configuration.errors import ConfigFileError
 CONFIG_FILE_NAME: Final = "emmetd.toml"
 MASK: Final = "********"
 _URL_FIELDS: Final = frozenset({"database_url", "redis_url"})
+_PASSWORD: Final = re.compile(r"((?:^|(?<=&))(?:ssl_?)?password=)([^&]+)", re.IGNORECASE)
+"""Of a URL's query: libpq and redis-py take passwords there too, also of a TLS key's file."""
 
 
 class ConfigFileSource(InitSettingsSource):
@@ -94,12 +97,24 @@ def _shown(name: str, field: FieldInfo, value: object) -> str:
 
 
 def mask_url(url: str) -> str:
-    """`url` with its password, if it has one, replaced."""
+    """`url` with its passwords, if it has any, replaced."""
     try:
         parts = urlsplit(url)
-        if not parts.password:
-            return url
     except ValueError:
         return MASK
-    user_and_password, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user_and_password.partition(':')[0]}:{MASK}@{host}"))
+    if parts.password:
+        user_and_password, _, host = parts.netloc.rpartition("@")
+        parts = parts._replace(netloc=f"{user_and_password.partition(':')[0]}:{MASK}@{host}")
+    masked = _PASSWORD.sub(rf"\1{MASK}", parts.query)
+    # Only where there is something to hide: putting a URL together again may write it otherwise.
+    return urlunsplit(parts._replace(query=masked)) if parts.password or masked != parts.query else url
+
+
+def passwords_in(url: str) -> set[str]:
+    """Every password in `url`, as it stands there and as its server is told it: special characters are escaped."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return set()
+    written = [parts.password or "", *(found[2] for found in _PASSWORD.finditer(parts.query))]
+    return {form for word in written if word for form in (word, unquote(word))}

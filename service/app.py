@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any, Final
 
 import structlog
 from fastapi import Depends, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
+from configuration.access_settings import require_keys
 from configuration.logs import configure_logs
 from configuration.settings import Settings, load_settings
 from service import openapi, problems
+from service.access.rules import check_routes
 from service.algorithms import endpoints as algorithms
+from service.audit import endpoints as audit
 from service.auth import authorised
 from service.chat import endpoints as chat
 from service.completions import endpoints as completions
 from service.diffs import endpoints as diffs
 from service.edits import endpoints as edits
-from service.errors import UnauthorizedError, UnavailableError
+from service.errors import UnavailableError
 from service.evaluations import endpoints as evaluations
 from service.exports import endpoints as exports
 from service.limits import BodyLimit
@@ -29,7 +35,23 @@ from service.problems import responses
 from service.request_log import RequestLog
 from service.resources import open_resources
 from service.reverts import endpoints as reverts
+from service.security_headers import SecurityHeaders
 from service.tokenization import endpoints as tokenization
+
+# Keys travel in a header that scripts set themselves: no cookies, so no credentials of the browser's.
+_CORS: Final[dict[str, Any]] = {
+    "allow_methods": ["GET", "POST", "PUT", "DELETE"],
+    "allow_headers": [
+        "Authorization",
+        "Content-Type",
+        "Idempotency-Key",
+        "If-Match",
+        "Last-Event-ID",
+        "Prefer",
+        "X-Request-ID",
+    ],
+    "expose_headers": ["ETag", "Location", "Retry-After", "X-Emmetd-Version", "X-Request-ID"],
+}
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +64,9 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_resources(settings, metrics) as resources:
             app.state.resources = resources
+            # What lives as long as the process need not be walked at each collection: a pause of some 150 ms.
+            gc.collect()
+            gc.freeze()
             log.info("the API has started")
             yield
             log.info("the API stops")
@@ -55,26 +80,28 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         separate_input_output_schemas=False,
         redirect_slashes=False,
+        dependencies=[Depends(authorised)],
     )
     problems.install(app)
-    for resource in (edits, models, reverts, diffs, exports, evaluations, algorithms):
-        app.include_router(
-            resource.router,
-            dependencies=[Depends(authorised)],
-            responses=responses(UnauthorizedError, UnavailableError),
-        )
+    for resource in (edits, models, reverts, diffs, exports, evaluations, algorithms, audit):
+        app.include_router(resource.router, responses=responses(UnavailableError))
     for resource in (completions, chat, tokenization):
-        app.include_router(resource.router, dependencies=[Depends(authorised)])
+        app.include_router(resource.router)
     app.include_router(operations.router)
+    check_routes(app)
     openapi.install(app)
-    # Added last is outermost: a body that is too large is logged too.
+    # Added last is outermost: a body that is too large is logged too, and a refusal has its headers.
     app.add_middleware(BodyLimit, most_bytes=int(settings.max_body_bytes))
+    if settings.allowed_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins, **_CORS)
     app.add_middleware(RequestLog, metrics=metrics)
+    app.add_middleware(SecurityHeaders)
     return app
 
 
 def from_environment() -> FastAPI:
     """The factory that uvicorn calls: settings from `EMMETD_*` variables and the configuration file."""
     settings = load_settings()
+    require_keys(settings)
     configure_logs(settings, "api")
     return create_app(settings)

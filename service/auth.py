@@ -1,37 +1,44 @@
-"""API keys: `Authorization: Bearer <key>`, compared in constant time."""
+"""The one gate that every route lies behind: whose key, which scope, which model, how often."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from typing import Annotated
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 
-from fastapi import Depends
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-
-from service.errors import UnauthorizedError
-from service.resources import Resources, ResourcesDependency
-
-_bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="Needed where the server has an API key.")
+from service.access.addresses import check_is_local, client_address
+from service.access.authentication import authenticate
+from service.access.caller import NOBODY, Caller, local
+from service.access.rules import rule_of
+from service.resources import Resources
 
 
-async def authorised(
-    resources: ResourcesDependency, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> None:
-    """Raises UnauthorizedError unless the request carries the server's API key, where it has one."""
-    key = resources.settings.api_key
-    if key is None:
+async def authorised(request: Request) -> None:
+    """Leaves the caller in `request.state.caller`. Raises UnauthorizedError, ForbiddenError or LimitReachedError."""
+    # By its pattern: what is asked for is then what the rule was written for, however the path is spelt.
+    rule = rule_of(request.method, getattr(request.scope.get("route"), "path_format", None))
+    if rule.is_public:
+        request.state.caller = NOBODY
         return
-    if credentials is None:
-        raise UnauthorizedError("there is no API key; send the header Authorization: Bearer <API key>")
-    if not hmac.compare_digest(_digest(credentials.credentials), _digest(key.get_secret_value())):
-        raise UnauthorizedError("the API key is not known here; check what EMMETD_API_KEY is on the server")
+    resources: Resources = request.app.state.resources
+    caller = await _caller(request, resources)
+    caller.check_scopes(rule.scopes)
+    for named in (request.path_params.get("model"), *request.query_params.getlist("model")):
+        if named is not None:
+            caller.check_model(named.partition("@")[0])
+    request.state.caller = caller
 
 
-def is_admin(resources: Resources) -> bool:
-    """Whether who passed `authorised` may administer: the server's one API key opens everything, no key nothing."""
-    return resources.settings.api_key is not None
+async def _caller(request: Request, resources: Resources) -> Caller:
+    settings = resources.settings
+    address = client_address(request, settings.trusted_networks)
+    if not settings.needs_key:
+        check_is_local(request, settings.allowed_origins)
+        return local(address)
+    authorization = request.headers.get("authorization")
 
+    def admitted() -> Caller:
+        caller = authenticate(settings, resources.database, authorization, address)
+        resources.rates.take_request(caller)
+        return caller
 
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
+    return await run_in_threadpool(admitted)

@@ -3,7 +3,10 @@
 ServiceError
 ├── MalformedRequestError      400  a header or query parameter that cannot be read
 │   └── MalformedJSONError     400  the body is not JSON
-├── UnauthorizedError          401
+├── UnauthorizedError          401  no API key, or one that is not good
+├── ForbiddenError             403  a good key, but not for this
+│   ├── ScopeMissingError      403
+│   └── ModelNotGrantedError   403
 ├── PageNotFoundError          404  no such path
 ├── MethodNotAllowedError      405
 ├── NothingToExportError       409  the base
@@ -12,6 +15,7 @@ ServiceError
 ├── UnsupportedMediaTypeError  415
 ├── InvalidFieldsError         422  one or more fields are wrong; each is named
 ├── BusyError                  429  too much waits already
+├── LimitReachedError          429  this key has had what it may have for now
 ├── InternalError              500
 ├── ExportFailedError          422 or 500, as the worker says
 ├── GenerationError            as the worker says
@@ -23,11 +27,12 @@ ServiceError
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from api_schemas.problems import FieldProblem
 
 MOST_ERRORS_SHOWN = 100
+CHALLENGE: Final = 'Bearer realm="emmetd"'
 
 
 class ServiceError(Exception):
@@ -63,8 +68,38 @@ class UnauthorizedError(ServiceError):
     title = "An API key is needed"
     example = "send the header Authorization: Bearer <API key>"
 
+    def __init__(self, detail: str, *, is_wrong: bool = False) -> None:
+        """`is_wrong`: there is a key, and it opens nothing."""
+        reason = ', error="invalid_token"' if is_wrong else ""
+        super().__init__(detail, {"WWW-Authenticate": f"{CHALLENGE}{reason}"})
+
+
+class ForbiddenError(ServiceError):
+    status = 403
+    code = "forbidden"
+    title = "That is not allowed"
+    example = "the Host header is 'example.org': without API keys only requests to localhost are answered"
+
+
+class ScopeMissingError(ForbiddenError):
+    code = "scope_missing"
+    title = "The API key lacks a scope"
+    example = "this needs an API key with the scope edit; this one has generate"
+
+    def __init__(self, wanted: Sequence[str], has: Sequence[str]) -> None:
+        super().__init__(
+            f"this needs an API key with the scope {' or '.join(wanted)}; this one has {', '.join(has) or 'none'}",
+            {"WWW-Authenticate": f'{CHALLENGE}, error="insufficient_scope", scope="{wanted[0]}"'},
+        )
+
+
+class ModelNotGrantedError(ForbiddenError):
+    code = "model_not_granted"
+    title = "The API key is not for that model"
+    example = "this API key is not for the model 'smollm2-360m'; it is for smollm2-135m"
+
     def __init__(self, detail: str) -> None:
-        super().__init__(detail, {"WWW-Authenticate": 'Bearer realm="emmetd"'})
+        super().__init__(detail, {"WWW-Authenticate": f'{CHALLENGE}, error="insufficient_scope"'})
 
 
 class PageNotFoundError(ServiceError):
@@ -136,6 +171,19 @@ class BusyError(ServiceError):
 
     def __init__(self, detail: str, retry_seconds: int = 5) -> None:
         super().__init__(detail, {"Retry-After": str(retry_seconds)})
+
+
+class LimitReachedError(ServiceError):
+    """`code` says which limit: request_limit, token_limit, facts_limit or batch_limit."""
+
+    status = 429
+    code = "request_limit"
+    title = "The API key's limit is reached"
+    example = "this API key may make 600 requests a minute; try again in 3 s"
+
+    def __init__(self, code: str, detail: str, retry_seconds: int) -> None:
+        super().__init__(f"{detail}; try again in {retry_seconds} s", {"Retry-After": str(retry_seconds)})
+        self.code = code
 
 
 class InternalError(ServiceError):

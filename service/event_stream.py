@@ -10,7 +10,6 @@ from starlette.types import Receive, Scope, Send
 
 EVENT_STREAM_TYPE: Final = "text/event-stream"
 _HEADERS: Final = {
-    "Cache-Control": "no-cache",
     "X-Accel-Buffering": "no",  # proxies of nginx's kind would else collect what shall arrive at once
 }
 

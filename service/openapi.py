@@ -23,8 +23,15 @@ from api_schemas.models import AliasUpdate
 from api_schemas.problems import Problem
 from api_schemas.reverts import RevertRequest
 from api_schemas.tokenization import DetokenizeRequest, TokenizeRequest
-from service.errors import InvalidFieldsError
-from service.problems import responses
+from service.access.rules import RULES, Rule
+from service.errors import (
+    InvalidFieldsError,
+    LimitReachedError,
+    ModelNotGrantedError,
+    ScopeMissingError,
+    UnauthorizedError,
+)
+from service.problems import OPENAI_PATHS, openai_responses, responses
 
 DESCRIPTION: Final = """\
 Send batches of fact edits; each becomes an immutable version of the model that can be queried, measured and gone back
@@ -60,6 +67,15 @@ _READ_BY_HAND: Final = (
     Problem,
 )
 _REFERENCE: Final = "#/components/schemas/{model}"
+_SCHEME: Final = "API key"
+_SCHEMES: Final = {
+    _SCHEME: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key that `emmetd keys create` made, or that of the configuration. Each operation names the "
+        "scopes of which a key needs one; `admin` stands for all. `emmetd serve` on loopback may need none.",
+    }
+}
 
 
 def install(app: FastAPI) -> None:
@@ -90,11 +106,39 @@ def _document(app: FastAPI) -> dict[str, Any]:
     # FastAPI's own shape of a 422, which nothing here answers with.
     for name in ("HTTPValidationError", "ValidationError"):
         known.pop(name, None)
-    for operations in found["paths"].values():
-        for operation in operations.values():
+    found["components"]["securitySchemes"] = _SCHEMES
+    for path, operations in found["paths"].items():
+        for method, operation in operations.items():
+            _describe_access(path, operation, RULES[method.upper(), path])
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 operation["responses"]["422"] = responses(InvalidFieldsError)[422]
     return found
+
+
+def _describe_access(path: str, operation: dict[str, Any], rule: Rule) -> None:
+    """Who may call it, and what all others are told."""
+    if rule.is_public:
+        operation["security"] = []
+        return
+    operation["security"] = [{_SCHEME: [scope]} for scope in rule.scopes] or [{_SCHEME: []}]
+    if path in OPENAI_PATHS:
+        told = openai_responses(401, 403, 429)
+    else:
+        told = responses(UnauthorizedError, ScopeMissingError, ModelNotGrantedError, LimitReachedError)
+    answers = operation["responses"]
+    for status, entry in told.items():
+        known = answers.get(str(status))
+        answers[str(status)] = entry if known is None or path in OPENAI_PATHS else _both(entry, known)
+    operation["responses"] = dict(sorted(answers.items()))
+
+
+def _both(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Two entries of problems with one status as one."""
+    content = {
+        kind: {**body, "examples": {**body["examples"], **second["content"][kind]["examples"]}}
+        for kind, body in first["content"].items()
+    }
+    return {"description": f"{first['description']}; {second['description']}", "content": content}
 
 
 def render(app: FastAPI) -> bytes:

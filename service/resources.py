@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
@@ -15,6 +15,8 @@ from redis.retry import Retry
 
 from configuration.redis_connection import make_async_redis, make_redis
 from configuration.settings import Settings
+from service.access.caller import NOBODY, Caller
+from service.access.rates import Rates
 from service.diffs.weights import WeightDiffs
 from service.generation.reply_reader import ReplyReader
 from service.live_workers import LiveWorkers
@@ -29,7 +31,10 @@ _CLIENT_NAME: Final = "emmetd-api"
 
 @dataclass(frozen=True)
 class Resources:
-    """Opened with the application and closed with it. `redis` is for threads, `async_redis` for the event loop."""
+    """Opened with the application and closed with it. `redis` is for threads, `async_redis` for the event loop.
+
+    Each request has its own copy, which says who makes it: `caller`.
+    """
 
     settings: Settings
     database: Database
@@ -42,6 +47,8 @@ class Resources:
     replies: ReplyReader
     metrics: ServiceMetrics
     diffs: WeightDiffs
+    rates: Rates
+    caller: Caller = NOBODY
 
 
 @asynccontextmanager
@@ -70,6 +77,7 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
                 replies=replies,
                 metrics=metrics,
                 diffs=WeightDiffs(blobs),
+                rates=Rates(threads_redis),
             )
     finally:
         relay.stop()
@@ -80,7 +88,8 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
 
 def _resources(request: Request) -> Resources:
     found: Resources = request.app.state.resources
-    return found
+    # Put there by `service.auth`, before anything else; a route that it does not guard has nothing to work with.
+    return replace(found, caller=request.state.caller)
 
 
 ResourcesDependency = Annotated[Resources, Depends(_resources)]

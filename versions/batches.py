@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,11 +139,20 @@ def lock(session: Session, batch_id: str) -> BatchRow:
     return row
 
 
-def page(session: Session, model: str | None, before_seq: int | None, limit: int) -> list[BatchRow]:
-    """Batches newest first; one more than `limit` says that there are others."""
+def page(
+    session: Session,
+    model: str | None,
+    before_seq: int | None,
+    limit: int,
+    *,
+    models: Collection[str] | None = None,
+) -> list[BatchRow]:
+    """Batches newest first, of `model` and of `models` alone where given; one more than `limit` if there are others."""
     query = select(BatchRow)
     if model is not None:
         query = query.where(BatchRow.model == model)
+    if models is not None:
+        query = query.where(BatchRow.model.in_(models))
     if before_seq is not None:
         query = query.where(BatchRow.seq < before_seq)
     return list(session.scalars(query.order_by(BatchRow.seq.desc()).limit(limit + 1)))

@@ -59,6 +59,10 @@ def aliases_of(session: Session, model: str) -> list[AliasRow]:
     return list(session.scalars(select(AliasRow).where(AliasRow.model == model).order_by(AliasRow.alias)))
 
 
+def alias_named(session: Session, model: str, alias: str) -> AliasRow | None:
+    return session.get(AliasRow, (model, alias))
+
+
 def page(session: Session, model: str, after: int | None, limit: int) -> list[VersionRow]:
     """Versions newest first, those below number `after`; one more than `limit` says that there are others."""
     query = select(VersionRow).where(VersionRow.model == model)

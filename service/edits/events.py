@@ -16,10 +16,11 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from sqlalchemy.exc import DBAPIError
 
 from api_schemas.edits import FINAL_STATES, EditEvent, EditJob
+from service.edits import service
 from service.edits.views import edit_event, edit_job
 from service.errors import MalformedRequestError
 from service.resources import Resources
-from versions import batches, events
+from versions import events
 from versions.tables import EventRow
 
 LOOK_SECONDS: Final = 0.3
@@ -58,7 +59,7 @@ def look(resources: Resources, edit_id: str, after: int) -> Seen:
     """Raises BatchNotFoundError."""
     with resources.database.reading() as session:
         # In this order: where the batch has ended its last event is there too.
-        job = edit_job(batches.get(session, edit_id))
+        job = edit_job(service.owned(resources, session, edit_id))
         return Seen(job, events.after(session, edit_id, after))
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import structlog
+from sqlalchemy.orm import Session
 
 from api_schemas.algorithms import EditSettings, context_reserve
 from api_schemas.edits import FINAL_STATES, EditJob, EditPage
 from api_schemas.facts import FactPage
-from service.auth import is_admin
+from service.access.quotas import check_quotas
 from service.cursors import read_cursor, write_cursor
 from service.edits.settings import check_batch_limit, complete_settings, known_algorithm, stored_settings
 from service.edits.submission import Batch, Submission, read_batch
@@ -16,9 +17,9 @@ from service.edits.views import edit_job, numbered
 from service.facts import check_contradictions, check_editable
 from service.fields import FieldErrors
 from service.resources import Resources
-from versions import batches, lineage, models
+from versions import audit, batches, lineage, models
 from versions.batches import NewBatch
-from versions.tables import ModelRow
+from versions.tables import BatchRow, ModelRow
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +30,7 @@ def submit(resources: Resources, submission: Submission) -> EditJob:
     errors = FieldErrors()
     batch = read_batch(submission, resources.settings, errors)
     request = batch.request
+    resources.caller.check_model(batch.reference.name)
     algorithm = known_algorithm(request.algorithm)
     check_contradictions(batch.facts, errors)
     check_batch_limit(algorithm, [fact.subject for fact in batch.facts], errors)
@@ -50,8 +52,9 @@ def submit(resources: Resources, submission: Submission) -> EditJob:
         label=request.label,
         dry_run=request.dry_run,
         urgent=request.urgent,
-        moves_protected=is_admin(resources),
+        moves_protected=resources.caller.is_admin,
         if_match=expected,
+        caller=resources.caller.id,
         idempotency_key=submission.idempotency_key,
         body_sha256=submission.fingerprint if submission.idempotency_key is not None else None,
     )
@@ -63,7 +66,7 @@ def submit(resources: Resources, submission: Submission) -> EditJob:
 
 def get(resources: Resources, edit_id: str) -> EditJob:
     with resources.database.reading() as session:
-        return edit_job(batches.get(session, edit_id))
+        return edit_job(owned(resources, session, edit_id))
 
 
 def page(resources: Resources, model: str | None, cursor: str | None, limit: int) -> EditPage:
@@ -72,7 +75,7 @@ def page(resources: Resources, model: str | None, cursor: str | None, limit: int
     with resources.database.reading() as session:
         if model is not None:
             models.get(session, model)
-        rows = batches.page(session, model, before, limit)
+        rows = batches.page(session, model, before, limit, models=resources.caller.models)
         more = write_cursor("edits", rows[limit - 1].seq) if len(rows) > limit else None
         return EditPage(data=[edit_job(row) for row in rows[:limit]], next_cursor=more)
 
@@ -81,7 +84,7 @@ def facts(resources: Resources, edit_id: str, cursor: str | None, limit: int) ->
     """In the order in which they were sent."""
     first = read_cursor("facts", cursor) or 0
     with resources.database.reading() as session:
-        total = batches.get(session, edit_id).facts
+        total = owned(resources, session, edit_id).facts
         found = numbered(batches.facts(session, edit_id, first, limit), first)
     more = write_cursor("facts", first + limit) if first + limit < total else None
     return FactPage.model_validate({"data": found, "next_cursor": more})
@@ -90,10 +93,41 @@ def facts(resources: Resources, edit_id: str, cursor: str | None, limit: int) ->
 def cancel(resources: Resources, edit_id: str) -> EditJob:
     """Cancel what has not begun; ask what runs to stop. What has ended stays as it is."""
     with resources.database.writing() as session:
-        job = edit_job(batches.request_cancel(session, batches.get(session, edit_id)))
+        row = owned(resources, session, edit_id)
+        if row.state not in FINAL_STATES:
+            audit.record(session, resources.caller.actor, "edit.cancelled", model=row.model, target=row.id)
+        job = edit_job(batches.request_cancel(session, row))
     resources.relay.wake()
     log.info("cancel asked for", edit=job.id, state=job.state)
     return job
+
+
+def owned(resources: Resources, session: Session, edit_id: str) -> BatchRow:
+    """The batch, of a model that the caller may see. Raises BatchNotFoundError, ModelNotGrantedError."""
+    row = batches.get(session, edit_id)
+    resources.caller.check_owner(row.model, f"edit {row.id}")
+    return row
+
+
+def keep(resources: Resources, session: Session, new: NewBatch) -> tuple[EditJob, bool]:
+    """Accept the batch within what its caller may have, and write down who sent it; False if it was there already."""
+    if batches.accepted_before(session, new.caller, new.idempotency_key, new.body_sha256) is None:
+        check_quotas(session, resources.caller, len(new.facts) if new.reverts is None else 0)
+    row, is_new = batches.accept(session, new, most_queued=resources.settings.max_queued_batches)
+    if is_new:
+        audit.record(
+            session,
+            resources.caller.actor,
+            f"{row.kind}.accepted",
+            model=row.model,
+            target=row.id,
+            requested=row.requested,
+            algorithm=row.algorithm,
+            facts=row.facts,
+            dry_run=row.dry_run,
+            edit_label=row.label,
+        )
+    return edit_job(row), is_new
 
 
 def has_ended(job: EditJob) -> bool:
@@ -110,5 +144,4 @@ def _check_tokens(resources: Resources, model: ModelRow, batch: Batch, settings:
 
 def _accept(resources: Resources, new: NewBatch) -> tuple[EditJob, bool]:
     with resources.database.writing() as session:
-        row, is_new = batches.accept(session, new, most_queued=resources.settings.max_queued_batches)
-        return edit_job(row), is_new
+        return keep(resources, session, new)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from api_schemas.evaluations import EvaluationJob, EvaluationRequest
 from api_schemas.facts import Fact
-from api_schemas.references import LATEST, ModelReference
+from api_schemas.references import LATEST, ModelReference, version_name
 from configuration.redis_keys import evaluate_queue
 from service.bodies import parse_json
 from service.cursors import read_cursor
@@ -19,7 +19,7 @@ from service.evaluations.views import evaluation_job
 from service.facts import check_measurable, read_facts
 from service.fields import FieldErrors, invalid, shown
 from service.resources import Resources
-from versions import evaluations, lineage, models, tasks
+from versions import audit, evaluations, lineage, models, tasks
 from versions.tables import ModelRow
 
 log = structlog.get_logger(__name__)
@@ -29,6 +29,7 @@ def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
     """Keep the evaluation and its task, with both versions pinned, or refuse it with everything that is wrong."""
     request, facts = _read(resources, body)
     reference = reference_in(request.model)
+    resources.caller.check_model(reference.name)
     compared = _compared(reference, request.compare_with)
     with resources.database.reading() as session:
         model = models.get(session, reference.name)
@@ -52,6 +53,15 @@ def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
             facts=[fact.model_dump(mode="json") for fact in facts],
         )
         tasks.create(session, model=model.name, queue=evaluate_queue(model.name), kind="evaluate", evaluation_id=row.id)
+        audit.record(
+            session,
+            resources.caller.actor,
+            "evaluation.accepted",
+            model=row.model,
+            target=row.id,
+            version=version_name(row.version),
+            facts=row.n_facts,
+        )
         job = evaluation_job(row, 0, page)
     resources.relay.wake()
     log.info("evaluation accepted", evaluation=job.id, model=job.model, facts=job.n_facts)
@@ -61,7 +71,9 @@ def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
 def get(resources: Resources, evaluation_id: str, cursor: str | None, limit: int) -> EvaluationJob:
     first = read_cursor("rows", cursor) or 0
     with resources.database.reading() as session:
-        return evaluation_job(evaluations.get(session, evaluation_id), first, limit)
+        row = evaluations.get(session, evaluation_id)
+        resources.caller.check_owner(row.model, f"evaluation {row.id}")
+        return evaluation_job(row, first, limit)
 
 
 def has_ended(job: EvaluationJob) -> bool:

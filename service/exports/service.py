@@ -11,7 +11,7 @@ from api_schemas.references import version_name
 from service.errors import BusyError, ExportFailedError, NothingToExportError
 from service.models.references import model_named, version_reference
 from service.resources import Resources
-from versions import exports, lineage
+from versions import audit, exports, lineage
 from versions.tables import ExportRow, VersionRow
 
 log = structlog.get_logger(__name__)
@@ -89,6 +89,15 @@ def _make(resources: Resources, session: Session, name: str, number: int, format
     if exports.unfinished(session, name) >= most:
         raise BusyError(f"{most} exports of model {name!r} wait already; try again later", retry_seconds=30)
     row = exports.create(session, model=name, version=number, format=format, max_rank=limit)
+    audit.record(
+        session,
+        resources.caller.actor,
+        "export.accepted",
+        model=name,
+        target=row.id,
+        version=version_name(number),
+        format=format,
+    )
     log.info("export accepted", export=row.id, model=name, version=number, format=format)
     return row
 

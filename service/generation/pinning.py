@@ -42,6 +42,7 @@ def pin(resources: Resources, reference_text: str) -> PinnedModel:
     Raises InvalidFieldsError, NotFoundError or NoWorkerError.
     """
     reference = reference_in(reference_text)
+    resources.caller.check_model(reference.name)
     with resources.database.reading() as session:
         row = models.get(session, reference.name)
         version = lineage.resolve(session, reference).number

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from starlette.responses import Response
 
 from api_schemas.generation import GenerationEvent, GenerationRequest
+from service.access.tokens import TokenAccount
 from service.bodies import JSON_TYPE
 from service.errors import ServiceError, UnavailableError
 from service.event_stream import EventStream
@@ -57,12 +58,15 @@ async def respond(
     resources: Resources, request: Request, generation: GenerationRequest, version: str, answer: Answer
 ) -> Response:
     """The whole answer in JSON. Raises ServiceError."""
+    account = TokenAccount(resources, generation)
+    await account.open()
     finished = False
     try:
-        found = await _until_gone(request, _whole(resources, generation, answer))
+        found = await _until_gone(request, _whole(resources, generation, answer, account))
         finished = found is not None
     finally:
         await _forget(resources, generation, finished=finished)
+        await account.close()
     if found is None:
         return Response(status_code=_CLIENT_GONE)
     return Response(found.model_dump_json(), headers={VERSION_HEADER: version}, media_type=JSON_TYPE)
@@ -75,12 +79,15 @@ async def stream(
 
     Raises ServiceError up to then; what goes wrong later is told in the stream, which then lacks its `[DONE]`.
     """
+    account = TokenAccount(resources, generation)
+    await account.open()
     begun = None
     try:
-        begun = await _until_gone(request, _begin(resources, generation))
+        begun = await _until_gone(request, _begin(resources, generation, account))
     finally:
         if begun is None:
             await _forget(resources, generation, finished=False)
+            await account.close()
     if begun is None:
         return Response(status_code=_CLIENT_GONE)
     return EventStream(
@@ -94,26 +101,32 @@ class _Begun:
 
     first: GenerationEvent
     events: AsyncGenerator[GenerationEvent, None]
+    account: TokenAccount
     finished: bool = False
 
 
-async def _whole(resources: Resources, generation: GenerationRequest, answer: Answer) -> BaseModel:
+async def _whole(
+    resources: Resources, generation: GenerationRequest, answer: Answer, account: TokenAccount
+) -> BaseModel:
     async with aclosing(replies(resources, await ask(resources, generation))) as events:
         async for event in events:
+            account.count(event)
             answer.add(event)
     return answer.whole()
 
 
-async def _begin(resources: Resources, generation: GenerationRequest) -> _Begun:
+async def _begin(resources: Resources, generation: GenerationRequest, account: TokenAccount) -> _Begun:
     events = replies(resources, await ask(resources, generation))
-    return _Begun(await anext(events), events)
+    return _Begun(await anext(events), events, account)
 
 
 async def _written(begun: _Begun, chunks: Chunks) -> AsyncGenerator[bytes, None]:
     try:
+        begun.account.count(begun.first)
         if lines := _lines(chunks.of(begun.first)):
             yield lines
         async for event in begun.events:
+            begun.account.count(event)
             if lines := _lines(chunks.of(event)):
                 yield lines
         begun.finished = True
@@ -130,6 +143,7 @@ async def _written(begun: _Begun, chunks: Chunks) -> AsyncGenerator[bytes, None]
 async def _close(resources: Resources, generation: GenerationRequest, begun: _Begun) -> None:
     await begun.events.aclose()
     await _forget(resources, generation, finished=begun.finished)
+    await begun.account.close()
 
 
 def _lines(chunks: Iterable[str]) -> bytes:

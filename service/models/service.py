@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from redis.exceptions import RedisError
+from sqlalchemy.orm import Session
 
 from api_schemas.metrics import BatchMetrics
 from api_schemas.models import (
@@ -15,8 +16,7 @@ from api_schemas.models import (
     VersionInfo,
     VersionPage,
 )
-from api_schemas.references import ModelReference, version_number
-from service.auth import is_admin
+from api_schemas.references import ModelReference, version_name, version_number
 from service.cursors import read_cursor, write_cursor
 from service.edits.submission import reference_in
 from service.models.references import model_named, version_reference
@@ -30,8 +30,9 @@ from service.models.views import (
     version_info,
 )
 from service.resources import Resources
-from versions import aliases, lineage, models
+from versions import aliases, audit, lineage, models
 from versions.lineage_facts import lineage_facts
+from versions.tables import AliasRow
 
 _STAGES = ("ready", "statistics", "loading", "starting", "stopping")
 
@@ -41,6 +42,8 @@ def all_cards(resources: Resources) -> ModelList:
     cards = []
     with resources.database.reading() as session:
         for model in models.all_models(session):
+            if not resources.caller.sees(model.name):
+                continue
             pointing = lineage.aliases_of(session, model.name)
             rows = lineage.page(session, model.name, None, model.next_version)
             cards.append(base_card(model, pointing, _stage(resources, model.name)))
@@ -111,16 +114,42 @@ def put_alias(resources: Resources, name: str, alias: str, update: AliasUpdate) 
     expected = None if update.expected is None else version_number(update.expected)
     with resources.database.writing() as session:
         model_named(session, name)
+        before = lineage.alias_named(session, name, alias)
+        stood = None if before is None else (before.version, before.protected)
         row = aliases.put(
-            session, name, alias, version, expected, protected=update.protected, admin=is_admin(resources)
+            session, name, alias, version, expected, protected=update.protected, admin=resources.caller.is_admin
         )
+        if stood != (row.version, row.protected):
+            _record(
+                session,
+                resources,
+                "alias.moved" if stood is None or stood[0] != row.version else "alias.protected",
+                row,
+                before=None if stood is None else version_name(stood[0]),
+            )
         return alias_info(row)
 
 
 def delete_alias(resources: Resources, name: str, alias: str) -> None:
     with resources.database.writing() as session:
         model_named(session, name)
-        aliases.delete(session, name, alias, admin=is_admin(resources))
+        row = lineage.alias_named(session, name, alias)
+        aliases.delete(session, name, alias, admin=resources.caller.is_admin)
+        if row is not None:
+            _record(session, resources, "alias.deleted", row)
+
+
+def _record(session: Session, resources: Resources, action: str, row: AliasRow, **details: str | None) -> None:
+    audit.record(
+        session,
+        resources.caller.actor,
+        action,
+        model=row.model,
+        target=row.alias,
+        version=version_name(row.version),
+        protected=row.protected,
+        **details,
+    )
 
 
 def _reference(model_id: str) -> ModelReference:

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from api_schemas.edits import EditJob
 from api_schemas.references import LATEST, ModelReference, version_number
 from api_schemas.reverts import RevertRequest
-from service.auth import is_admin
 from service.bodies import read_model
+from service.edits.service import keep
 from service.edits.submission import Submission
 from service.edits.views import edit_job
 from service.models.references import model_named, version_reference
@@ -44,10 +44,10 @@ def _accept(
     body = submission.fingerprint if submission.idempotency_key is not None else None
     with resources.database.writing() as session:
         model_named(session, name)
-        known = batches.accepted_before(session, "", submission.idempotency_key, body)
+        known = batches.accepted_before(session, resources.caller.id, submission.idempotency_key, body)
         if known is not None:
             return edit_job(known), False
-        reference = _line_or_branch(session, version_reference(name, version), is_admin(resources))
+        reference = _line_or_branch(session, version_reference(name, version), resources.caller.is_admin)
         base = lineage.resolve(session, reference).number
         of = base if request.of is None else version_number(request.of)
         facts = facts_to_revert(
@@ -63,13 +63,13 @@ def _accept(
             label=request.label,
             dry_run=request.dry_run,
             urgent=request.urgent,
-            moves_protected=is_admin(resources),
+            moves_protected=resources.caller.is_admin,
             if_match=expected,
+            caller=resources.caller.id,
             idempotency_key=submission.idempotency_key,
             body_sha256=body,
         )
-        row, is_new = batches.accept(session, new, most_queued=resources.settings.max_queued_batches)
-        return edit_job(row), is_new
+        return keep(resources, session, new)
 
 
 def _line_or_branch(session: Session, reference: ModelReference, admin: bool) -> ModelReference:

@@ -62,9 +62,11 @@ def _model(resources: Resources, text: str | None) -> LoadedModel:
     """The model that `text` refers to; where it is left out, the only one that there is."""
     with resources.database.reading() as session:
         if text is None:
-            reference = ModelReference(_only_name([row.name for row in models.all_models(session)]), alias=LATEST)
+            names = [row.name for row in models.all_models(session) if resources.caller.sees(row.name)]
+            reference = ModelReference(_only_name(names), alias=LATEST)
         else:
             reference = reference_in(text)
+            resources.caller.check_model(reference.name)
         row = models.get(session, reference.name)
         lineage.resolve(session, reference)
     return loaded(resources, row)

@@ -22,7 +22,7 @@ EMMETD = (sys.executable, "-P", "-m", "cli.main")
 @pytest.fixture
 def environment(redis_server: PrivateRedis, database_url: str, tmp_path: Path) -> dict[str, str]:
     bare = {name: value for name, value in os.environ.items() if not name.startswith("EMMETD_")}
-    settings = load_settings(data=tmp_path, database_url=database_url, redis_url=redis_server.url)
+    settings = load_settings(data=tmp_path, database_url=database_url, redis_url=redis_server.url, auth="off")
     return {**bare, **settings.as_environment()}
 
 
@@ -71,3 +71,11 @@ def test_a_worker_settles_its_threads_before_pytorch_is_loaded(monkeypatch: pyte
     assert int(os.environ["OMP_NUM_THREADS"]) == len(os.sched_getaffinity(0))
     set_thread_environment(load_settings(threads=3))
     assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
+def test_the_api_alone_does_not_run_without_keys(environment: dict[str, str]) -> None:
+    done = subprocess.run([*EMMETD, "api"], env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 78
+    assert "auth = 'off': only `emmetd serve` on loopback answers without keys" in done.stderr
+    assert "emmetd keys create" in done.stderr
+    assert "Traceback" not in done.stderr

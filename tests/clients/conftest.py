@@ -62,7 +62,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     process = subprocess.Popen(tethered(server.command), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     try:
         asyncio.run(server.answers())
-        settings = Settings(data=place, redis_url=server.url, model=str(folder), model_name=MODEL)
+        settings = Settings(data=place, redis_url=server.url, model=str(folder), model_name=MODEL, auth="off")
         migrate(settings.database_url)
         yield from _serve(settings, folder, place / "merged")
     finally:

@@ -90,7 +90,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str, redis_server: PrivateRedis) -> Settings:
-    return Settings(data=tmp_path, database_url=database_url, redis_url=redis_server.url)
+    return Settings(data=tmp_path, database_url=database_url, redis_url=redis_server.url, auth="off")
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def model(settings: Settings, tokenizer: Tokenizer) -> str:
     return MODEL
 
 
-def load_model(settings: Settings, tokenizer: Tokenizer, **found: Any) -> None:
+def load_model(settings: Settings, tokenizer: Tokenizer, name: str = MODEL, **found: Any) -> None:
     """What a worker leaves in SQL and among the blobs when it has loaded the model."""
     identity = ModelIdentity(
         fingerprint="f" * 64,
@@ -137,8 +137,8 @@ def load_model(settings: Settings, tokenizer: Tokenizer, **found: Any) -> None:
     )
     database = Database(settings.database_url)
     with database.writing() as session:
-        model_rows.register(session, MODEL, "a folder")
-        model_rows.bind(session, MODEL, identity)
+        model_rows.register(session, name, "a folder")
+        model_rows.bind(session, name, identity)
     database.close()
 
 
@@ -156,7 +156,7 @@ def worker(redis_server: PrivateRedis, model: str) -> Iterator[StandInWorker]:
 def ask_and_hang_up(api: Api, worker: StandInWorker, **body: Any) -> None:
     """Ask for a completion and close the connection when the worker has the request."""
     content = json.dumps({"model": MODEL, "prompt": "Lyon", **body}).encode()
-    head = f"POST /v1/completions HTTP/1.1\r\nHost: here\r\nContent-Length: {len(content)}\r\n"
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
     with socket.create_connection(("127.0.0.1", httpx.URL(api.url).port or 0)) as connection:
         connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + content)
         wait_until(lambda: worker.seen, "the worker has the request")
@@ -172,7 +172,10 @@ def wait_until(true: Callable[[], object], what: str) -> None:
 @contextmanager
 def served(settings: Settings) -> Iterator[Api]:
     app = create_app(settings)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+    config = uvicorn.Config(
+        app, port=0, log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

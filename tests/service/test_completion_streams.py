@@ -74,7 +74,7 @@ def test_a_stream_is_a_chunk_for_each_piece_then_the_reason_then_done(api: Api, 
     with streamed(api) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         assert response.headers["x-emmetd-version"] == f"{MODEL}@v0"
-        assert response.headers["cache-control"] == "no-cache"
+        assert response.headers["cache-control"] == "no-store"
         *found, last = events(response)
     pieces = [json.loads(chunk) for chunk in found]
 

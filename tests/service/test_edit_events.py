@@ -70,7 +70,7 @@ def ended(api: Api, database: Database, edit_id: str) -> str:
 
 def test_a_batch_that_has_ended_tells_its_whole_life_at_once(api: Api, ended: str) -> None:
     with followed(api, ended) as response:
-        assert (response.status_code, response.headers["cache-control"]) == (200, "no-cache")
+        assert (response.status_code, response.headers["cache-control"]) == (200, "no-store")
         assert response.headers["content-type"].startswith("text/event-stream")
         found = list(read(response))
 

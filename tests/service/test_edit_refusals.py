@@ -185,7 +185,7 @@ def strict_api(
     """One server for the whole table: none of it may leave anything behind."""
     folder = tmp_path_factory.mktemp("refusals")
     shutil.copyfile(_migrated_database, folder / "emmetd.sqlite3")
-    settings = Settings(data=folder, redis_url=_redis_process.url, max_facts=8, max_text_chars=40)
+    settings = Settings(data=folder, redis_url=_redis_process.url, max_facts=8, max_text_chars=40, auth="off")
     load_model(settings, tokenizer)
     with served(settings) as api:
         yield api

@@ -1,0 +1,1 @@
+"""Who asks, what that key may do, and how much of it."""

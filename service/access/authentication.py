@@ -1,0 +1,81 @@
+"""From the Authorization header to a caller."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from configuration.settings import Settings
+from service.access.caller import Caller, Limits, bootstrap
+from service.errors import UnauthorizedError
+from versions import keys
+from versions.access_tables import KeyRow
+from versions.clock import now
+from versions.database import Database
+
+log = structlog.get_logger(__name__)
+
+
+def authenticate(settings: Settings, database: Database, authorization: str | None, address: str | None) -> Caller:
+    """Whose key `Authorization: Bearer <key>` carries. Raises UnauthorizedError."""
+    text = _bearer(authorization)
+    # First, and without SQL: with this key one gets in also while the database is away.
+    if settings.api_key is not None and _is_same(text, settings.api_key.get_secret_value()):
+        return bootstrap(address)
+    with database.reading() as session:
+        row = keys.find(session, text)
+    if row is None:
+        raise UnauthorizedError("the API key is not known here; look for a slip, or ask for a new one", is_wrong=True)
+    if row.revoked_at is not None:
+        raise UnauthorizedError(f"the API key {row.id} was revoked; ask for a new one", is_wrong=True)
+    if row.expires_at is not None and row.expires_at <= now():
+        moment = row.expires_at.isoformat(timespec="seconds")
+        raise UnauthorizedError(f"the API key {row.id} expired at {moment}; ask for a new one", is_wrong=True)
+    if not keys.is_used(row):
+        _mark_used(database, row.id)
+    return Caller(
+        id=row.id,
+        scopes=frozenset(row.scopes),
+        label=row.label,
+        models=None if row.models is None else frozenset(row.models),
+        limits=_limits(settings, row),
+        address=address,
+    )
+
+
+def _bearer(authorization: str | None) -> str:
+    if authorization is None:
+        raise UnauthorizedError("there is no API key; send the header Authorization: Bearer <API key>")
+    scheme, _, text = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not text.strip():
+        raise UnauthorizedError("the Authorization header has another form; send Authorization: Bearer <API key>")
+    return text.strip()
+
+
+def _is_same(given: str, known: str) -> bool:
+    """In constant time, also where the lengths differ."""
+    return hmac.compare_digest(hashlib.sha256(given.encode()).digest(), hashlib.sha256(known.encode()).digest())
+
+
+def _limits(settings: Settings, row: KeyRow) -> Limits:
+    def own(limit: int | None, default: int) -> int:
+        return default if limit is None else limit
+
+    return Limits(
+        requests_per_minute=own(row.requests_per_minute, settings.key_requests_per_minute),
+        tokens_per_minute=own(row.tokens_per_minute, settings.key_tokens_per_minute),
+        facts_per_day=own(row.facts_per_day, settings.key_facts_per_day),
+        open_batches=own(row.open_batches, settings.key_open_batches),
+    )
+
+
+def _mark_used(database: Database, key_id: str) -> None:
+    try:
+        with database.writing() as session:
+            keys.mark_used(session, key_id)
+    except SQLAlchemyError as error:
+        # A database that can only be read serves whoever only reads.
+        log.warning("the use of a key could not be noted", key=key_id, error=type(error).__name__)

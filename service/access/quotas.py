@@ -1,0 +1,56 @@
+"""How much a key may have edited in a day, and have under way: counted in SQL, in the transaction that accepts more."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from service.access.caller import Caller
+from service.errors import LimitReachedError
+from versions import quotas
+from versions.clock import now
+
+DAY: Final = timedelta(hours=24)
+_RETRY_SECONDS: Final = 30
+
+
+def check_quotas(session: Session, caller: Caller, facts: int) -> None:
+    """Whether the caller may have a further batch of `facts` facts; 0 for a revert, which takes facts out.
+
+    Raises LimitReachedError. Call it where writers take turns.
+    """
+    most = caller.limits.open_batches
+    if most and quotas.unfinished(session, caller.id) >= most:
+        raise LimitReachedError(
+            "batch_limit", f"this API key may have {most} batches waiting or running at a time", _RETRY_SECONDS
+        )
+    most = caller.limits.facts_per_day
+    if most and facts:
+        _check_facts(session, caller, facts, most)
+
+
+def _check_facts(session: Session, caller: Caller, facts: int, most: int) -> None:
+    if facts > most:
+        raise LimitReachedError(
+            "facts_limit",
+            f"the batch has {facts} facts, and this API key may edit {most} in 24 hours: send fewer",
+            int(DAY.total_seconds()),
+        )
+    moment = now()
+    recent = quotas.facts_since(session, caller.id, moment - DAY)
+    edited = sum(count for _, count in recent)
+    excess = edited + facts - most
+    if excess <= 0:
+        return
+    for created_at, count in recent:
+        excess -= count
+        if excess <= 0:
+            seconds = math.ceil((created_at + DAY - moment).total_seconds())
+            raise LimitReachedError(
+                "facts_limit",
+                f"this API key may edit {most} facts in 24 hours; it had {edited}, and the batch has {facts}",
+                max(1, seconds),
+            )
