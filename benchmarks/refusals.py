@@ -39,6 +39,7 @@ BODY_BYTES: Final = 100_000
 AIM_SECONDS: Final = 0.1
 OWN_MODEL: Final = "bench"
 JSON: Final = {"Content-Type": "application/json"}
+KEY: Final = os.environ.get("EMMETD_API_KEY", "benchmark")
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def own_server(tokenizer: Path) -> Iterator[str]:
             register(folder, tokenizer)
             free.close()
             command = [sys.executable, "-m", "cli.main", "api", "--data", name, "--port", str(port)]
-            variables = {"EMMETD_REDIS_URL": redis.url, "EMMETD_LOG_LEVEL": "warning"}
+            variables = {"EMMETD_REDIS_URL": redis.url, "EMMETD_LOG_LEVEL": "warning", "EMMETD_API_KEY": KEY}
             children.append(subprocess.Popen(tethered(command), env={**os.environ, **variables}))
             url = f"http://127.0.0.1:{port}"
             await_answer(url)
@@ -185,7 +186,7 @@ def await_answer(url: str) -> None:
 def run(url: str, model: str, rounds: int) -> dict[str, Any]:
     """Every case, warm, one request at a time; raises where a refusal is wrong or something was queued."""
     found = {}
-    with httpx.Client(base_url=url, timeout=60) as http:
+    with httpx.Client(base_url=url, timeout=60, headers={"Authorization": f"Bearer {KEY}"}) as http:
         before = http.get("/v1/edits").json()["data"]
         for case in cases(model):
             measure(http, case, 3)
