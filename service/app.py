@@ -36,6 +36,7 @@ from service.request_log import RequestLog
 from service.resources import open_resources
 from service.reverts import endpoints as reverts
 from service.security_headers import SecurityHeaders
+from service.statistics import endpoints as statistics
 from service.tokenization import endpoints as tokenization
 
 # Keys travel in a header that scripts set themselves: no cookies, so no credentials of the browser's.
@@ -83,7 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
         dependencies=[Depends(authorised)],
     )
     problems.install(app)
-    for resource in (edits, models, reverts, diffs, exports, evaluations, algorithms, audit):
+    for resource in (edits, models, reverts, diffs, exports, evaluations, statistics, algorithms, audit):
         app.include_router(resource.router, responses=responses(UnavailableError))
     for resource in (completions, chat, tokenization):
         app.include_router(resource.router)

@@ -22,6 +22,7 @@ from api_schemas.facts import Fact
 from api_schemas.models import AliasUpdate
 from api_schemas.problems import Problem
 from api_schemas.reverts import RevertRequest
+from api_schemas.statistics import StatisticRequest
 from api_schemas.tokenization import DetokenizeRequest, TokenizeRequest
 from service.access.rules import RULES, Rule
 from service.errors import (
@@ -46,6 +47,7 @@ TAGS: Final = [
     {"name": "models", "description": "Models, their versions and aliases."},
     {"name": "evaluations", "description": "Measuring any version on given facts."},
     {"name": "completions", "description": "Generating text with any version, as OpenAI's API does it."},
+    {"name": "statistics", "description": "C0 of a model's layers, made ahead of time, and what it is made from."},
     {"name": "algorithms", "description": "Editing methods and their settings."},
     {"name": "operations", "description": "Health and metrics."},
 ]
@@ -57,6 +59,7 @@ _READ_BY_HAND: Final = (
     AliasUpdate,
     RevertRequest,
     ExportJob,
+    StatisticRequest,
     CompletionRequest,
     CompletionChunk,
     ChatRequest,

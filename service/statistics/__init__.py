@@ -1,0 +1,1 @@
+"""C0 statistics, made ahead of time."""

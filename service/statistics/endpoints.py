@@ -1,0 +1,114 @@
+"""`/v1/statistics`, and `/v1/corpora` that they are made from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from api_schemas.statistics import CorpusList, StatisticJob, StatisticPage
+from service.bodies import JSON_TYPE, media_type
+from service.cursors import Cursor, Limit
+from service.errors import (
+    BusyError,
+    InvalidFieldsError,
+    MalformedJSONError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+)
+from service.preferences import Prefer, applied, wait_for, wait_seconds
+from service.problems import responses
+from service.resources import Resources, ResourcesDependency
+from service.statistics import service
+from versions.errors import CursorError, ModelNotFoundError, StatisticNotFoundError
+
+router = APIRouter(prefix="/v1", tags=["statistics"])
+
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON_TYPE: {
+                "schema": {"$ref": "#/components/schemas/StatisticRequest"},
+                "example": {"model": "smollm2-135m", "layers": [8], "corpus": "self"},
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "/statistics",
+    status_code=202,
+    summary="Make C0 of some layers ahead of time",
+    openapi_extra=_BODY,
+    responses={
+        202: {
+            "description": "Kept; a worker makes it when no edit needs it.",
+            "headers": {"Location": {"description": "Where it is watched.", "schema": {"type": "string"}}},
+        },
+        **responses(
+            MalformedJSONError,
+            ModelNotFoundError,
+            TooLargeError,
+            UnsupportedMediaTypeError,
+            InvalidFieldsError,
+            BusyError,
+        ),
+    },
+)
+async def submit(
+    request: Request, response: Response, resources: ResourcesDependency, prefer: Prefer = None
+) -> StatisticJob:
+    """What is there already is not made again. Edits use the default corpus; `GET /v1/corpora` says which it is."""
+    media_type(request, JSON_TYPE)
+    job = await run_in_threadpool(service.submit, resources, await request.body())
+    job = await _awaited(request, response, resources, job, prefer)
+    response.headers["Location"] = f"/v1/statistics/{job.id}"
+    return job
+
+
+@router.get("/statistics", summary="List statistics", responses=responses(ModelNotFoundError, CursorError))
+def list_statistics(
+    resources: ResourcesDependency,
+    model: Annotated[str | None, Query(max_length=64, description="Only those of this model (NAME).")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 20,
+) -> StatisticPage:
+    """Newest first."""
+    return service.page(resources, model, cursor, limit)
+
+
+@router.get("/statistics/{statistic_id}", summary="Watch a statistic", responses=responses(StatisticNotFoundError))
+async def get_statistic(
+    request: Request,
+    response: Response,
+    resources: ResourcesDependency,
+    statistic_id: Annotated[str, Path(max_length=40)],
+    prefer: Prefer = None,
+) -> StatisticJob:
+    """How far it is and, when it has succeeded, what each layer's C0 is like."""
+    job = await run_in_threadpool(service.get, resources, statistic_id)
+    return await _awaited(request, response, resources, job, prefer)
+
+
+@router.get("/corpora", summary="List what C0 can be made from")
+def list_corpora(resources: ResourcesDependency) -> CorpusList:
+    """`self`, text that the model writes itself, is always there; the operator configures the others by name."""
+    return service.corpora(resources)
+
+
+async def _awaited(
+    request: Request, response: Response, resources: Resources, job: StatisticJob, prefer: str | None
+) -> StatisticJob:
+    seconds = wait_seconds(prefer, resources.settings.wait_limit_seconds)
+    response.headers.update(applied(seconds))
+    if seconds is None or service.has_ended(job):
+        return job
+
+    async def look() -> StatisticJob:
+        return await run_in_threadpool(service.get, resources, job.id)
+
+    return await wait_for(request, seconds, look, service.has_ended)

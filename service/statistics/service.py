@@ -1,0 +1,127 @@
+"""Accepting statistics, and reading what came of them."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from api_schemas.algorithms import recommended_for
+from api_schemas.statistics import CorpusList, StatisticJob, StatisticPage, StatisticRequest
+from configuration.settings import Settings
+from service.bodies import parse_json
+from service.cursors import read_cursor, write_cursor
+from service.edits.settings import shape_of
+from service.errors import BusyError
+from service.fields import FieldErrors, invalid, shown
+from service.models.references import model_named
+from service.resources import Resources
+from service.statistics.views import corpus_info, statistic_job
+from versions import audit, models, statistics
+from versions.tables import ModelRow
+
+log = structlog.get_logger(__name__)
+
+
+def submit(resources: Resources, body: bytes) -> StatisticJob:
+    """Keep the statistic and its task, or refuse it with everything that is wrong."""
+    request = _read(body)
+    resources.caller.check_model(request.model.partition("@")[0])
+    settings = resources.settings
+    errors = FieldErrors()
+    _check_corpus(request, settings, errors)
+    with resources.database.reading() as session:
+        layers = _layers(request, model_named(session, request.model), errors)
+    errors.raise_if_any()
+    corpus = settings.corpus if request.corpus is None else request.corpus
+    by_default = request.tokens is None and corpus == settings.corpus
+    with resources.database.writing() as session:
+        most = settings.max_queued_batches
+        if statistics.unfinished(session, request.model) >= most:
+            raise BusyError(f"{most} statistics of model {request.model!r} wait already; try again later", 30)
+        row = statistics.create(
+            session,
+            model=request.model,
+            layers=layers,
+            corpus=corpus,
+            tokens=settings.corpus_tokens if by_default else request.tokens,
+        )
+        audit.record(
+            session,
+            resources.caller.actor,
+            "statistic.accepted",
+            model=row.model,
+            target=row.id,
+            corpus=row.corpus,
+            layers=row.layers,
+            tokens=row.tokens,
+        )
+        job = statistic_job(row)
+    resources.relay.wake()
+    log.info("statistic accepted", statistic=job.id, model=job.model, corpus=job.corpus, layers=layers)
+    return job
+
+
+def get(resources: Resources, statistic_id: str) -> StatisticJob:
+    with resources.database.reading() as session:
+        row = statistics.get(session, statistic_id)
+        resources.caller.check_owner(row.model, f"statistic {row.id}")
+        return statistic_job(row)
+
+
+def page(resources: Resources, model: str | None, cursor: str | None, limit: int) -> StatisticPage:
+    """Newest first."""
+    before = read_cursor("statistics", cursor)
+    with resources.database.reading() as session:
+        if model is not None:
+            models.get(session, model)
+        rows = statistics.page(session, model, before, limit, models=resources.caller.models)
+        more = write_cursor("statistics", rows[limit - 1].seq) if len(rows) > limit else None
+        return StatisticPage(data=[statistic_job(row) for row in rows[:limit]], next_cursor=more)
+
+
+def corpora(resources: Resources) -> CorpusList:
+    settings = resources.settings
+    return CorpusList(data=[corpus_info(settings, name) for name in settings.corpus_names])
+
+
+def has_ended(job: StatisticJob) -> bool:
+    return job.finished_at is not None
+
+
+def _read(body: bytes) -> StatisticRequest:
+    value: Any = parse_json(body)
+    if not isinstance(value, dict):
+        raise invalid("body", f"is {shown(value)}; it must be an object with a model")
+    errors = FieldErrors()
+    try:
+        return StatisticRequest.model_validate(value, strict=True)
+    except ValidationError as error:
+        errors.add_all(error, StatisticRequest)
+        errors.raise_if_any()
+        raise
+
+
+def _check_corpus(request: StatisticRequest, settings: Settings, errors: FieldErrors) -> None:
+    known = settings.corpus_names
+    if request.corpus is not None and request.corpus not in known:
+        near = difflib.get_close_matches(request.corpus, known, n=1)
+        remedy = f"did you mean {near[0]}? " if near else ""
+        errors.add("corpus", f"{shown(request.corpus)} is not configured; {remedy}known: {', '.join(known)}")
+
+
+def _layers(request: StatisticRequest, row: ModelRow, errors: FieldErrors) -> list[int] | None:
+    """Sorted; None where they are not named and no worker has told yet what the model is."""
+    shape = shape_of(row)
+    if request.layers is None:
+        layers = None if shape is None else recommended_for(shape)["layers"]
+        assert layers is None or isinstance(layers, tuple)
+        return None if layers is None else sorted(layers)
+    for number, layer in enumerate(request.layers):
+        if layer in request.layers[:number]:
+            errors.add(f"layers[{number}]", f"{layer} is named twice; name each layer once")
+        if shape is not None and layer >= shape.n_layers:
+            errors.add(f"layers[{number}]", f"is {layer}; the model has layers 0 to {shape.n_layers - 1}")
+    return sorted(request.layers)
