@@ -80,8 +80,8 @@ def create(
       emmetd keys create --label nightly --scope edit --model smollm2-135m --expires 30d
     """
     scopes, names, lifetime = _scopes(scope), _names(model or []), _lifetime(expires)
-    if not 0 < len(label) <= 200:
-        raise typer.BadParameter(f"the label has {len(label)} characters; give 1 to 200")
+    if not 0 < len(label) <= 200 or not label.isprintable():
+        raise typer.BadParameter(f"the label has {len(label)} characters; give 1 to 200, all of them printable")
     with opened(data, config) as database:
         from versions import keys as rows
         from versions.clock import now

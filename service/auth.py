@@ -37,7 +37,7 @@ async def _caller(request: Request, resources: Resources) -> Caller:
     authorization = request.headers.get("authorization")
 
     def admitted() -> Caller:
-        caller = authenticate(settings, resources.database, authorization, address)
+        caller = authenticate(settings, resources.database, resources.uses, authorization, address)
         resources.rates.take_request(caller)
         return caller
 

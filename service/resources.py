@@ -17,6 +17,7 @@ from configuration.redis_connection import make_async_redis, make_redis
 from configuration.settings import Settings
 from service.access.caller import NOBODY, Caller
 from service.access.rates import Rates
+from service.access.uses import KeyUses
 from service.diffs.weights import WeightDiffs
 from service.generation.reply_reader import ReplyReader
 from service.live_workers import LiveWorkers
@@ -48,6 +49,7 @@ class Resources:
     metrics: ServiceMetrics
     diffs: WeightDiffs
     rates: Rates
+    uses: KeyUses
     caller: Caller = NOBODY
 
 
@@ -60,6 +62,7 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
     threads_redis.set_retry(Retry(NoBackoff(), 1))
     async_redis = make_async_redis(settings, _CLIENT_NAME)
     workers = LiveWorkers(threads_redis)
+    uses = KeyUses(database)
     relay = Relay(database, threads_redis)
     metrics.watch(database, threads_redis, workers)
     relay.start()
@@ -78,11 +81,13 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
                 metrics=metrics,
                 diffs=WeightDiffs(blobs),
                 rates=Rates(threads_redis),
+                uses=uses,
             )
     finally:
         relay.stop()
         await async_redis.aclose()
         threads_redis.close()
+        uses.close()
         database.close()
 
 

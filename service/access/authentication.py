@@ -5,21 +5,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-import structlog
-from sqlalchemy.exc import SQLAlchemyError
-
 from configuration.settings import Settings
 from service.access.caller import Caller, Limits, bootstrap
+from service.access.uses import KeyUses
 from service.errors import UnauthorizedError
 from versions import keys
 from versions.access_tables import KeyRow
 from versions.clock import now
 from versions.database import Database
 
-log = structlog.get_logger(__name__)
 
-
-def authenticate(settings: Settings, database: Database, authorization: str | None, address: str | None) -> Caller:
+def authenticate(
+    settings: Settings, database: Database, uses: KeyUses, authorization: str | None, address: str | None
+) -> Caller:
     """Whose key `Authorization: Bearer <key>` carries. Raises UnauthorizedError."""
     text = _bearer(authorization)
     # First, and without SQL: with this key one gets in also while the database is away.
@@ -35,7 +33,7 @@ def authenticate(settings: Settings, database: Database, authorization: str | No
         moment = row.expires_at.isoformat(timespec="seconds")
         raise UnauthorizedError(f"the API key {row.id} expired at {moment}; ask for a new one", is_wrong=True)
     if not keys.is_used(row):
-        _mark_used(database, row.id)
+        uses.note(row.id)
     return Caller(
         id=row.id,
         scopes=frozenset(row.scopes),
@@ -70,12 +68,3 @@ def _limits(settings: Settings, row: KeyRow) -> Limits:
         facts_per_day=own(row.facts_per_day, settings.key_facts_per_day),
         open_batches=own(row.open_batches, settings.key_open_batches),
     )
-
-
-def _mark_used(database: Database, key_id: str) -> None:
-    try:
-        with database.writing() as session:
-            keys.mark_used(session, key_id)
-    except SQLAlchemyError as error:
-        # A database that can only be read serves whoever only reads.
-        log.warning("the use of a key could not be noted", key=key_id, error=type(error).__name__)

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api_schemas.access import AuditPage
+from api_schemas.references import NAME_PATTERN
 from service.audit import service
 from service.cursors import Cursor, Limit
 from service.errors import InvalidFieldsError
@@ -20,10 +21,13 @@ router = APIRouter(prefix="/v1/audit", tags=["operations"])
 @router.get("", summary="List what was changed, newest first", responses=responses(CursorError, InvalidFieldsError))
 def list_audit(
     resources: ResourcesDependency,
-    model: Annotated[str | None, Query(max_length=64, description="Only changes of this model (NAME).")] = None,
-    actor: Annotated[str | None, Query(max_length=100, description="Only changes that this key or user made.")] = None,
+    model: Annotated[str | None, Query(pattern=NAME_PATTERN, description="Only changes of this model (NAME).")] = None,
+    actor: Annotated[
+        str | None, Query(pattern=r"^[^\x00-\x1f]{1,100}$", description="Only changes that this key or user made.")
+    ] = None,
     action: Annotated[
-        str | None, Query(max_length=40, description="Only changes of this kind.", examples=["alias.moved"])
+        str | None,
+        Query(pattern=r"^[a-z_.]{1,40}$", description="Only changes of this kind.", examples=["alias.moved"]),
     ] = None,
     cursor: Cursor = None,
     limit: Limit = 100,

@@ -49,6 +49,7 @@ def worker() -> None:
 
 def api(fd: int) -> None:
     obey("api")
+    (Path(os.environ["EMMETD_DATA"]) / "auth").write_text(os.environ["EMMETD_AUTH"])
     import redis
 
     queue = redis.Redis.from_url(os.environ["EMMETD_REDIS_URL"])

@@ -146,6 +146,18 @@ def test_it_starts_everything_and_says_where(start: Start) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("settings", "auth"), [("", "off"), ('auth = "on"', "on"), ('auth = "off"', "off"), ('api_key = "k"', "on")]
+)
+def test_it_settles_whether_requests_need_a_key(start: Start, tmp_path: Path, settings: str, auth: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "emmetd.toml").write_text(settings)
+    serve = start()
+    serve.ready()
+    assert (serve.folder / "auth").read_text() == auth
+    assert ("Authorization: Bearer" in "".join(serve.out)) == (auth == "on")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_one_signal_stops_everything_in_order(start: Start, number: signal.Signals) -> None:
     serve = start()

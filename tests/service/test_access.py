@@ -23,7 +23,7 @@ from configuration.settings import Settings
 from service.access.rules import PUBLIC, RULES, check_routes, routes
 from service.app import create_app
 from service.problems import OPENAI_PATHS
-from tests.service.conftest import MODEL, Api, fact, load_model, served
+from tests.service.conftest import MODEL, Api, fact, load_model, served, wait_until
 from tests.service.stand_in_worker import StandInWorker
 from tests.versions.conftest import publish
 from versions import audit, batches, evaluations, keys, lines, statistics
@@ -271,6 +271,22 @@ def test_a_revoked_key_is_refused_from_the_next_request_on(world: World) -> None
     with world.database.writing() as session:
         keys.revoke(session, SOMEBODY, key[:16])
     assert world.ask(route, key).status_code == 401
+
+
+def test_the_use_of_a_key_is_noted_and_reading_waits_for_no_writer(world: World) -> None:
+    key = world.key("generate")
+
+    def last_used() -> object:
+        with world.database.reading() as session:
+            row = keys.find(session, key)
+            assert row is not None
+            return row.last_used_at
+
+    with world.database.writing():
+        for _ in range(2):
+            assert world.ask(("GET", "/v1/models"), key).status_code == 200
+        assert last_used() is None
+    wait_until(last_used, "the use is noted")
 
 
 def test_models_that_do_not_exist_look_like_those_of_others(world: World) -> None:

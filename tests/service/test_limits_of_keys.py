@@ -13,6 +13,7 @@ from sqlalchemy import update
 
 from api_schemas.generation import EndEvent, FinishEvent, GenerationRequest, TokensEvent
 from configuration.redis_keys import rate_key
+from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact
 from tests.service.stand_in_worker import StandInWorker
 from tests.service.test_models import METRICS
@@ -104,6 +105,7 @@ def test_the_configured_key_has_no_limits(serve: Callable[..., Api], model: str)
     assert [edit(api, headers, 2).status_code for _ in range(3)] == [202] * 3
 
 
+@BOTH_DATABASES
 def test_facts_of_a_day_are_counted_in_sql(locked: Api, key: MakeKey, database: Database) -> None:
     headers, other = key(requests_per_minute=0), key()
     assert edit(locked, headers, 4).status_code == 202
@@ -133,6 +135,7 @@ def test_two_keys_may_use_the_same_idempotency_key(locked: Api, key: MakeKey) ->
     assert len({answer.json()["id"] for answer in answers}) == 2
 
 
+@BOTH_DATABASES
 def test_batches_at_a_time_are_counted_until_they_end(locked: Api, key: MakeKey, database: Database) -> None:
     headers = key(open_batches=2, requests_per_minute=0)
     first, second = (edit(locked, headers, 1).json()["id"] for _ in range(2))
