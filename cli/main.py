@@ -16,6 +16,7 @@ from cli.keys import keys
 from cli.migrate import migrate
 from cli.models import models
 from cli.serve import serve
+from cli.versions import versions
 from cli.worker import worker
 from configuration.errors import CONFIGURATION_EXIT_CODE, ConfigurationError
 
@@ -72,6 +73,7 @@ app.command()(config)
 app.command()(audit)
 app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")
+app.add_typer(versions, name="versions")
 app.add_typer(bench, name="bench")
 
 

@@ -7,6 +7,7 @@ StoreError
 │   ├── BatchNotFoundError
 │   ├── EvaluationNotFoundError
 │   ├── ExportNotFoundError
+│   ├── BundleNotFoundError
 │   ├── StatisticNotFoundError
 │   └── KeyNotFoundError           an API key
 ├── ConflictError
@@ -15,11 +16,13 @@ StoreError
 │   ├── AliasReservedError         `latest` cannot be deleted, `v7` cannot be an alias
 │   ├── AliasProtectedError        only an administrator moves this alias
 │   ├── NotInLineageError          what shall be taken out is not in the version, or not any more
+│   ├── NameClashError             a version from elsewhere has a name that is another's here
 │   ├── FingerprintConflictError   a worker's model is not the one that the name is bound to
 │   └── IdempotencyConflictError   the key was used with another body
 ├── LeaseLostError                 another worker holds the task now; this one's work must not be committed
 ├── QueueFullError
 ├── CursorError
+├── BundleCorruptError             a bundle of versions is damaged, or is none
 └── BlobError
     ├── BlobMissingError
     ├── BlobCorruptError
@@ -53,6 +56,10 @@ class BatchNotFoundError(NotFoundError):
 
 class EvaluationNotFoundError(NotFoundError):
     code = "evaluation_not_found"
+
+
+class BundleNotFoundError(NotFoundError):
+    code = "bundle_not_found"
 
 
 class ExportNotFoundError(NotFoundError):
@@ -91,6 +98,10 @@ class NotInLineageError(ConflictError):
     code = "not_in_lineage"
 
 
+class NameClashError(ConflictError):
+    code = "name_clash"
+
+
 class FingerprintConflictError(ConflictError):
     code = "fingerprint_mismatch"
 
@@ -109,6 +120,10 @@ class QueueFullError(StoreError):
 
 class CursorError(StoreError):
     code = "invalid_cursor"
+
+
+class BundleCorruptError(StoreError):
+    code = "bundle_corrupt"
 
 
 class BlobError(StoreError):
