@@ -178,6 +178,23 @@ class NumberedFact(Fact):
     index: int
 
 
+class FactPlace(BaseModel):
+    """Fact `index` of the batch `edit`, which made `version`."""
+
+    edit: str
+    version: str
+    index: int
+
+
+class EditFact(NumberedFact):
+    """A fact of a batch. `supersedes` is the fact of its parent's lineage with the same prompt and subject.
+
+    It is the answer that comes back where this one is reverted. Null before the batch has a parent.
+    """
+
+    supersedes: FactPlace | None
+
+
 class FactPage(BaseModel):
-    data: list[NumberedFact]
+    data: list[EditFact]
     next_cursor: str | None

@@ -7,9 +7,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api_schemas.facts import NumberedFact
+from api_schemas.facts import FactPlace, NumberedFact
 from api_schemas.metrics import BatchMetrics
 from api_schemas.references import VersionName
+
+VersionState = Literal["available", "unavailable"]
 
 
 class ModelCard(BaseModel):
@@ -32,7 +34,7 @@ class ModelList(BaseModel):
 
 
 class VersionInfo(BaseModel):
-    """One immutable version.
+    """One immutable version. `unavailable` where a worker found a blob of its lineage missing or damaged.
 
     `facts` counts those of its own batch, which a revert takes out; `total_facts` those of its lineage that were not
     taken out.
@@ -50,7 +52,7 @@ class VersionInfo(BaseModel):
     rank: int
     sha256: str | None
     bytes: int
-    state: Literal["available", "unavailable"]
+    state: VersionState
     aliases: list[str]
     metrics: BatchMetrics | None
     created_at: datetime
@@ -59,14 +61,6 @@ class VersionInfo(BaseModel):
 class VersionPage(BaseModel):
     data: list[VersionInfo]
     next_cursor: str | None
-
-
-class FactPlace(BaseModel):
-    """Fact `index` of the batch `edit`, which made `version`."""
-
-    edit: str
-    version: str
-    index: int
 
 
 class VersionFact(NumberedFact):

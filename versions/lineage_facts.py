@@ -73,6 +73,21 @@ def lineage_facts(session: Session, model: str, number: int) -> list[LineageFact
     return _told(found, reverted)
 
 
+def superseded(session: Session, batch: BatchRow, facts: Sequence[Mapping[str, Any]]) -> list[Place | None]:
+    """For each of `facts` of `batch` the fact that it corrects: the one of its parent's lineage that was in force.
+
+    None for all of a batch that has no parent yet, and of a revert, which says nothing of its own.
+    """
+    if batch.base_version is None or batch.kind == "revert":
+        return [None] * len(facts)
+    known = {
+        question_key(one.fact["prompt"], one.fact["subject"]): one.place
+        for one in lineage_facts(session, batch.model, batch.base_version)
+        if one.state == "in_force"
+    }
+    return [known.get(question_key(fact["prompt"], fact["subject"])) for fact in facts]
+
+
 def without(facts: Sequence[LineageFact], leaving: Set[tuple[str, int]], by: int) -> list[LineageFact]:
     """`facts` of a lineage as they will be when version `by` takes `leaving`, (edit, index), out."""
     reverted = {

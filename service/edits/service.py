@@ -16,9 +16,11 @@ from service.edits.thresholds import check_thresholds, with_defaults
 from service.edits.views import edit_job, numbered
 from service.facts import check_contradictions, check_editable
 from service.fields import FieldErrors
+from service.models.views import fact_place
 from service.resources import Resources
 from versions import audit, batches, lineage, models
 from versions.batches import NewBatch
+from versions.lineage_facts import superseded
 from versions.tables import BatchRow, ModelRow
 
 log = structlog.get_logger(__name__)
@@ -84,9 +86,12 @@ def facts(resources: Resources, edit_id: str, cursor: str | None, limit: int) ->
     """In the order in which they were sent."""
     first = read_cursor("facts", cursor) or 0
     with resources.database.reading() as session:
-        total = owned(resources, session, edit_id).facts
+        row = owned(resources, session, edit_id)
         found = numbered(batches.facts(session, edit_id, first, limit), first)
-    more = write_cursor("facts", first + limit) if first + limit < total else None
+        corrected = superseded(session, row, found)
+    for one, place in zip(found, corrected, strict=True):
+        one["supersedes"] = fact_place(place)
+    more = write_cursor("facts", first + limit) if first + limit < row.facts else None
     return FactPage.model_validate({"data": found, "next_cursor": more})
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from api_schemas.facts import FactPlace
 from api_schemas.metrics import BatchMetrics
-from api_schemas.models import AliasInfo, FactPlace, ModelCard, VersionFact, VersionInfo
+from api_schemas.models import AliasInfo, ModelCard, VersionFact, VersionInfo
 from api_schemas.references import version_name
 from versions.lineage_facts import LineageFact, Place
 from versions.tables import AliasRow, ModelRow, VersionRow
@@ -81,13 +82,13 @@ def version_fact(one: LineageFact) -> VersionFact:
             "version": version_name(one.place.version),
             "state": one.state,
             "reverted_by": None if one.reverted_by is None else version_name(one.reverted_by),
-            "supersedes": _place(one.supersedes),
-            "superseded_by": _place(one.superseded_by),
+            "supersedes": fact_place(one.supersedes),
+            "superseded_by": fact_place(one.superseded_by),
         }
     )
 
 
-def _place(place: Place | None) -> FactPlace | None:
+def fact_place(place: Place | None) -> FactPlace | None:
     if place is None:
         return None
     return FactPlace(edit=place.edit, version=version_name(place.version), index=place.index)

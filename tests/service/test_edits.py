@@ -11,8 +11,10 @@ from typing import Any
 
 import httpx
 
+from service.cursors import write_cursor
 from service.preferences import wait_seconds
 from tests.service.conftest import MODEL, Api, fact
+from tests.service.test_models import publish
 from versions import batches
 from versions.database import Database
 
@@ -209,6 +211,19 @@ def test_a_batchs_facts_are_listed_in_order_in_pages(api: Api) -> None:
         (number, f"Country {number}") for number in range(5)
     ]
     assert rest["next_cursor"] is None
+
+
+def test_a_correction_says_which_fact_it_supersedes(api: Api, database: Database) -> None:
+    first = publish(api, database)
+    edit = api.edit([fact(5), fact(1, target_new="Nice"), fact(1, target_new="Nice")]).headers["location"]
+    with database.writing() as session:
+        batches.get(session, edit.rpartition("/")[2]).base_version = 1
+
+    said = {"edit": first, "version": "v1", "index": 1}
+    assert [one["supersedes"] for one in api.http.get(f"{edit}/facts").json()["data"]] == [None, said, said]
+    (last,) = api.http.get(f"{edit}/facts?limit=1&cursor={write_cursor('facts', 2)}").json()["data"]
+    assert (last["index"], last["supersedes"]) == (2, said)
+    assert [one["supersedes"] for one in api.http.get(f"/v1/edits/{first}/facts").json()["data"]] == [None, None]
 
 
 def test_a_cursor_of_another_list_is_refused(api: Api) -> None:

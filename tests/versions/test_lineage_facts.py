@@ -10,7 +10,7 @@ from tests.versions.conftest import publish
 from versions import batches, lineage, lines
 from versions.database import Database
 from versions.errors import BatchNotFoundError, NotInLineageError
-from versions.lineage_facts import lineage_facts
+from versions.lineage_facts import lineage_facts, superseded
 from versions.reversal import as_reverts, facts_to_revert
 from versions.tables import BatchRow
 
@@ -59,6 +59,23 @@ def test_a_correction_supersedes_and_taking_it_out_brings_the_earlier_answer_bac
         assert (gone.state, gone.reverted_by, gone.supersedes) == ("reverted", 3, None)
         assert said(session, 2)[" France "] == "Nice"
         assert first.id == lyon.place.edit
+
+
+def test_a_correction_of_a_correction_supersedes_the_last_one(database: Database) -> None:
+    with database.writing() as session:
+        first = edit(session, fact("France", "Lyon"), fact("Italy", "Turin"))
+        second = edit(session, fact("France", "Nice"))
+        third = edit(session, fact("Italy", "Rome"), fact("France", "Lille"))
+        found = superseded(session, third, batches.facts(session, third.id))
+        assert [(one.edit, one.index) for one in found if one] == [(first.id, 1), (second.id, 0)]
+        assert superseded(session, first, batches.facts(session, first.id)) == [None, None]
+        gone = revert(session, second.id, 0)
+        assert superseded(session, gone, batches.facts(session, gone.id)) == [None]
+        lille = lineage_facts(session, "tiny", 4)[-1]
+        assert lille.supersedes is not None
+        assert lille.supersedes.edit == first.id
+        revert(session, third.id, 1)
+        assert said(session, 5) == {"France": "Lyon", "Italy": "Rome"}
 
 
 def test_a_branch_knows_nothing_of_what_the_line_took_out(database: Database) -> None:
