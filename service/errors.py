@@ -20,6 +20,7 @@ ServiceError
 ├── ExportFailedError          422 or 500, as the worker says
 ├── GenerationError            as the worker says
 └── UnavailableError           503  something that is needed does not answer yet
+    ├── StorageError           503  a disk is full, read-only or away, or the database is
     ├── NoWorkerError          503
     └── AnswerLostError        503  a worker took the request and gave no answer
 """
@@ -222,6 +223,14 @@ class UnavailableError(ServiceError):
 
     def __init__(self, detail: str, retry_seconds: int = 5) -> None:
         super().__init__(detail, {"Retry-After": str(retry_seconds)})
+
+
+class StorageError(UnavailableError):
+    """What was asked for cannot be kept, or what was kept not be read; nothing of it was done."""
+
+    code = "storage_unavailable"
+    title = "The store cannot be used now"
+    example = "the database's disk is full; free some space"
 
 
 class NoWorkerError(UnavailableError):

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -23,6 +24,7 @@ from service import errors
 from service.errors import ServiceError
 from service.fields import request_problems
 from versions import errors as store
+from versions.health import WILL_PASS, database_trouble, disk_trouble
 
 PROBLEM_TYPE: Final = "application/problem+json"
 OPENAI_PATHS: Final = ("/v1/completions", "/v1/chat/completions", "/tokenize", "/detokenize", "/tokenizer_info")
@@ -39,6 +41,8 @@ STORE_ANSWERS: Final[Mapping[type[store.StoreError], tuple[int, str]]] = {
     store.AliasMovedError: (409, "The alias has moved"),
     store.AliasReservedError: (409, "That alias is reserved"),
     store.AliasProtectedError: (403, "The alias is protected"),
+    store.VersionNeededError: (409, "The version is needed"),
+    store.FactsRemovedError: (409, "The texts were removed"),
     store.NotInLineageError: (409, "That is not in the version"),
     store.ParentMovedError: (409, "The parent has moved"),
     store.IdempotencyConflictError: (422, "The Idempotency-Key was used with another request"),
@@ -119,9 +123,19 @@ def install(app: FastAPI) -> None:
         return render(request.url.path, _from_starlette(request, error))
 
     @app.exception_handler(DBAPIError)
-    async def _database_away(request: Request, error: DBAPIError) -> Response:
-        log.error("the database does not answer", error=str(error.orig))
-        return render(request.url.path, errors.UnavailableError("the database does not answer; try again shortly"))
+    @app.exception_handler(PoolTimeoutError)
+    async def _database_away(request: Request, error: DBAPIError | PoolTimeoutError) -> Response:
+        reason = database_trouble(error)
+        log.error(reason, error=str(getattr(error, "orig", error)))
+        return render(request.url.path, errors.StorageError(f"{reason}; nothing was kept, try again shortly"))
+
+    @app.exception_handler(OSError)
+    async def _disk_fails(request: Request, error: OSError) -> Response:
+        if error.errno not in WILL_PASS:
+            raise error
+        reason = disk_trouble(error)
+        log.error(reason, error=str(error))
+        return render(request.url.path, errors.StorageError(f"{reason}; try again later"))
 
     @app.exception_handler(RedisError)
     async def _redis_away(request: Request, error: RedisError) -> Response:

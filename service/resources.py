@@ -26,6 +26,7 @@ from service.relay import Relay
 from service.tokenizers import TokenizerCache
 from versions.blobs import BlobStore, open_blob_store
 from versions.database import Database
+from versions.health import StorageHealth
 
 _CLIENT_NAME: Final = "emmetd-api"
 
@@ -47,6 +48,7 @@ class Resources:
     relay: Relay
     replies: ReplyReader
     metrics: ServiceMetrics
+    storage: StorageHealth
     diffs: WeightDiffs
     rates: Rates
     uses: KeyUses
@@ -79,6 +81,7 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
                 relay=relay,
                 replies=replies,
                 metrics=metrics,
+                storage=StorageHealth(database, blobs),
                 diffs=WeightDiffs(blobs),
                 rates=Rates(threads_redis),
                 uses=uses,

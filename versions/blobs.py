@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from configuration.s3_settings import S3Access
-from versions.errors import BlobCorruptError, BlobMissingError
+from versions.errors import BlobCorruptError, BlobMissingError, BlobStoreAwayError
 
 _PIECE = 1 << 20
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
@@ -76,6 +76,7 @@ class FolderBlobStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._was_there = folder.is_dir()
 
     def path(self, sha256: str) -> Path:
         check_name(sha256)
@@ -93,7 +94,10 @@ class FolderBlobStore:
                 return sha256
         except FileNotFoundError:
             pass
+        if self._was_there:
+            self._check_that_it_is_there()
         target.parent.mkdir(parents=True, exist_ok=True)
+        self._was_there = True
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".partial-")
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -172,7 +176,13 @@ class FolderBlobStore:
                 swept += 1
         return swept
 
+    def _check_that_it_is_there(self) -> None:
+        """A folder that was there comes back one day; what was written in its place until then would be hidden."""
+        if not self.folder.is_dir():
+            raise BlobStoreAwayError(f"the folder of blobs {self.folder} is gone; is its disk or share mounted?")
+
     def _missing(self, sha256: str) -> BlobMissingError:
+        self._check_that_it_is_there()
         return BlobMissingError(f"blob {sha256} is not in {self.folder}; restore it from a backup")
 
     def _corrupt(self, sha256: str) -> BlobCorruptError:

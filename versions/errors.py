@@ -17,11 +17,15 @@ StoreError
 │   ├── AliasProtectedError        only an administrator moves this alias
 │   ├── NotInLineageError          what shall be taken out is not in the version, or not any more
 │   ├── NameClashError             a version from elsewhere has a name that is another's here
+│   ├── VersionNeededError         an alias, a later version or running work needs what shall be deleted
+│   ├── FactsRemovedError          the texts that a revert needs were removed
 │   ├── FingerprintConflictError   a worker's model is not the one that the name is bound to
 │   └── IdempotencyConflictError   the key was used with another body
 ├── LeaseLostError                 another worker holds the task now; this one's work must not be committed
 ├── QueueFullError
 ├── CursorError
+├── BackupError                    a backup is damaged, is none, or cannot be made there
+│   └── RestoreRefusedError        the place to restore it to is not empty, or not this release's
 ├── BundleCorruptError             a bundle of versions is damaged, or is none
 └── BlobError
     ├── BlobMissingError
@@ -102,6 +106,14 @@ class NameClashError(ConflictError):
     code = "name_clash"
 
 
+class VersionNeededError(ConflictError):
+    code = "version_needed"
+
+
+class FactsRemovedError(ConflictError):
+    code = "facts_removed"
+
+
 class FingerprintConflictError(ConflictError):
     code = "fingerprint_mismatch"
 
@@ -124,6 +136,14 @@ class CursorError(StoreError):
 
 class BundleCorruptError(StoreError):
     code = "bundle_corrupt"
+
+
+class BackupError(StoreError):
+    code = "backup_failed"
+
+
+class RestoreRefusedError(BackupError):
+    code = "restore_refused"
 
 
 class BlobError(StoreError):

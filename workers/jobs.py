@@ -7,12 +7,14 @@ from typing import Any
 
 import structlog
 import torch
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from editing.errors import EditingError, EditInterrupted, FactError
 from editing.progress import check
 from versions import batches, evaluations, exports, statistics, tasks
 from versions.errors import BlobStoreAwayError, LeaseLostError, StoreError
+from versions.health import WILL_PASS, disk_trouble
 from versions.tables import TaskRow
 from workers.context import WorkerContext, current
 from workers.evaluate import evaluate
@@ -37,6 +39,8 @@ HANDLERS: dict[str, Handler] = {
     "statistic": prepare_statistic,
 }
 _WHAT = {"evaluate": "evaluation", "export": "export", "statistic": "statistic"}
+DISK_SECONDS = 2.0
+"""A worker whose disk is full or away looks again after this long."""
 MOST_UNEXPECTED = 2
 """Attempts of a task that ends with an error we did not foresee, before its batch fails."""
 
@@ -79,18 +83,20 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         _interrupted(context, task, lease)
     except CancelledError:
         _cancelled(context, task)
-    except OperationalError as error:
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         # The database is away: nothing can be said there. The lease runs out and the task is taken up again.
-        log.error("database lost during the task", error=str(error.orig))
+        log.error("database lost during the task", error=str(getattr(error, "orig", error)))
     except BlobStoreAwayError as error:
-        log.error("the blob store is away", error=str(error))
-        _retry_or_fail(context, task, tasks.MOST_ATTEMPTS, "machine", str(error))
+        _wait_for_the_disk(context, task, str(error))
     except (EditingError, StoreError) as error:
         log.info("task refused", code=error.code, error=str(error))
         facts = [error.index] if isinstance(error, FactError) else []
         what = _WHAT.get(task.kind, "edit")
         _fail(context, task, error.code, f"The {what} cannot be made", str(error), facts)
     except (OSError, torch.OutOfMemoryError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno in WILL_PASS:
+            _wait_for_the_disk(context, task, disk_trouble(error))
+            return
         log.exception("the machine refused")
         _retry_or_fail(context, task, tasks.MOST_ATTEMPTS, "machine", f"the worker's machine refused: {error}")
     except Exception as error:
@@ -98,6 +104,15 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         _retry_or_fail(
             context, task, MOST_UNEXPECTED, "internal", f"{type(error).__name__}; the worker's log says more"
         )
+
+
+def _wait_for_the_disk(context: WorkerContext, task: TaskRow, reason: str) -> None:
+    """It was no fault of the task, and trying does not use it up: somebody frees or mends the disk, and it goes on."""
+    log.error("the task waits for its disk", error=reason, seconds=DISK_SECONDS)
+    context.status.detail(f"waiting: {reason}")
+    _give_back(context, task, tried=False)
+    context.stopping.wait(DISK_SECONDS)
+    context.status.detail("")
 
 
 def _interrupted(context: WorkerContext, task: TaskRow, lease: Lease) -> None:

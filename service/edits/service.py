@@ -20,6 +20,7 @@ from service.models.views import fact_place
 from service.resources import Resources
 from versions import audit, batches, lineage, models
 from versions.batches import NewBatch
+from versions.errors import BlobError
 from versions.lineage_facts import superseded
 from versions.tables import BatchRow, ModelRow
 
@@ -140,10 +141,14 @@ def has_ended(job: EditJob) -> bool:
 
 
 def _check_tokens(resources: Resources, model: ModelRow, batch: Batch, settings: EditSettings | None) -> None:
-    """Where the model's tokenizer is not known yet, its worker makes the same checks later."""
+    """Where the model's tokenizer is not known yet, or blobs are away, its worker makes the same checks later."""
     if settings is None or model.tokenizer_blob is None or model.context_length is None:
         return
-    tokenizer = resources.tokenizers.get(model.tokenizer_blob)
+    try:
+        tokenizer = resources.tokenizers.get(model.tokenizer_blob)
+    except (BlobError, OSError) as error:
+        log.warning("the model's tokenizer cannot be read; its worker will check the facts", error=str(error))
+        return
     check_editable(batch.facts, tokenizer, model.context_length, context_reserve(settings)).raise_if_any()
 
 

@@ -33,7 +33,10 @@ async def livez() -> Health:
 
 @router.get("/readyz", summary="Are edits and completions served?", responses=responses(UnavailableError))
 def readyz(resources: ResourcesDependency) -> Health:
-    """200 when the database, Redis and a worker of every model answer; else 503 saying what is awaited."""
+    """200 when the database and the blobs take writes, and Redis and a worker of every model answer.
+
+    Else 503 saying what is awaited.
+    """
     missing = awaited(resources)
     if missing:
         raise UnavailableError(f"waiting: {'; '.join(missing)}", retry_seconds=2)

@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.resources import Resources
 from versions import models
 from versions.database import schema_is_current
+from versions.health import database_trouble
 
 
 def awaited(resources: Resources) -> list[str]:
@@ -17,8 +18,10 @@ def awaited(resources: Resources) -> list[str]:
             return ["the database has not this release's tables yet; `emmetd serve` and `emmetd migrate` make them"]
         with resources.database.reading() as session:
             names = [row.name for row in models.all_models(session)]
-    except (SQLAlchemyError, OSError):
-        return ["the database does not answer"]
+    except (SQLAlchemyError, OSError) as error:
+        return [database_trouble(error)]
+    if problems := resources.storage.problems():
+        return problems
     try:
         resources.redis.ping()
         waiting = [resources.workers.awaited(name) for name in names]

@@ -81,7 +81,8 @@ def test_edits_are_kept_while_redis_is_away_and_completions_say_why_not(serve: C
 def test_the_database_away_is_a_503(serve: Callable[..., Api], tmp_path: Path) -> None:
     answer = serve(database_url=f"sqlite:///{tmp_path}/empty.sqlite3").http.get("/v1/edits")
 
-    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+    assert "emmetd migrate" in answer.json()["detail"]
 
 
 def samples(api: Api) -> dict[str, float]:
