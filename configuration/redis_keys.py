@@ -41,6 +41,15 @@ def generate_stream(model: str) -> str:
     return f"generate:{model}"
 
 
+GENERATE_GROUP: Final = "workers"
+"""Consumer group of each such stream; its consumers are named by the workers' ids."""
+
+
+def claimed_key(request_id: str) -> str:
+    """Key with a lifetime: the id of the worker that took the request and still works on it."""
+    return f"emmetd:claimed:{request_id}"
+
+
 def reply_stream(request_id: str) -> str:
     """Capped stream with a lifetime that carries one request's tokens back."""
     return f"emmetd:reply:{request_id}"

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from redis.exceptions import RedisError
 
 from api_schemas.generation import STREAM_FIELD, EndEvent, ErrorEvent, GenerationEvent, GenerationRequest
-from configuration.redis_keys import cancelled_key, generate_stream, reply_stream
+from configuration.redis_keys import GENERATE_GROUP, cancelled_key, claimed_key, generate_stream, reply_stream
 from service.errors import AnswerLostError, BusyError, GenerationError, NoWorkerError
 from service.resources import Resources
 
@@ -36,11 +36,10 @@ _EVENT: Final[TypeAdapter[Any]] = TypeAdapter(GenerationEvent)
 
 @dataclass
 class Asked:
-    """A request before the model's workers: its entry on their stream, and who lived while it was not yet taken."""
+    """A request before the model's workers, and its entry on their stream."""
 
     request: GenerationRequest
     entry: bytes
-    could_take_it: set[str]
 
 
 async def ask(resources: Resources, request: GenerationRequest) -> Asked:
@@ -50,7 +49,7 @@ async def ask(resources: Resources, request: GenerationRequest) -> Asked:
     entry: Any = await resources.async_redis.eval(_ASK, 2, stream, mark, *arguments)
     if entry is None:
         raise BusyError(f"{MOST_WAITING} requests wait already for model {request.model!r}; try again later")
-    return Asked(request, entry, await _living(resources, request.model))
+    return Asked(request, entry)
 
 
 async def replies(resources: Resources, asked: Asked) -> AsyncGenerator[GenerationEvent, None]:
@@ -87,17 +86,21 @@ async def forget(resources: Resources, request: GenerationRequest, *, finished: 
 
 
 async def _look_for_the_worker(resources: Resources, asked: Asked) -> None:
-    """A worker takes its entry away when it begins: an entry that is gone with all who could have taken it is lost."""
-    alive = await _living(resources, asked.request.model)
-    waits = await resources.async_redis.xrange(generate_stream(asked.request.model), asked.entry, asked.entry)
+    """A worker puts its claim in the entry's place. A request without either, or whose worker is gone, is lost."""
+    model, redis = asked.request.model, resources.async_redis
+    stream = generate_stream(model)
+    waits = await redis.xrange(stream, asked.entry, asked.entry)
     if waits:
-        asked.could_take_it |= alive
-        awaited = await run_in_threadpool(resources.workers.awaited, asked.request.model)
+        # Between being handed the entry and claiming it a worker may die too.
+        handed = await redis.xpending_range(stream, GENERATE_GROUP, asked.entry, asked.entry, 1)
+        owner = handed[0]["consumer"] if handed else None
+    else:
+        owner = await redis.get(claimed_key(asked.request.id))
+    if owner is None and waits:
+        awaited = await run_in_threadpool(resources.workers.awaited, model)
         if awaited is not None:
             raise NoWorkerError(awaited)
-    elif not alive & asked.could_take_it:
+        return
+    alive = {status.id for status in await run_in_threadpool(resources.workers.of_model, model)}
+    if owner is None or owner.decode() not in alive:
         raise AnswerLostError("the worker that took this request is gone; send it again")
-
-
-async def _living(resources: Resources, model: str) -> set[str]:
-    return {status.id for status in await run_in_threadpool(resources.workers.of_model, model)}

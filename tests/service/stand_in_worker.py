@@ -19,7 +19,7 @@ from api_schemas.generation import (
     TokensEvent,
 )
 from api_schemas.workers import WorkerStage, WorkerStatus
-from configuration.redis_keys import generate_stream, reply_stream, worker_key
+from configuration.redis_keys import claimed_key, generate_stream, reply_stream, worker_key
 
 Script = Callable[[GenerationRequest], Iterable[GenerationEvent]]
 
@@ -82,9 +82,10 @@ class StandInWorker:
             claimed: Any = self.redis.xreadgroup("workers", "stand-in", {stream: ">"}, count=1, block=20)
             for _, entries in claimed or []:
                 for entry, fields in entries:
+                    request = GenerationRequest.model_validate_json(fields[STREAM_FIELD.encode()])
+                    self.redis.set(claimed_key(request.id), "stand-in")
                     self.redis.xack(stream, "workers", entry)
                     self.redis.xdel(stream, entry)
-                    request = GenerationRequest.model_validate_json(fields[STREAM_FIELD.encode()])
                     self.seen.append(request)
                     for event in self.script(request):
                         self.redis.xadd(reply_stream(request.id), {STREAM_FIELD: event.model_dump_json()})

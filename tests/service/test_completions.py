@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -23,7 +24,7 @@ from api_schemas.generation import (
     TokensEvent,
 )
 from cli.private_redis import PrivateRedis
-from configuration.redis_keys import cancelled_key, generate_stream
+from configuration.redis_keys import cancelled_key, claimed_key, generate_stream
 from service.generation import exchange
 from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api, ask_and_hang_up, wait_until
 from tests.service.stand_in_worker import StandInWorker
@@ -234,6 +235,38 @@ def test_a_worker_that_dies_with_the_request_is_a_503(
 
     assert (answers[0].status_code, answers[0].json()["error"]["code"]) == (503, "answer_lost")
     assert "send it again" in answers[0].json()["error"]["message"]
+
+
+def test_a_request_that_nobody_works_on_any_more_is_a_503_although_workers_live(
+    api: Api, worker: StandInWorker, redis_server: PrivateRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.2)
+    worker.script = lambda request: []
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(complete, api)
+        while not worker.seen:
+            time.sleep(0.01)
+        with redis.Redis.from_url(redis_server.url) as queue:
+            assert queue.delete(claimed_key(worker.seen[0].id)) == 1
+        answer = asking.result()
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "answer_lost")
+
+
+def test_a_request_that_was_handed_to_a_worker_that_is_gone_is_a_503_although_another_lives(
+    api: Api, worker: StandInWorker, redis_server: PrivateRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.2)
+    worker.die()
+    worker.say("ready")
+    stream = generate_stream(MODEL)
+    with redis.Redis.from_url(redis_server.url) as queue, ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(complete, api)
+        while not queue.xreadgroup("workers", "another", {stream: ">"}, block=20):
+            pass
+        answer = asking.result()
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "answer_lost")
 
 
 def test_a_client_that_hangs_up_cancels_its_request(

@@ -15,14 +15,12 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from api_schemas.generation import STREAM_FIELD, EndEvent, ErrorEvent, GenerationEvent, GenerationRequest
-from configuration.redis_keys import cancelled_key, generate_stream, reply_stream
+from configuration.redis_keys import GENERATE_GROUP, cancelled_key, claimed_key, generate_stream, reply_stream
 from versions.errors import StoreError
 from workers.generation.decoding import DecodeBatch, RowEvents
 from workers.generation.rows import Row
 from workers.materialise import MatrixCache
 from workers.metrics import GENERATED_TOKENS, GENERATION_SECONDS, TIME_TO_FIRST_TOKEN
-
-GROUP = "workers"
 
 BLOCK_MILLISECONDS = 1000
 REPLY_LIFETIME_SECONDS = 300
@@ -30,6 +28,8 @@ MOST_REPLY_EVENTS = 100_000
 MOST_ROWS = 32
 CACHE_BUDGET_BYTES = 512 * 1024**2
 LOOK_SECONDS = 0.5
+CLAIM_SECONDS = 30
+"""For so long a claim stands that is not renewed: longer than a decode step takes."""
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +60,7 @@ class GenerationLane(threading.Thread):
         self.matrices = matrices
         self._waiting: deque[Row] = deque()
         self._active: dict[str, _Active] = {}
+        self._forgotten: set[str] = set()
         self._stop_requested = threading.Event()
         self._looked = time.monotonic()
 
@@ -72,11 +73,13 @@ class GenerationLane(threading.Thread):
         while not (self._stop_requested.is_set() and not self._active):
             try:
                 self._ensure_group()
+                self._claim(again=True)
                 while not (self._stop_requested.is_set() and not self._active):
                     self._turn()
                     delay = LOOK_SECONDS
             except RedisError as error:
                 # Nobody can hear what is being decoded; the front end has told its clients already.
+                self._forgotten |= set(self._active)
                 self._forget_everything()
                 log.warning("generation waits for redis", error=str(error), retry_seconds=delay)
                 self._stop_requested.wait(delay)
@@ -103,32 +106,45 @@ class GenerationLane(threading.Thread):
 
     def _ensure_group(self) -> None:
         try:
-            self.redis.xgroup_create(generate_stream(self.model), GROUP, id="0", mkstream=True)
+            self.redis.xgroup_create(generate_stream(self.model), GENERATE_GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+        if self._forgotten:
+            # So that whoever waits for them hears at once that they are lost.
+            self.redis.delete(*(claimed_key(request_id) for request_id in self._forgotten))
+            self._forgotten.clear()
 
-    def _claim(self) -> None:
+    def _claim(self, *, again: bool = False) -> None:
+        """`again`: what was handed to this worker before, when its connection broke."""
         stream = generate_stream(self.model)
         room = MOST_ROWS - len(self.batch.rows)
-        block = None if self.batch.rows else BLOCK_MILLISECONDS
-        claimed: Any = self.redis.xreadgroup(GROUP, self.worker_id, {stream: ">"}, count=room, block=block)
+        block = None if self.batch.rows or again else BLOCK_MILLISECONDS
+        first = "0" if again else ">"
+        claimed: Any = self.redis.xreadgroup(GENERATE_GROUP, self.worker_id, {stream: first}, count=room, block=block)
         entries = [entry for _, found in claimed or [] for entry in found]
         if not entries:
             return
+        requests = [request for _, fields in entries if (request := self._read(fields)) is not None]
         pipeline = self.redis.pipeline()
-        pipeline.xack(stream, GROUP, *(entry for entry, _ in entries))
+        pipeline.xack(stream, GENERATE_GROUP, *(entry for entry, _ in entries))
         pipeline.xdel(stream, *(entry for entry, _ in entries))
+        for request in requests:
+            pipeline.set(claimed_key(request.id), self.worker_id, ex=CLAIM_SECONDS)
         pipeline.execute()
-        for _, fields in entries:
-            self._accept(fields)
+        for request in requests:
+            self._accept(request)
 
-    def _accept(self, fields: dict[bytes, bytes]) -> None:
+    def _read(self, fields: dict[bytes, bytes] | None) -> GenerationRequest | None:
+        if not fields:  # handed to us once, and deleted since
+            return None
         try:
-            request = GenerationRequest.model_validate_json(fields[STREAM_FIELD.encode()])
+            return GenerationRequest.model_validate_json(fields[STREAM_FIELD.encode()])
         except (KeyError, ValidationError) as error:
             log.error("a generation request cannot be read", error=str(error))
-            return
+            return None
+
+    def _accept(self, request: GenerationRequest) -> None:
         if request.deadline < time.time():
             return
         try:
@@ -193,7 +209,7 @@ class GenerationLane(threading.Thread):
         pipeline.execute()
 
     def _drop_unheard(self) -> None:
-        """Free the rows of requests whose client hung up or whose time is over."""
+        """Free the rows of requests whose client hung up or whose time is over, and renew the claims of the others."""
         if not self._active:
             return
         ids = list(self._active)
@@ -209,6 +225,10 @@ class GenerationLane(threading.Thread):
             self._waiting = deque(row for row in self._waiting if row.request.id not in gone)
             for request_id in gone:
                 del self._active[request_id]
+        pipeline = self.redis.pipeline(transaction=False)
+        for request_id in self._active:
+            pipeline.set(claimed_key(request_id), self.worker_id, ex=CLAIM_SECONDS)
+        pipeline.execute()
 
     def _fail_all(self) -> None:
         message = "generation failed; the worker's log says why"
