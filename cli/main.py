@@ -9,12 +9,15 @@ from typer.core import TyperGroup
 
 from cli.api import api
 from cli.audit import audit
+from cli.backup import backup, restore
 from cli.bench import bench
 from cli.config import config
+from cli.doctor import doctor
 from cli.errors import CliError
 from cli.keys import keys
 from cli.migrate import migrate
 from cli.models import models
+from cli.retention import retention
 from cli.serve import serve
 from cli.versions import versions
 from cli.worker import worker
@@ -70,10 +73,14 @@ app.command()(api)
 app.command()(worker)
 app.command()(migrate)
 app.command()(config)
+app.command()(doctor)
+app.command()(backup)
+app.command()(restore)
 app.command()(audit)
 app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")
 app.add_typer(versions, name="versions")
+app.add_typer(retention, name="retention")
 app.add_typer(bench, name="bench")
 
 

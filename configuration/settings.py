@@ -28,6 +28,7 @@ from api_schemas.references import NAME_PATTERN
 from configuration.access_settings import AccessSettings, Lowercase, what_is_wrong_with_auth
 from configuration.corpus_settings import CorpusSettings
 from configuration.errors import InvalidSettingError
+from configuration.retention_settings import RetentionSettings
 from configuration.s3_settings import S3_URL, S3Settings
 from configuration.sources import ConfigFileSource, describe_problem, mask_url, passwords_in
 
@@ -41,7 +42,7 @@ def default_data_folder() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "emmetd"
 
 
-class Settings(AccessSettings, CorpusSettings, S3Settings):
+class Settings(AccessSettings, CorpusSettings, RetentionSettings, S3Settings):
     """Resolved settings; never changed after they were made. Make them with `load_settings`."""
 
     model_config = SettingsConfigDict(

@@ -39,7 +39,7 @@ def collect(database: Database, blobs: BlobStore, grace: timedelta, *, delete: b
     before = now() - grace
     stale = _expire_exports(database, before, delete=delete)
     with database.reading() as session:
-        named = _named(session, exports_since=before)
+        named = named_blobs(session, exports_since=before)
     found, kept = [], 0
     for blob in sorted(blobs.entries(), key=lambda one: one.sha256):
         if blob.sha256 in named or blob.put_at >= before:
@@ -49,12 +49,13 @@ def collect(database: Database, blobs: BlobStore, grace: timedelta, *, delete: b
     if delete:
         blobs.sweep(before)
         with database.reading() as session:
-            named = _named(session, exports_since=before)
+            named = named_blobs(session, exports_since=before)
         found = [blob for blob in found if blob.sha256 not in named and blobs.discard(blob.sha256, before)]
     return Collection(tuple(found), kept, stale)
 
 
-def _named(session: Session, exports_since: datetime) -> set[str]:
+def named_blobs(session: Session, exports_since: datetime) -> set[str]:
+    """All that must not go: whatever a row names, of exports those that ended since then."""
     names: set[str | None] = set()
     for column in (VersionRow.blob, VersionRow.matrices_blob, ModelRow.tokenizer_blob):
         names |= set(session.scalars(select(column)))

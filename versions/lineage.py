@@ -40,6 +40,8 @@ def get(session: Session, model: str, number: int) -> VersionRow:
     if row is None:
         newest = models.get(session, model).next_version - 1
         raise VersionNotFoundError(f"model {model!r} has no version v{number}; it has v0 to v{newest}")
+    if row.state == "deleted":
+        raise VersionNotFoundError(f"version v{number} of {model!r} was deleted at {row.provenance['deleted_at'][:19]}")
     return row
 
 
@@ -65,7 +67,7 @@ def alias_named(session: Session, model: str, alias: str) -> AliasRow | None:
 
 def page(session: Session, model: str, after: int | None, limit: int) -> list[VersionRow]:
     """Versions newest first, those below number `after`; one more than `limit` says that there are others."""
-    query = select(VersionRow).where(VersionRow.model == model)
+    query = select(VersionRow).where(VersionRow.model == model, VersionRow.state != "deleted")
     if after is not None:
         query = query.where(VersionRow.number < after)
     return list(session.scalars(query.order_by(VersionRow.number.desc()).limit(limit + 1)))

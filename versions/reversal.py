@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 
 from api_schemas.references import version_name
 from versions import batches, lineage
-from versions.errors import NotInLineageError
+from versions.errors import FactsRemovedError, NotInLineageError
 from versions.lineage_facts import LineageFact, lineage_facts
+from versions.retention import is_removed
 
 
 def facts_to_revert(
@@ -38,6 +39,12 @@ def facts_to_revert(
         if not left:
             raise NotInLineageError(f"all facts of edit {edit!r} were taken out already; {name} has none of them")
         chosen |= {(edit, one.place.index): one for one in left}
+    for one in chosen.values():
+        if is_removed(one.fact):
+            raise FactsRemovedError(
+                f"the texts of edit {one.place.edit} were removed, and taking facts out needs them; point an alias at "
+                f"a version before {version_name(one.place.version)} instead"
+            )
     return list(chosen.values())
 
 

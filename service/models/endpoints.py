@@ -31,6 +31,7 @@ from versions.errors import (
     AliasReservedError,
     CursorError,
     ModelNotFoundError,
+    VersionNeededError,
     VersionNotFoundError,
 )
 
@@ -75,6 +76,20 @@ def list_versions(
 @router.get("/{model}/versions/{version}", summary="Show a version", responses=_NOT_FOUND)
 def get_version(resources: ResourcesDependency, model: Name, version: Version) -> VersionInfo:
     return service.version(resources, model, version)
+
+
+@router.delete(
+    "/{model}/versions/{version}",
+    status_code=204,
+    summary="Delete a version that nothing needs",
+    responses=responses(ModelNotFoundError, VersionNotFoundError, VersionNeededError),
+)
+def delete_version(resources: ResourcesDependency, model: Name, version: Version) -> None:
+    """Refused while an alias points at it, or another version or running work is made on it.
+
+    Its number is never given again, and its edit stays to be read.
+    """
+    service.delete_version(resources, model, version)
 
 
 @router.get(

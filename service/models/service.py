@@ -30,7 +30,7 @@ from service.models.views import (
     version_info,
 )
 from service.resources import Resources
-from versions import aliases, audit, lineage, models
+from versions import aliases, audit, deletion, lineage, models
 from versions.lineage_facts import lineage_facts
 from versions.tables import AliasRow
 
@@ -102,6 +102,13 @@ def version_metrics(resources: Resources, name: str, version: str) -> BatchMetri
         model_named(session, name)
         row = lineage.resolve(session, version_reference(name, version))
         return batch_metrics(row.metrics) or BatchMetrics()
+
+
+def delete_version(resources: Resources, name: str, version: str) -> None:
+    with resources.database.writing() as session:
+        model_named(session, name)
+        row = lineage.resolve(session, version_reference(name, version))
+        deletion.delete(session, resources.caller.actor, row.model, row.number)
 
 
 def list_aliases(resources: Resources, name: str) -> AliasList:

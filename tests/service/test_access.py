@@ -61,6 +61,9 @@ PROBES = {
     ("GET", "/v1/models/{model}"): Probe(f"/v1/models/{OTHER}@v1"),
     ("GET", "/v1/models/{model}/versions"): Probe(f"/v1/models/{OTHER}/versions"),
     ("GET", "/v1/models/{model}/versions/{version}"): Probe(f"/v1/models/{OTHER}/versions/v1"),
+    ("DELETE", "/v1/models/{model}/versions/{version}"): Probe(
+        f"/v1/models/{OTHER}/versions/v2", change="version.deleted"
+    ),
     ("GET", "/v1/models/{model}/versions/{version}/metrics"): Probe(f"/v1/models/{OTHER}/versions/v1/metrics"),
     ("GET", "/v1/models/{model}/versions/{version}/facts"): Probe(f"/v1/models/{OTHER}/versions/v1/facts"),
     ("GET", "/v1/models/{model}/versions/{version}/export"): Probe(
@@ -149,8 +152,11 @@ def world(
             )[0]
             for _ in range(2)
         )
+        branch = batches.NewBatch(parse_reference(f"{OTHER}@v0"), "emmet", {}, {}, [fact(2)])
+        spare, _ = batches.accept(session, branch, most_queued=9)
         lines.advance(session)
         publish(session, edit)
+        publish(session, spare)
         evaluation = evaluations.create(session, model=OTHER, version=0, compare_with=None, metrics=["ES"], facts=[])
         statistic = statistics.create(session, model=OTHER, layers=[1], corpus="self", tokens=1000)
         ids = {"edit": edit.id, "waiting": waiting.id, "evaluation": evaluation.id, "statistic": statistic.id}
