@@ -44,7 +44,7 @@ def main() -> int:
                 print(f"{number:4} {one.seconds:5.1f} s  {' + '.join(one.faults)}", flush=True)
                 for violation in one.violations:
                     print(f"     VIOLATION {violation}", flush=True)
-            told, newest = rounds.told, rounds._newest()
+            told, newest = rounds.told, rounds.newest()
             rounds.close()
     finally:
         if cluster is not None:

@@ -38,23 +38,24 @@ class Round:
 class Rounds:
     """Rounds against one installation. What happens in round `n` follows from the seed and `n` alone."""
 
-    def __init__(self, installation: Installation, seed: int, faults: Sequence[Fault] | None = None) -> None:
+    def __init__(self, installation: Installation, seed: int) -> None:
         self.installation = installation
         self.seed = seed
         self.told = Told()
         self.database = installation.database()
-        self._faults = list(faults or possible(installation))
+        self._faults = possible(installation)
         self._verified = Verified()
 
     def close(self) -> None:
         self.database.close()
 
-    def run(self, number: int) -> Round:
+    def run(self, number: int, faults: Sequence[Fault] | None = None) -> Round:
+        """One round, with `faults` where they are named and one or two by chance elsewhere."""
         chance = random.Random(f"{self.seed}/{number}")
-        chosen = chance.sample(self._faults, 2 if len(self._faults) > 1 and chance.random() < 0.25 else 1)
+        chosen = faults or chance.sample(self._faults, 2 if chance.random() < 0.25 else 1)
         started = time.monotonic()
         ended = threading.Event()
-        versions = self._newest() + 1
+        versions = self.newest() + 1
         bodies = [body_of(chance, versions) for _ in range(_BATCHES)]
         cancelled = chance.randrange(_BATCHES) if chance.random() < 0.3 else None
         moments = [chance.uniform(0, 1.5) for _ in chosen]
@@ -92,7 +93,8 @@ class Rounds:
             if not ask(self.installation, self.told, reference, chance.sample(PROMPTS, 2), chance.randrange(2)):
                 ended.wait(0.2)
 
-    def _newest(self) -> int:
+    def newest(self) -> int:
+        """Number of the newest version."""
         with self.database.reading() as session:
             return session.scalar(select(func.max(VersionRow.number)).where(VersionRow.model == MODEL)) or 0
 
@@ -114,7 +116,7 @@ class Rounds:
 
     def _check(self, versions: int) -> list[str]:
         """Nothing is wrong in SQL and blobs, and each version says in the calm what it said in the storm."""
-        newest = self._newest()
+        newest = self.newest()
         for number in range(max(versions - 1, 0), newest + 1):
             if not any(ask(self.installation, self.told, f"{MODEL}@v{number}", PROMPTS) for _ in range(5)):
                 self.told.wrong.append(f"v{number} does not answer: {self.told.refusals}")
