@@ -53,9 +53,14 @@ def audit(
                 "target": row.target,
                 "details": row.details,
             }
-            typer.echo(json.dumps(entry, ensure_ascii=False))
+            typer.echo(json.dumps(entry))
             continue
         who = row.actor if row.label is None else f"{row.actor} ({row.label})"
         details = " ".join(f"{name}={value}" for name, value in row.details.items() if value is not None)
         what = " ".join(part for part in (row.action, row.model, row.target) if part)
-        typer.echo("  ".join(part for part in (moment, who, row.address, what, details) if part))
+        typer.echo(_printable("  ".join(part for part in (moment, who, row.address, what, details) if part)))
+
+
+def _printable(text: str) -> str:
+    """What callers wrote, such as a label, does nothing to the terminal of whoever reads it."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

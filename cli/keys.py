@@ -120,7 +120,9 @@ def show(data: DataFolder = None, config: ConfigFile = None) -> None:
 
 @keys.command()
 def revoke(
-    key: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `emmetd keys list` shows it.")],
+    key: Annotated[
+        str, typer.Argument(metavar="ID", help="The key's id, as `emmetd keys list` shows it; a whole key will do.")
+    ],
     data: DataFolder = None,
     config: ConfigFile = None,
 ) -> None:
@@ -134,7 +136,7 @@ def revoke(
         from versions import keys as rows
 
         with database.writing() as session:
-            typer.echo(_shown(rows.revoke(session, acting(), key)))
+            typer.echo(_shown(rows.revoke(session, acting(), rows.id_in(key))))
 
 
 def _shown(row: KeyRow) -> str:

@@ -26,6 +26,7 @@ from api_schemas.statistics import StatisticRequest
 from api_schemas.tokenization import DetokenizeRequest, TokenizeRequest
 from service.access.rules import RULES, Rule
 from service.errors import (
+    ForbiddenError,
     InvalidFieldsError,
     LimitReachedError,
     ModelNotGrantedError,
@@ -127,7 +128,7 @@ def _describe_access(path: str, operation: dict[str, Any], rule: Rule) -> None:
     if path in OPENAI_PATHS:
         told = openai_responses(401, 403, 429)
     else:
-        told = responses(UnauthorizedError, ScopeMissingError, ModelNotGrantedError, LimitReachedError)
+        told = responses(UnauthorizedError, ScopeMissingError, ModelNotGrantedError, ForbiddenError, LimitReachedError)
     answers = operation["responses"]
     for status, entry in told.items():
         known = answers.get(str(status))

@@ -86,6 +86,12 @@ def find(session: Session, text: str) -> KeyRow | None:
     return row if hmac.compare_digest(known, digest(text)) else None
 
 
+def id_in(text: str) -> str:
+    """The id of a key by its text, so that one that was found somewhere can be revoked; an id is its own."""
+    shaped = _KEY.fullmatch(text)
+    return shaped[1] if shaped else text
+
+
 def all_keys(session: Session) -> list[KeyRow]:
     """Newest first, revoked and expired ones too."""
     return list(session.scalars(select(KeyRow).order_by(KeyRow.created_at.desc(), KeyRow.id)))

@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from versions import keys
+from versions import audit, keys
+from versions.audit import Actor
 from versions.database import Database
 
 Run = Callable[..., Result]
@@ -63,6 +64,17 @@ def test_the_list_says_what_each_key_is(run: Run) -> None:
         assert words in line
 
 
+def test_what_callers_wrote_does_nothing_to_the_terminal(run: Run, database_url: str) -> None:
+    database = Database(database_url)
+    with database.writing() as session:
+        audit.record(session, Actor("emk_1"), "edit.accepted", model="tiny", target="e", edit_label="\x1b[2J\x9b2J\nü")
+    database.close()
+    for shown in (run("audit").output, run("audit", "--json").output):
+        assert shown.count("\n") == 1
+        assert shown.strip().isprintable()
+    assert "edit_label=\\x1b[2J\\x9b2J\\nü" in run("audit").output
+
+
 def test_a_revoked_key_stays_on_the_list_as_revoked(run: Run) -> None:
     key_id = "_".join(made(run, "--scope", "admin").split("_")[:2])
 
@@ -88,6 +100,13 @@ def test_a_wrong_wish_is_refused_with_what_would_do(run: Run, words: list[str], 
     assert result.exit_code == 2
     assert says in result.output
     assert "emk_" not in run("keys", "list").output
+
+
+def test_a_key_that_was_found_somewhere_can_be_revoked_as_it_is(run: Run) -> None:
+    text = made(run, "--scope", "edit")
+    shown = run("keys", "revoke", text).output
+    assert "  revoked " in shown
+    assert text not in shown
 
 
 def test_revoking_what_does_not_exist_says_so(run: Run) -> None:

@@ -76,6 +76,10 @@ def test_secrets_come_from_files_alone(name: str) -> None:
     assert not [word for word in service.get("command", ()) if SECRET.search(word)]
 
 
+def test_the_key_that_opens_everything_is_known_to_the_api_alone() -> None:
+    assert [name for name in NAMES if "emmetd_api_key" in services()[name].get("secrets", ())] == ["api"]
+
+
 def test_every_secret_is_made_by_the_script_and_none_is_committed() -> None:
     script = (ROOT / "docker" / "make-secrets.sh").read_text()
     for name, secret in document()["secrets"].items():
