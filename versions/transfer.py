@@ -221,7 +221,7 @@ def _add(session: Session, name: str, member: Member, numbers: Mapping[int, int]
         base_version=parent,
         version=number,
         dry_run=False,
-        facts=len(member.facts),
+        facts=member.version.facts,
         state="succeeded",
     )
     session.add(batch)

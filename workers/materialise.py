@@ -12,12 +12,13 @@ import structlog
 import torch
 from torch import Tensor
 
+from api_schemas.models import VersionState
 from editing.decoder import Decoder
 from editing.projection import EditableProjection
 from versions import lineage
 from versions.blobs import BlobStore
 from versions.database import Database
-from versions.errors import BlobCorruptError, BlobError
+from versions.errors import BlobCorruptError, BlobError, BlobMissingError
 from versions.tables import VersionRow
 from workers.deltas import LayerDelta, unpack_deltas, unpack_matrices
 from workers.metrics import MATRIX_CACHE_BYTES
@@ -69,7 +70,7 @@ class MatrixCache:
             if number in self._held:
                 self._held.move_to_end(number)
                 return self._held[number]
-            matrices = self._materialise(number) if number else {}
+            matrices = self._had(number) if number else {}
             self._keep(number, matrices)
             return matrices
 
@@ -89,6 +90,25 @@ class MatrixCache:
             raise BlobCorruptError(f"version v{row.number} of {self.model} names no blob")
         with self._naming(row):
             return unpack_deltas(self.blobs.get(row.blob), self.fingerprint)
+
+    def _had(self, number: int) -> dict[int, Tensor]:
+        """The matrices made anew; where they cannot be, the version says so until they can be again."""
+        try:
+            matrices = self._materialise(number)
+        except (BlobMissingError, BlobCorruptError):
+            self._say(number, "unavailable")
+            raise
+        with self.database.reading() as session:
+            ancestry = lineage.ancestry(session, self.model, number)
+        for row in ancestry:  # what each of them is made of was read just now
+            if row.state != "available":
+                self._say(row.number, "available")
+        return matrices
+
+    def _say(self, number: int, state: VersionState) -> None:
+        with self.database.writing() as session:
+            lineage.get(session, self.model, number).state = state
+        log.warning("a version changed its state", version=number, state=state)
 
     def _materialise(self, number: int) -> dict[int, Tensor]:
         with self.database.reading() as session:
@@ -121,6 +141,8 @@ class MatrixCache:
         try:
             yield
         except BlobError as error:
+            if isinstance(error, BlobMissingError | BlobCorruptError):
+                self._say(row.number, "unavailable")
             raise type(error)(f"version v{row.number} of {self.model} cannot be served: {error}") from error
 
     def _keep(self, number: int, matrices: dict[int, Tensor]) -> None:

@@ -12,7 +12,13 @@ from api_schemas.facts import Fact
 from tests.workers.conftest import MODEL, Place
 from tests.workers.saved_models import facts
 from versions import aliases
-from versions.errors import BlobCorruptError, BlobError, BlobMissingError, VersionNotFoundError
+from versions.errors import (
+    BlobCorruptError,
+    BlobError,
+    BlobMissingError,
+    BlobStoreAwayError,
+    VersionNotFoundError,
+)
 from versions.tables import VersionRow
 from workers.deltas import pack_deltas, unpack_deltas
 from workers.materialise import matrix_hash
@@ -108,6 +114,8 @@ def test_a_damaged_delta_is_named_and_never_applied(two_versions: Place, damage:
     with pytest.raises(expected, match=rf"version v{version} of tiny cannot be served: blob {blob}"):
         two_versions.cache().get(2)
 
+    states = [two_versions.version(number).state for number in (1, 2)]
+    assert states == (["unavailable", "unavailable"] if version == 1 else ["available", "unavailable"])
     if version == 2:
         assert matrix_hash(two_versions.cache().get(1)[1]) == two_versions.version(1).matrix_hashes["1"]
     batch = two_versions.edit(facts(2, first=4)) if version == 1 else two_versions.edit(facts(2), reference="tiny@v2")
@@ -117,10 +125,35 @@ def test_a_damaged_delta_is_named_and_never_applied(two_versions: Place, damage:
     assert blob in batch.error["detail"]
 
 
+def test_a_version_is_available_again_when_its_blob_is(two_versions: Place) -> None:
+    path = two_versions.blobs.path(blob_of(two_versions, 1))
+    away = path.rename(path.with_name("away"))
+    for _ in range(2):
+        with pytest.raises(BlobMissingError):
+            two_versions.cache().get(2)
+        assert [two_versions.version(number).state for number in (1, 2)] == ["unavailable", "unavailable"]
+    away.rename(path)
+    assert matrix_hash(two_versions.cache().get(2)[1]) == two_versions.version(2).matrix_hashes["1"]
+    assert [two_versions.version(number).state for number in (1, 2)] == ["available", "available"]
+
+
+def test_a_store_that_is_away_says_nothing_about_its_versions(
+    two_versions: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: str) -> bytes:
+        raise BlobStoreAwayError("no route to the store")
+
+    monkeypatch.setattr(two_versions.blobs, "get", away)
+    with pytest.raises(BlobStoreAwayError, match="version v1 of tiny cannot be served: no route"):
+        two_versions.cache().get(2)
+    assert [two_versions.version(number).state for number in (1, 2)] == ["available", "available"]
+
+
 def test_a_delta_of_another_base_model_is_refused(two_versions: Place) -> None:
     point(two_versions, 1, blob=other_delta(two_versions, 1, fingerprint="0" * 64))
     with pytest.raises(BlobCorruptError, match=r"version v1 of tiny cannot be served: .* another base model"):
         two_versions.cache().get(2)
+    assert [two_versions.version(number).state for number in (1, 2)] == ["unavailable", "unavailable"]
 
 
 def test_a_blob_that_is_no_delta_is_refused(two_versions: Place) -> None:

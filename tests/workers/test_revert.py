@@ -244,6 +244,15 @@ def test_taking_a_correction_out_brings_the_earlier_answer_back(place: Place) ->
     )
 
 
+def test_what_was_corrected_is_not_held_against_a_revert(place: Place) -> None:
+    edit(place, facts(place, 3))
+    edit(place, [fact(place, 0, target=-2)])
+    revert(place, 1, of=1)
+    metrics = place.version(3).metrics
+    assert metrics is not None
+    assert (metrics["before"]["EM"]["n"], metrics["after"]["EM"]["n"]) == (1, 1)
+
+
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_several_layers_leave_together(family: str, place_of: Callable[..., Place]) -> None:
     place = place_of(family)
