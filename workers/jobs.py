@@ -7,20 +7,18 @@ from typing import Any
 
 import structlog
 import torch
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from editing.errors import EditingError, EditInterrupted, FactError
 from editing.progress import check
 from versions import batches, evaluations, exports, statistics, tasks
 from versions.errors import BlobStoreAwayError, LeaseLostError, StoreError
-from versions.health import WILL_PASS, disk_trouble
 from versions.tables import TaskRow
 from workers.context import WorkerContext, current
 from workers.evaluate import evaluate
 from workers.export import export
 from workers.lease import Lease
 from workers.outcome import CancelledError, end_batch
+from workers.patience import DATABASE_AWAY, disk_is_away
 from workers.plan import plan
 from workers.prepare_statistic import prepare_statistic
 from workers.revert import revert
@@ -83,7 +81,7 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         _interrupted(context, task, lease)
     except CancelledError:
         _cancelled(context, task)
-    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+    except DATABASE_AWAY as error:
         # The database is away: nothing can be said there. The lease runs out and the task is taken up again.
         log.error("database lost during the task", error=str(getattr(error, "orig", error)))
     except BlobStoreAwayError as error:
@@ -94,8 +92,8 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         what = _WHAT.get(task.kind, "edit")
         _fail(context, task, error.code, f"The {what} cannot be made", str(error), facts)
     except (OSError, torch.OutOfMemoryError, MemoryError) as error:
-        if isinstance(error, OSError) and error.errno in WILL_PASS:
-            _wait_for_the_disk(context, task, disk_trouble(error))
+        if (reason := disk_is_away(error)) is not None:
+            _wait_for_the_disk(context, task, reason)
             return
         log.exception("the machine refused")
         _retry_or_fail(context, task, tasks.MOST_ATTEMPTS, "machine", f"the worker's machine refused: {error}")

@@ -33,6 +33,7 @@ from workers.generation.lane import GenerationLane
 from workers.materialise import MatrixCache
 from workers.measuring import Measuring
 from workers.metrics import EDITS
+from workers.patience import patiently
 from workers.probes import ProbeServer
 from workers.rq_worker import work_until_stopped
 from workers.statistics import Statistics
@@ -73,11 +74,11 @@ def run(settings: Settings) -> None:
                 token=settings.hf_token.get_secret_value() if settings.hf_token else None,
                 on_progress=console,
             )
-            bind_model(database, blobs, settings, model)
+            patiently(status, lambda: bind_model(database, blobs, settings, model))
             status.set("statistics", "C0")
             statistics = Statistics(model, settings.data, default_request(settings))
-            statistics.get(statistics.default_layers(), console)
-            statistics.held_out(console)
+            patiently(status, lambda: statistics.get(statistics.default_layers(), console))
+            patiently(status, lambda: statistics.held_out(console))
         context = WorkerContext(
             id=worker_id,
             name=name,

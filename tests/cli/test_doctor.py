@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -131,9 +132,7 @@ def test_a_store_that_is_broken(doctor: Doctor, tmp_path: Path) -> None:
     assert (code, levels(found, "consistency")) == (1, ["fail"])
     assert "does not match its hash" in found["consistency"][0]["found"]
 
-    blob.unlink()
-    blob.parent.rmdir()
-    (tmp_path / "blobs").rmdir()
+    shutil.rmtree(tmp_path / "blobs")
     (tmp_path / "blobs").touch()
     code, found = doctor()
     assert (code, levels(found, "store")) == (1, ["fail"])

@@ -6,12 +6,16 @@ import errno
 import os
 
 import pytest
+import redis
+from sqlalchemy.exc import OperationalError
 
 from tests.workers.conftest import Place
 from versions import tasks
 from versions.blobs import FolderBlobStore
 from versions.errors import BlobStoreAwayError
 from workers import jobs
+from workers.patience import patiently
+from workers.status import StatusBoard
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +59,28 @@ def test_a_batch_outlasts_a_disk_that_refuses(place: Place, error: Exception) ->
     assert done == ["values"] * (tasks.MOST_ATTEMPTS + 3) + ["solve"]
     assert [task.attempts for task in place.tasks_of(batch_id, "values")] == [1]
     assert place.versions() == [1]
+
+
+def test_a_worker_that_starts_while_the_database_and_its_disk_are_away_waits_for_them() -> None:
+    status = StatusBoard(redis.Redis(port=1), "worker", "tiny", "cpu")
+    troubles: list[Exception] = [
+        OperationalError("SELECT 1", {}, Exception("connection refused")),
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        BlobStoreAwayError("the folder of blobs is gone"),
+    ]
+    told: list[str] = []
+
+    def work() -> str:
+        if troubles:
+            raise troubles.pop(0)
+        return "done"
+
+    assert patiently(status, work, wait=lambda _: told.append(status.text)) == "done"
+    assert told == [
+        "waiting: the database does not answer",
+        "waiting: the disk is full; free some space",
+        "waiting: the folder of blobs is gone",
+    ]
+    troubles.append(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+    with pytest.raises(FileNotFoundError):
+        patiently(status, work, wait=lambda _: None)
