@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import FINAL_STATES
-from versions import audit, deletion
+from versions import audit, batches, deletion, evaluations
 from versions.audit import Actor
 from versions.clock import now
 from versions.database import Database
@@ -44,20 +44,31 @@ class _WouldBe(Exception):
 
 
 def apply(database: Database, policy: Policy, actor: Actor, *, really: bool) -> Applied:
-    """Do, or only tell, what the policy says. One transaction: nobody edits on a version while it goes."""
+    """Do, or only tell, what the policy says. Texts go edit by edit, so that other writers get their turn."""
     applied = Applied()
-    try:
-        with database.writing() as session:
-            if policy.versions is not None:
+    if policy.versions is not None:
+        try:
+            with database.writing() as session:  # nobody edits on a version while it goes
                 applied.versions = _versions(session, policy, policy.versions, actor)
-            if policy.facts is not None:
-                applied.edits = _facts(session, policy.facts, actor)
-            if policy.evaluations is not None:
-                applied.evaluations = _evaluations(session, policy.evaluations, actor)
-            if not really:
-                raise _WouldBe
-    except _WouldBe:
-        pass
+                if not really:
+                    raise _WouldBe
+        except _WouldBe:
+            pass
+    with database.reading() as session:
+        if policy.facts is not None:
+            applied.edits = _old_edits(session, policy.facts)
+        if policy.evaluations is not None:
+            applied.evaluations = _old_evaluations(session, policy.evaluations)
+    if really:
+        for edit in list(applied.edits):
+            with database.writing() as session:
+                if edit in _needed_by_reverts(session):  # since a moment ago
+                    applied.edits.remove(edit)
+                else:
+                    _remove_texts(session, batches.get(session, edit), actor)
+        for evaluation in applied.evaluations:
+            with database.writing() as session:
+                _remove_evaluation(session, evaluation, actor)
     return applied
 
 
@@ -78,39 +89,42 @@ def _versions(session: Session, policy: Policy, age: timedelta, actor: Actor) ->
     return gone
 
 
-def _facts(session: Session, age: timedelta, actor: Actor) -> list[str]:
-    """Texts of edits that ended so long ago, but for those that an unfinished revert still needs."""
-    needed = {
-        entry["edit"]
-        for reverts in session.scalars(
-            select(BatchRow.reverts).where(BatchRow.state.not_in(FINAL_STATES), BatchRow.kind == "revert")
-        )
-        for entry in reverts or ()
-    }
-    old = select(BatchRow).where(BatchRow.finished_at < now() - age).order_by(BatchRow.seq)
-    gone = []
-    for batch in session.scalars(old):
-        first = session.get(FactRow, (batch.id, 0))
-        if batch.id in needed or first is None or is_removed(first.fact):
-            continue
-        for number in range(batch.facts):
-            # Another subject for each: none of them shall seem to answer another's question.
-            blank = {"prompt": f"{REMOVED} {{}}", "subject": f"{batch.id} {number}", "target_new": REMOVED}
-            session.execute(
-                update(FactRow).where(FactRow.batch_id == batch.id, FactRow.number == number).values(fact=blank)
-            )
-        if batch.error is not None:  # which may quote a fact
-            batch.error = {**batch.error, "detail": REMOVED}
-        audit.record(session, actor, "edit.facts_removed", model=batch.model, target=batch.id, facts=batch.facts)
-        gone.append(batch.id)
-    return gone
+def _old_edits(session: Session, age: timedelta) -> list[str]:
+    """Edits that ended so long ago and have texts, but for those that an unfinished revert still needs."""
+    needed = _needed_by_reverts(session)
+    first = select(BatchRow.id, FactRow.fact).join(FactRow, (FactRow.batch_id == BatchRow.id) & (FactRow.number == 0))
+    old = first.where(BatchRow.finished_at < now() - age).order_by(BatchRow.seq)
+    return [edit for edit, fact in session.execute(old) if edit not in needed and not is_removed(fact)]
 
 
-def _evaluations(session: Session, age: timedelta, actor: Actor) -> list[str]:
-    old = list(session.scalars(select(EvaluationRow).where(EvaluationRow.finished_at < now() - age)))
-    for row in old:
-        session.execute(delete(TaskRow).where(TaskRow.evaluation_id == row.id))
-        audit.record(session, actor, "evaluation.deleted", model=row.model, target=row.id)
-        session.delete(row)
-    session.flush()
-    return [row.id for row in old]
+def _needed_by_reverts(session: Session) -> set[str]:
+    """Edits whose facts are being taken out: their texts say how."""
+    running = select(BatchRow.reverts).where(BatchRow.state.not_in(FINAL_STATES), BatchRow.kind == "revert")
+    return {entry["edit"] for reverts in session.scalars(running) for entry in reverts or ()}
+
+
+def _remove_texts(session: Session, batch: BatchRow, actor: Actor) -> None:
+    # Another subject for each: none of them shall seem to answer another's question.
+    blank = [
+        {
+            "batch_id": batch.id,
+            "number": number,
+            "fact": {"prompt": f"{REMOVED} {{}}", "subject": f"{batch.id} {number}", "target_new": REMOVED},
+        }
+        for number in range(batch.facts)
+    ]
+    session.execute(update(FactRow), blank)
+    if batch.error is not None:  # which may quote a fact
+        batch.error = {**batch.error, "detail": REMOVED}
+    audit.record(session, actor, "edit.facts_removed", model=batch.model, target=batch.id, facts=batch.facts)
+
+
+def _old_evaluations(session: Session, age: timedelta) -> list[str]:
+    return list(session.scalars(select(EvaluationRow.id).where(EvaluationRow.finished_at < now() - age)))
+
+
+def _remove_evaluation(session: Session, evaluation_id: str, actor: Actor) -> None:
+    row = evaluations.get(session, evaluation_id)
+    session.execute(delete(TaskRow).where(TaskRow.evaluation_id == row.id))
+    audit.record(session, actor, "evaluation.deleted", model=row.model, target=row.id)
+    session.delete(row)
