@@ -1,5 +1,5 @@
 #!/bin/sh
-# Write the secrets that docker-compose.yml reads into docker/secrets, each with a new random value. A file that is
+# Write the secrets that docker-compose.yml and docker-compose.s3.yml read into docker/secrets, each with a new random value. A file that is
 # there already is kept, so that running this again changes nothing; for your own value, write the file first.
 #   sh docker/make-secrets.sh [FOLDER]
 set -eu
@@ -24,6 +24,8 @@ keep_or_write() {
 
 keep_or_write emmetd_api_key "$(random)"
 keep_or_write emmetd_hf_token ""
+keep_or_write emmetd_s3_access_key_id "emmetd$(random | cut -c1-14)"
+keep_or_write emmetd_s3_secret_access_key "$(random | cut -c1-40)"
 keep_or_write grafana_admin_password "$(random)"
 keep_or_write postgres_password "$(random)"
 keep_or_write redis_password "$(random)"

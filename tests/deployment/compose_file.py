@@ -11,6 +11,7 @@ import yaml
 
 ROOT: Final = Path(__file__).parent.parent.parent
 PATH: Final = ROOT / "docker-compose.yml"
+S3_PATH: Final = ROOT / "docker-compose.s3.yml"
 OURS: Final = ("api", "migrate", "worker-cpu", "worker-cuda")
 ONE_SHOT: Final = "migrate"
 
@@ -21,6 +22,13 @@ Service = dict[str, Any]
 def document() -> dict[str, Any]:
     text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", PATH.read_text())
     found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+@cache
+def s3_document() -> dict[str, Any]:
+    """What docker-compose.s3.yml lays over it."""
+    found: dict[str, Any] = yaml.safe_load(S3_PATH.read_text())
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment.compose_file import ROOT, document
+from tests.deployment.compose_file import ROOT, document, s3_document
 
 MAKE = ROOT / "docker" / "make-secrets.sh"
 ENTRYPOINT = ROOT / "docker" / "entrypoint.sh"
@@ -35,7 +35,7 @@ def test_the_script_makes_all_that_the_compose_file_names_and_keeps_what_is_ther
     subprocess.run(["sh", MAKE, secrets], check=True, stdout=subprocess.DEVNULL)
 
     assert {path.name: path.read_text() for path in secrets.iterdir()} == before
-    assert before.keys() == document()["secrets"].keys()
+    assert before.keys() == document()["secrets"].keys() | s3_document()["secrets"].keys()
     random = [before[name] for name in ("emmetd_api_key", "postgres_password", "redis_password")]
     assert all(len(value) == 64 for value in random)
     assert len(set(random)) == 3
@@ -51,7 +51,7 @@ def test_each_file_becomes_a_variable_and_empty_ones_say_nothing(secrets: Path) 
     found = seen_by_the_program(secrets)
     assert found == {
         f"EMMETD_{name}": (secrets / f"emmetd_{name.lower()}").read_text()
-        for name in ("API_KEY", "DATABASE_URL", "REDIS_URL")
+        for name in ("API_KEY", "DATABASE_URL", "REDIS_URL", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY")
     }
 
 
