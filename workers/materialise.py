@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import structlog
 import torch
@@ -22,6 +23,9 @@ from versions.errors import BlobCorruptError, BlobError, BlobMissingError
 from versions.tables import VersionRow
 from workers.deltas import LayerDelta, unpack_deltas, unpack_matrices
 from workers.metrics import MATRIX_CACHE_BYTES
+
+_OPPOSITE: Final = {"available": "unavailable", "unavailable": "available"}
+"""States that a worker may find out; others are decided by people."""
 
 log = structlog.get_logger(__name__)
 
@@ -101,13 +105,19 @@ class MatrixCache:
         with self.database.reading() as session:
             ancestry = lineage.ancestry(session, self.model, number)
         for row in ancestry:  # what each of them is made of was read just now
-            if row.state != "available":
+            if row.state == "unavailable":
                 self._say(row.number, "available")
         return matrices
 
     def _say(self, number: int, state: VersionState) -> None:
+        with self.database.reading() as session:
+            row = session.get(VersionRow, (self.model, number))
+            if row is None or row.state not in _OPPOSITE or row.state == state:  # deleted, or said already
+                return
         with self.database.writing() as session:
-            lineage.get(session, self.model, number).state = state
+            row = session.get(VersionRow, (self.model, number))
+            if row is not None and row.state == _OPPOSITE[state]:
+                row.state = state
         log.warning("a version changed its state", version=number, state=state)
 
     def _materialise(self, number: int) -> dict[int, Tensor]:

@@ -108,7 +108,7 @@ def damaged(place: Place, chance: random.Random) -> dict[str, Any]:
             "blob_is_named": blob in said,
             "state": state,
             "state_when_restored": place.version(number).state,
-            "said": said,
+            "said": said.replace(str(place.blobs.folder), "the blobs"),
             "others_served": served,
         }
     return table
