@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 MIGRATIONS = Path(__file__).parent / "migrations"
 WAIT_SECONDS: Final = 30
 """For so long a writer waits for its turn."""
-ABANDONED_SECONDS: Final = 60
+ABANDONED_SECONDS: Final = 20
 """A writer on PostgreSQL that says nothing for so long is cut off, so that the others get their turn."""
 
 _READ_ONLY: Final = "emmetd_read_only"

@@ -65,9 +65,9 @@ def cut_network(here: Installation, chance: random.Random, ended: threading.Even
 
 
 def fill_disk(here: Installation, chance: random.Random, ended: threading.Event) -> None:
-    here.fill_disk()
+    here.disk.fill()
     ended.wait(chance.uniform(0.5, 2.5))
-    here.free_disk()
+    here.disk.free()
 
 
 def restart_postgres(here: Installation, chance: random.Random, ended: threading.Event) -> None:

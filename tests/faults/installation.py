@@ -23,6 +23,7 @@ import redis
 
 from cli.private_redis import prepare_private_redis
 from cli.tethered import tethered
+from tests.disks import Disk
 from tests.faults.proxy import Proxy
 from tests.postgres import Cluster
 from versions.blobs import BlobStore, open_blob_store
@@ -82,15 +83,15 @@ class Installation:
     def __init__(self, folder: Path, model: Path, cluster: Cluster | None) -> None:
         self.folder = folder
         self.cluster = cluster
-        self.disk = folder / "disk"
-        self.disk.mkdir(parents=True)
+        self.disk = Disk(folder / "disk")
+        self.disk.folder.mkdir(parents=True)
         self.has_own_disk = self._mount()
-        self.database_url = f"sqlite:///{self.disk}/emmetd.sqlite3"
+        self.database_url = f"sqlite:///{self.disk.folder}/emmetd.sqlite3"
         if cluster is not None:
             cluster.execute("CREATE DATABASE emmetd")
             self.database_url = cluster.url("emmetd")
         migrate(self.database_url)
-        self.blobs: BlobStore = open_blob_store(str(self.disk / "blobs"))
+        self.blobs: BlobStore = open_blob_store(str(self.disk.folder / "blobs"))
         self._redis = prepare_private_redis(folder / "redis")
         self._key = secrets.token_urlsafe(16)
         self.proxy = Proxy(self._redis.port)
@@ -118,7 +119,7 @@ class Installation:
         settings = {
             "EMMETD_DATA": str(self.folder / "data"),
             "EMMETD_DATABASE_URL": self.database_url,
-            "EMMETD_BLOB_URL": str(self.disk / "blobs"),
+            "EMMETD_BLOB_URL": str(self.disk.folder / "blobs"),
             "EMMETD_REDIS_URL": self._redis.url,
             "EMMETD_MODEL_NAME": MODEL,
             "EMMETD_API_KEY": self._key,
@@ -148,7 +149,7 @@ class Installation:
             with contextlib.suppress(Exception):
                 part.kill()
         if self.has_own_disk:
-            subprocess.run(["umount", "--lazy", self.disk], check=False)
+            subprocess.run(["umount", "--lazy", self.disk.folder], check=False)
 
     def start_redis(self) -> None:
         self.redis.start()
@@ -177,19 +178,8 @@ class Installation:
             part.start()
         return [part.name for part in died]
 
-    def fill_disk(self) -> None:
-        """Until not a byte more can be written."""
-        with (self.disk / "filler").open("ab", buffering=0) as file:
-            for size in (1 << 20, 1 << 12, 1 << 8):
-                with contextlib.suppress(OSError):
-                    while True:
-                        file.write(b"\0" * size)
-
-    def free_disk(self) -> None:
-        (self.disk / "filler").unlink(missing_ok=True)
-
     def _mount(self) -> bool:
         if os.geteuid() != 0 or shutil.which("mount") is None:
             return False
-        command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "emmetd-faults", self.disk]
+        command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "emmetd-faults", self.disk.folder]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -13,9 +13,8 @@ from tests.postgres import Cluster, require_postgres
 from tests.workers.saved_models import save_tiny_model
 
 ROUNDS: tuple[tuple[Fault, ...], ...] = (
-    (faults.restart_postgres, faults.kill_api),
-    (faults.kill_worker,),
-    (faults.flush_redis, faults.fill_disk),
+    (faults.kill_worker, faults.restart_postgres),
+    (faults.flush_redis, faults.fill_disk, faults.kill_api),
 )
 
 

@@ -7,6 +7,8 @@ import os
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from sqlalchemy.exc import OperationalError
 
 from tests.workers.conftest import Place
@@ -62,7 +64,7 @@ def test_a_batch_outlasts_a_disk_that_refuses(place: Place, error: Exception) ->
 
 
 def test_a_worker_that_starts_while_the_database_and_its_disk_are_away_waits_for_them() -> None:
-    status = StatusBoard(redis.Redis(port=1), "worker", "tiny", "cpu")
+    status = StatusBoard(redis.Redis(port=1, retry=Retry(NoBackoff(), 0)), "worker", "tiny", "cpu")
     troubles: list[Exception] = [
         OperationalError("SELECT 1", {}, Exception("connection refused")),
         OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
