@@ -93,7 +93,7 @@ async def _look_for_the_worker(resources: Resources, asked: Asked) -> None:
     if waits:
         # Between being handed the entry and claiming it a worker may die too.
         handed = await redis.xpending_range(stream, GENERATE_GROUP, asked.entry, asked.entry, 1)
-        owner = handed[0]["consumer"] if handed else None
+        owner: Any = handed[0]["consumer"] if handed else None
     else:
         owner = await redis.get(claimed_key(asked.request.id))
     if owner is None and waits:
