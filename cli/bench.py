@@ -52,8 +52,11 @@ def values(
 
     settings = load_settings(model=model, data=data, config=config)
     set_thread_environment(settings)
-    if output is not None and not output.absolute().parent.is_dir():
-        raise InputFileError(f"--output {str(output)!r}: there is no folder {str(output.absolute().parent)!r}; make it")
+    if output is not None:
+        try:  # now rather than after minutes of measuring
+            output.absolute().parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputFileError(f"--output {str(output)!r}: its folder cannot be made: {error.strerror}") from None
 
     from benchmarks import values as benchmark
     from benchmarks.facts import FactsFileError

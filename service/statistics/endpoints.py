@@ -22,7 +22,7 @@ from service.preferences import Prefer, applied, wait_for, wait_seconds
 from service.problems import responses
 from service.resources import Resources, ResourcesDependency
 from service.statistics import service
-from versions.errors import CursorError, ModelNotFoundError, StatisticNotFoundError
+from versions.errors import CursorError, ModelNotFoundError, StatisticNotFoundError, VersionNotFoundError
 
 router = APIRouter(prefix="/v1", tags=["statistics"])
 
@@ -52,6 +52,7 @@ _BODY: Final[dict[str, Any]] = {
         **responses(
             MalformedJSONError,
             ModelNotFoundError,
+            VersionNotFoundError,
             TooLargeError,
             UnsupportedMediaTypeError,
             InvalidFieldsError,

@@ -65,8 +65,8 @@ def test_the_plain_way_and_ours_end_at_the_same_loss(model: Path, facts: Path, t
 
 def test_a_missing_file_a_broken_one_and_no_folder_are_told_in_one_line(tmp_path: Path, facts: Path) -> None:
     for file, output, says in (
-        (tmp_path / "none.jsonl", "out.json", "no such file"),
-        (facts, str(tmp_path / "nowhere" / "out.json"), "there is no folder"),
+        (tmp_path / "none.jsonl", str(tmp_path / "out.json"), "no such file"),
+        (facts, str(facts / "folder" / "out.json"), "its folder cannot be made"),
     ):
         told = CliRunner().invoke(app, ["bench", "values", "--facts", str(file), "--output", output])
         assert told.exit_code == 1

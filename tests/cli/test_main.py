@@ -27,7 +27,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_help_lists_the_commands() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
-    for command in ("serve", "api", "worker", "migrate", "config"):
+    for command in ("serve", "api", "worker", "migrate", "config", "models", "bench"):
         assert f" {command} " in result.output
 
 
