@@ -24,7 +24,7 @@ from service import errors
 from service.errors import ServiceError
 from service.fields import request_problems
 from versions import errors as store
-from versions.health import WILL_PASS, database_trouble, disk_trouble
+from versions.health import OF_A_DISK, database_trouble, disk_trouble
 
 PROBLEM_TYPE: Final = "application/problem+json"
 OPENAI_PATHS: Final = ("/v1/completions", "/v1/chat/completions", "/tokenize", "/detokenize", "/tokenizer_info")
@@ -131,7 +131,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(OSError)
     async def _disk_fails(request: Request, error: OSError) -> Response:
-        if error.errno not in WILL_PASS:
+        if error.errno not in OF_A_DISK:
             raise error
         reason = disk_trouble(error)
         log.error(reason, error=str(error))

@@ -20,8 +20,9 @@ from versions.errors import BlobError
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
-WILL_PASS: Final = FULL | READ_ONLY | {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ENODEV}
+WILL_PASS: Final = FULL | READ_ONLY | {errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ENODEV}
 """What a disk or a network share says that somebody can mend: what was to be written can be written later."""
+OF_A_DISK: Final = WILL_PASS | {errno.EIO}
 
 _TABLES: Final = "the database lacks this release's tables; run `emmetd migrate`"
 _SQLITE: Final = {

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api, fact
 from versions import evaluations, tasks
 from versions.database import Database
 from versions.tables import TaskRow
+
+pytestmark = BOTH_DATABASES
 
 
 def evaluate(api: Api, **fields: Any) -> Any:

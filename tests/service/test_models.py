@@ -8,10 +8,13 @@ import pytest
 from pydantic import SecretStr
 
 from api_schemas.references import ModelReference
+from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api, fact
 from versions import batches, lineage
 from versions.database import Database
 from versions.lineage import NewVersion
+
+pytestmark = BOTH_DATABASES
 
 METRICS = {
     "before": {"ES": {"value": 0.0, "n": 2}},

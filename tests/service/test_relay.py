@@ -23,6 +23,7 @@ from api_schemas.references import ModelReference
 from cli.private_redis import PrivateRedis, prepare_private_redis
 from cli.tethered import tethered
 from service.relay import FORGOTTEN_SECONDS, JOB, Relay, job_id
+from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact
 from versions import batches, evaluations, tasks
 from versions.batches import NewBatch
@@ -30,6 +31,8 @@ from versions.clock import now
 from versions.database import Database
 from versions.errors import LeaseLostError
 from versions.tables import TaskRow
+
+pytestmark = BOTH_DATABASES
 
 CONTROL = f"control:{MODEL}"
 

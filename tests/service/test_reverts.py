@@ -7,10 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api
 from tests.service.test_models import publish
 from versions import aliases, batches, tasks
 from versions.database import Database
+
+pytestmark = BOTH_DATABASES
 
 
 def revert(api: Api, version: str = "v1", *, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:

@@ -200,9 +200,9 @@ class Place:
 
 
 @contextmanager
-def opened(loaded: Loaded, folder: Path, **changed: Any) -> Iterator[Place]:
-    """The data folder `folder`, whose database has its tables, with a worker."""
-    url = f"sqlite:///{folder}/emmetd.sqlite3"
+def opened(loaded: Loaded, folder: Path, url: str | None = None, **changed: Any) -> Iterator[Place]:
+    """The data folder `folder` with a worker; its database, or the one at `url`, has its tables."""
+    url = url or f"sqlite:///{folder}/emmetd.sqlite3"
     settings = Settings(data=folder, database_url=url, model=str(loaded.model.folder), **changed)
     database = Database(url)
     try:
@@ -218,7 +218,9 @@ def opened(loaded: Loaded, folder: Path, **changed: Any) -> Iterator[Place]:
 def place_of(tmp_path: Path, database_url: str, load: Callable[[str], Loaded]) -> Iterator[Callable[..., Place]]:
     """Open the test's data folder for a family's tiny model, with other settings where they are named."""
     with ExitStack() as stack:
-        yield lambda family="llama", **changed: stack.enter_context(opened(load(family), tmp_path, **changed))
+        yield lambda family="llama", **changed: stack.enter_context(
+            opened(load(family), tmp_path, database_url, **changed)
+        )
 
 
 @pytest.fixture

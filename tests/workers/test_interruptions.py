@@ -11,6 +11,7 @@ import pytest
 import torch
 from sqlalchemy.exc import OperationalError
 
+from tests.conftest import BOTH_DATABASES
 from tests.workers.conftest import LONG, During, Place, wait_until
 from tests.workers.saved_models import facts
 from versions import batches, tasks
@@ -18,6 +19,8 @@ from versions.clock import now
 from versions.tables import TaskRow
 from workers import jobs
 from workers.context import WorkerContext
+
+pytestmark = BOTH_DATABASES
 
 
 @pytest.fixture
@@ -216,7 +219,7 @@ def test_an_error_that_comes_again_fails_the_batch_in_plain_words(place: Place) 
     assert place.edit(facts(2)).version == 1
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError("no room")])
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), MemoryError("no room")])
 def test_a_machine_that_refuses_is_asked_again_a_few_times(place: Place, error: BaseException) -> None:
     failing(place, error, tasks.MOST_ATTEMPTS)
     batch = place.edit(facts(2))

@@ -6,11 +6,14 @@ import threading
 
 import pytest
 
+from tests.conftest import BOTH_DATABASES
 from tests.workers.conftest import Place, wait_until
 from versions import batches, tasks
 from versions.clock import now
 from versions.tables import TaskRow
 from workers.lease import Lease
+
+pytestmark = BOTH_DATABASES
 
 SECONDS = 0.5
 
