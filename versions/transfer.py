@@ -18,6 +18,7 @@ from versions.audit import Actor
 from versions.blobs import BlobStore
 from versions.bundles import Bundle
 from versions.database import Database
+from versions.deletion import DELETED
 from versions.deltas import unpack_delta
 from versions.errors import (
     BlobCorruptError,
@@ -181,7 +182,12 @@ def _bound(session: Session, name: str, manifest: Manifest) -> int:
 
 
 def _same(here: VersionRow, name: str, member: Member, numbers: Mapping[int, int]) -> None:
-    """Whether the version that an edit made here is the one that it made there."""
+    """Raises NameClashError unless the version that an edit made here is the one that it made there."""
+    if here.state == DELETED:
+        raise NameClashError(
+            f"{here.model}@{version_name(here.number)} is that version here, and it was deleted: no number is given "
+            "twice. Nothing was taken in; use another database, or make the edit anew"
+        )
     is_same = (here.blob, dict(here.matrix_hashes), here.parent) == (
         member.version.blob,
         member.version.matrix_hashes,

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from api_schemas.references import parse_reference
 from tests.s3_server import Bucket
-from versions import batches, events, integrity, lineage, lines, models
+from versions import batches, deletion, events, integrity, lineage, lines, models
 from versions.access_tables import AuditRow
 from versions.audit import Actor
 from versions.blobs import FolderBlobStore
@@ -222,6 +222,19 @@ def test_the_same_edit_cannot_be_two_versions(stores: tuple[Store, Store], tmp_p
         here.pull(bundle, "tiny@v1", model_name="other")
     assert there.pull(bundle, "tiny@v1", model_name="other").target == "other@v1"
     assert there.said(1, "other") == [("subject 1", "in_force")]
+
+
+def test_what_was_deleted_here_does_not_come_back(stores: tuple[Store, Store], tmp_path: Path) -> None:
+    here, there = stores
+    bundle = open_bundle(str(tmp_path / "bundle"))
+    here.push(bundle, "tiny@v1")
+    there.pull(bundle, "tiny@v1")
+    with there.database.writing() as session:
+        deletion.delete(session, ACTOR, "tiny", 1)
+    with pytest.raises(NameClashError, match="tiny@v1 is that version here, and it was deleted"):
+        there.pull(bundle, "tiny@v1")
+    with pytest.raises(VersionNotFoundError, match="was deleted"):
+        there.push(bundle, "tiny@v1")
 
 
 def test_a_name_that_is_another_model_here_is_refused(stores: tuple[Store, Store], tmp_path: Path) -> None:
