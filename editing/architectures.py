@@ -39,6 +39,11 @@ class Architecture:
     attention_method: str | None = None
     norm_after_mlp: bool = False
 
+    @property
+    def mlp(self) -> str:
+        """A layer's MLP, the module that the projection is part of."""
+        return self.projection.rpartition(".")[0]
+
 
 ARCHITECTURES: dict[str, Architecture] = {
     row.model_type: row

@@ -67,8 +67,8 @@ class Block:
         else:
             hidden, seen = self.stream, Moved(self.layer, self.subject, mine, version)
         with frame(seen):
-            hidden = packed.run(hidden, self.positions, self.segments)
-        return packed.decoder.logits(hidden[0, self.reads.token])
+            hidden = packed.run(hidden, self.positions, self.segments, self.reads.token)
+        return packed.decoder.logits(hidden)
 
 
 def blocks_of(

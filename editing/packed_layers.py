@@ -5,7 +5,8 @@ memory allows. Attention alone looks at the rows: each attends to its constant p
 given gradients, and to its own tokens.
 
 To put their own attention into a model's layers without touching the model, layers are copied shallowly: a copy shares
-every parameter and every other module with the shared model and differs in the attention it calls.
+every parameter and every other module with the shared model and differs in the attention it calls. The last layer's
+MLP runs only where logits are read: nothing else of what it gives is used.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Segment:
         if self.contexts is not None:
             by_text = self._by_text(q) @ self.contexts.layer(layer)[0].transpose(2, 3)
             parts.insert(0, self._by_row(by_text, group * self.width))
-        scores = torch.cat(parts, -1).view(self.rows, kv_heads, group, self.width, -1) + self.mask
+        scores = torch.cat(parts, -1).view(self.rows, kv_heads, group, self.width, -1).add_(self.mask)
         weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(v.dtype)
         shares = list(weights.flatten(2, 3).split([part.shape[-1] for part in parts], -1))
 
@@ -90,18 +91,24 @@ class Segment:
 class PackedLayers:
     """The layers from `first` on of a decoder, for packed suffixes. Used by one thread at a time.
 
-    `segments` are those of the sequence that is being run.
+    `segments` are those of the sequence that is being run, `reads` (reads,) its tokens whose logits are read.
     """
 
     def __init__(self, decoder: Decoder, first: int) -> None:
         self.decoder = decoder
         self.segments: Sequence[Segment] = ()
+        self.reads: Tensor
         self.layers = [self._own_attention(layer) for layer in decoder.layers[first:]]
+        # A layer that δ itself is added in, before a norm, needs its MLP everywhere.
+        if len(self.layers) > (1 if decoder.architecture.norm_after_mlp else 0):
+            last: Any = self.layers[-1]
+            name = decoder.architecture.mlp
+            last._modules[name] = _AtReads(self, last._modules[name])
 
-    def run(self, hidden: Tensor, positions: Tensor, segments: Sequence[Segment]) -> Tensor:
-        """The stream (1, T, d_out) before the first layer → after the last one."""
-        self.segments = segments
-        return self.decoder.run(self.layers, hidden, positions)
+    def run(self, hidden: Tensor, positions: Tensor, segments: Sequence[Segment], reads: Tensor) -> Tensor:
+        """The stream (1, T, d_out) before the first layer → after the last one, at `reads` (reads,): (reads, d_out)."""
+        self.segments, self.reads = segments, reads
+        return self.decoder.run(self.layers, hidden, positions)[0, reads]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attention over (1, heads, T, head_dim), of the same shape."""
@@ -121,6 +128,18 @@ class PackedLayers:
         else:
             setattr(attention, row.attention_method, _Method(self, attention))
         return cast(nn.Module, mine)
+
+
+class _AtReads(nn.Module):
+    """The last layer's MLP: zero but for the tokens that are read, each of which is named once."""
+
+    def __init__(self, layers: PackedLayers, mlp: nn.Module) -> None:
+        super().__init__()
+        self.layers, self.mlp = layers, mlp
+
+    def forward(self, x: Tensor) -> Tensor:
+        reads = self.layers.reads
+        return torch.zeros_like(x).index_copy(1, reads, self.mlp(x.index_select(1, reads)))
 
 
 class _Method:

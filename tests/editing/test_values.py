@@ -17,7 +17,7 @@ from editing.contexts import Context
 from editing.decoder import Decoder
 from editing.errors import EditInterrupted
 from editing.facts import SubjectGroup
-from editing.projection import Version, frame
+from editing.projection import EditableProjection, Version, frame
 from editing.values import ValueOptimisation, Values, optimise_values
 from tests.editing.tiny_models import CONFIGS, FACTS, tiny_contexts, tiny_groups, tiny_model, tiny_tokenizer
 
@@ -182,6 +182,25 @@ def test_half_precision_models_have_values_in_float32_that_lower_the_loss(name: 
     assert many.deltas.dtype == many.keys.dtype == many.losses.dtype == torch.float32
     assert bool(torch.isfinite(many.deltas).all())
     assert float(many.losses.mean()) < float(few.losses.mean())
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_last_layers_mlp_runs_only_where_logits_are_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model(name))
+    optimisation = ValueOptimisation(decoder, {}, tiny_groups(tokenizer), tiny_contexts(tokenizer), settings())
+    (block,) = optimisation.blocks()
+    tokens = {}
+    for projection in decoder.projections:
+
+        def spy(x: torch.Tensor, matrix: torch.Tensor, seen: EditableProjection = projection) -> torch.Tensor:
+            tokens[seen.layer] = x.shape[1]
+            return EditableProjection.apply_matrix(seen, x, matrix)
+
+        monkeypatch.setattr(projection, "apply_matrix", spy)
+    block.logits(optimisation.packed, {}, optimisation.deltas)
+    every, reads = block.stream.shape[1], block.reads.token.shape[0]
+    assert tokens == {2: every, 3: reads}
+    assert reads < every
 
 
 def test_the_shared_model_is_left_alone_while_another_thread_generates() -> None:
