@@ -175,17 +175,19 @@ def ours(
 def flop(decoder: Decoder, rows: Sequence[Row], values: Values) -> float:
     """Multiplications and additions of the matrix products that the method needs; padding and attention's own left out.
 
-    Once: all tokens through the layers to l, prefixes through the rest. Each step: suffixes through the rest and reads
-    through the vocabulary projection, forwards and backwards to the input; and forwards once more at the end.
+    Once: all tokens through the layers to l, prefixes through the rest. Each step: suffixes through the rest, but for
+    the last layer's MLP, and reads through that and the vocabulary projection, forwards and backwards to the input; and
+    forwards once more at the end.
     """
     below = sum(_matrix_entries(layer) for layer in decoder.layers[: values.layer + 1])
     above = sum(_matrix_entries(layer) for layer in decoder.layers[values.layer + 1 :])
     head = _matrix_entries(decoder.head)
+    last = _matrix_entries(decoder.layers[-1].get_submodule(decoder.architecture.mlp)) if above else 0
     steps = values.steps.tolist()
     total = 0.0
     for row in rows:
         total += 2 * (below * len(row.tokens) + above * row.subject)
-        total += (4 * steps[row.group] + 2) * (above * row.suffix_length + head * row.reads)
+        total += (4 * steps[row.group] + 2) * ((above - last) * row.suffix_length + (last + head) * row.reads)
     return total
 
 
