@@ -92,10 +92,22 @@ def _refusals(inputs: Inputs) -> dict[str, Any]:
         return refusals.run(url, refusals.OWN_MODEL, 3 if inputs.quick else 100)
 
 
+def _generation(inputs: Inputs) -> dict[str, Any]:
+    from benchmarks import generation
+
+    options = {"rows": 4, "new_tokens": 4, "turns": 1, "alone": 4} if inputs.quick else {}
+    result = generation.run(
+        model=inputs.model, data=inputs.data, token=inputs.token, on_progress=inputs.on_progress, **options
+    )
+    generation.show(result)
+    return result
+
+
 BENCHMARKS = {
     "values": Benchmark("values of many facts against the plain way, one by one", _values, needs_facts=True),
     "solve": Benchmark("time and peak memory of the solve, up to 10,000 facts at d_in 11,008", _solve),
     "statistic": Benchmark("C0 of a layer against the forward pass that it needs", _statistic),
+    "generation": Benchmark("decoding against generate(), and several versions in one batch", _generation),
     "refusals": Benchmark("how fast bad requests are refused", _refusals),
 }
 
