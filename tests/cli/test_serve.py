@@ -112,6 +112,14 @@ class Serve:
 Start = Callable[..., Serve]
 
 
+@pytest.fixture(autouse=True)
+def hangup_as_usual() -> Iterator[None]:
+    """What is started under nohup is to ignore SIGHUP, and does; a test run under it must not hand that on."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     started = []
