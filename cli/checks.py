@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from redis.exceptions import RedisError
 from sqlalchemy import text
@@ -178,8 +179,8 @@ def model(settings: Settings) -> Iterator[Finding]:
 def device(settings: Settings) -> Iterator[Finding]:
     if not _installed("torch"):
         return
-    import torch
-
+    # By name: an `import` would put PyTorch on the list of what the front end's image installs.
+    torch: Any = importlib.import_module("torch")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
