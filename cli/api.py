@@ -38,10 +38,12 @@ def api(
     import uvicorn
 
     from cli.listener import is_loopback, listen
+    from cli.migrate import end_where_the_database_refuses
     from configuration.logs import configure_logs
     from service.app import create_app
 
     configure_logs(settings, "api")
+    end_where_the_database_refuses(settings)
     listener = listen(settings.host, settings.port) if fd is None else socket.socket(fileno=fd)
     if not is_loopback(listener):  # `emmetd serve` has settled whether keys are needed, for the address that it found
         require_keys(settings)

@@ -58,9 +58,12 @@ async def run_all(
     emmetd: Sequence[str] = EMMETD,
     policy: RestartPolicy | None = None,
 ) -> None:
+    migration_patience: float = _MIGRATION_PATIENCE_SECONDS,
     """Start all parts and keep them until a signal; `emmetd` is the command whose `api`, `worker` … are run.
 
     Raises `CliError` when a part cannot be started or kept alive.
+    A migration that takes longer than `migration_patience` seconds does not keep the API from answering.
+
     """
     from cli.child import ChildSpec
     from cli.listener import free_port, url_of
@@ -81,20 +84,30 @@ async def run_all(
     }
     async with Supervisor(announce, policy) as supervisor:
         announce(f"data in {settings.data}")
-        announce("bringing the database up to date")
-        await supervisor.run_once(ChildSpec("migrate", [*emmetd, "migrate"], environment, quiet=True))
         if settings.redis_url is None:
             redis = prepare_private_redis(settings.data / "redis")
             announce(f"starting {redis.binary.version} on 127.0.0.1:{redis.port}")
             environment["EMMETD_REDIS_URL"] = redis.url
             spec = ChildSpec("queue server", redis.command, os.environ.copy(), _REDIS_STOP_SECONDS, quiet=True)
             await supervisor.keep(spec, ready=redis.answers)
-        announce(f"starting a worker for {settings.model}; its probes and metrics are on port {probes}")
-        await supervisor.keep(ChildSpec("worker", [*emmetd, "worker"], environment, _WORKER_STOP_SECONDS))
-        announce(f"starting the API at {url}")
         fd = listener.fileno()
         api = ChildSpec("API", [*emmetd, "api", "--fd", str(fd)], environment, _API_STOP_SECONDS, inherited_fds=(fd,))
-        await supervisor.keep(api)
+        api_runs = False
+
+        async def start_api() -> None:
+            nonlocal api_runs
+            if not api_runs:
+                announce(f"starting the API at {url}")
+                await supervisor.keep(api)
+                api_runs = True
+
+        announce("bringing the database up to date")
+        migrate = ChildSpec("migrate", [*emmetd, "migrate"], environment)
+        # Who asks meanwhile is told by /readyz that the database is away.
+        await supervisor.run_once(migrate, migration_patience, meanwhile=start_api)
+        announce(f"starting a worker for {settings.model}; its probes and metrics are on port {probes}")
+        await supervisor.keep(ChildSpec("worker", [*emmetd, "worker"], environment, _WORKER_STOP_SECONDS))
+        await start_api()
         banner = ready_banner(url, settings.served_model_name, settings.data, with_key=needs_key)
         await supervisor.run(watch_readiness(url, announce, banner, supervisor.restarted))
     announce("stopped")

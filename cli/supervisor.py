@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
@@ -71,13 +72,24 @@ class Supervisor:
                 self._failure.exception()  # it was raised by whoever waited; otherwise asyncio would warn
         return kind is _StopRequested
 
-    async def run_once(self, spec: ChildSpec) -> None:
-        """Run a short-lived process to its end. Raises `ChildFailedError` unless it exits with 0."""
+    async def run_once(
+        self, spec: ChildSpec, patience: float = math.inf, meanwhile: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Run a short-lived process to its end, and do `meanwhile` if that takes longer than `patience` seconds.
+
+        Raises `ChildFailedError` unless it exits with 0.
+        """
         child = await Child.start(spec)
+        ended = asyncio.ensure_future(child.wait())
         try:
-            exit_code = await self._unless_stopped(child.wait())
+            if meanwhile is not None:
+                await self._unless_stopped(asyncio.wait({ended}, timeout=patience))
+                if not ended.done():
+                    await meanwhile()
+            exit_code = await self._unless_stopped(asyncio.shield(ended))
         except BaseException:
             child.kill()
+            await ended
             raise
         if exit_code != 0:
             raise ChildFailedError(spec.name, f"failed ({describe_exit(exit_code)})", child.last_lines())

@@ -20,12 +20,14 @@ def worker(
     Example:
       EMMETD_DATABASE_URL=postgresql://… EMMETD_REDIS_URL=redis://… emmetd worker --model openai-community/gpt2-xl
     """
+    from cli.migrate import end_where_the_database_refuses
     from configuration.redis_connection import redis_url_of
     from configuration.settings import load_settings
 
     settings = load_settings(model=model, model_name=model_name, data=data, config=config)
     redis_url_of(settings)  # its absence shall be told before anything heavy is imported
     set_thread_environment(settings)
+    end_where_the_database_refuses(settings)
 
     from configuration.errors import ConfigurationError
     from configuration.logs import configure_logs

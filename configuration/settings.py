@@ -108,6 +108,11 @@ class Settings(AccessSettings, CorpusSettings, RetentionSettings, S3Settings):
     lease_seconds: float = Field(
         15, ge=1, le=3600, description="seconds without a heartbeat after which a worker's work is given to another"
     )
+    database_wait_seconds: float = Field(
+        600,
+        ge=0,
+        description="seconds that `emmetd migrate`, and so `emmetd serve`, waits for a database that is away",
+    )
     shard_seconds: float = Field(60, ge=1, le=3600, description="seconds of optimisation that one shard aims at")
     worker_metrics_port: int | None = Field(
         None, ge=1, le=65535, description="port for a worker's own /metrics, 1 to 65535; by default none"

@@ -24,6 +24,8 @@ StoreError
 ├── LeaseLostError                 another worker holds the task now; this one's work must not be committed
 ├── QueueFullError
 ├── CursorError
+├── DatabaseRefusedError           it never will answer with this URL: a wrong password, user, name or option
+├── DatabaseAwayError              it did not answer in time
 ├── BackupError                    a backup is damaged, is none, or cannot be made there
 │   └── RestoreRefusedError        the place to restore it to is not empty, or not this release's
 ├── BundleCorruptError             a bundle of versions is damaged, or is none
@@ -136,6 +138,14 @@ class CursorError(StoreError):
 
 class BundleCorruptError(StoreError):
     code = "bundle_corrupt"
+
+
+class DatabaseRefusedError(StoreError):
+    code = "database_refused"
+
+
+class DatabaseAwayError(StoreError):
+    code = "database_away"
 
 
 class BackupError(StoreError):

@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from versions.errors import BlobStoreAwayError
 from versions.health import WILL_PASS, database_trouble, disk_trouble
+from versions.reminders import Reminders
 from workers.status import StatusBoard
 
 DATABASE_AWAY: Final = (OperationalError, InterfaceError, PoolTimeoutError)
@@ -33,6 +34,7 @@ def disk_is_away(error: Exception) -> str | None:
 
 def patiently(status: StatusBoard, work: Callable[[], T], wait: Callable[[float], object] = time.sleep) -> T:
     """Do `work`, again and again until database and disks let it; what is waited for is in the status."""
+    reminders = Reminders()
     while True:
         try:
             return work()
@@ -40,6 +42,7 @@ def patiently(status: StatusBoard, work: Callable[[], T], wait: Callable[[float]
             reason = database_trouble(error) if isinstance(error, DATABASE_AWAY) else disk_is_away(error)
             if reason is None:
                 raise
-            log.warning("the worker waits", reason=reason, error=str(error))
+            if reminders.due(reason):
+                log.warning("the worker waits", reason=reason, error=str(error))
             status.detail(f"waiting: {reason}")
             wait(RETRY_SECONDS)

@@ -1,8 +1,8 @@
 """Stands in for the command `emmetd` in tests of the supervisor: light processes that misbehave when they are told to.
 
 `stand_in.py serve FOLDER` is the real supervisor over the stand-ins. A file FOLDER/orders/NAME holds an order for the
-next start of NAME: `exit N MESSAGE`, or `stubborn` (ignores SIGTERM), or nothing. FOLDER/pids/NAME lists the starts.
-With the order `hasty`, the supervisor waits less between restarts.
+next start of NAME: `exit N MESSAGE`, or `stubborn` (ignores SIGTERM), or `slow` (goes on once the order is another), or
+nothing. FOLDER/pids/NAME lists the starts. With the order `hasty`, the supervisor waits less.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ def obey(name: str) -> None:
         pids.write(f"{os.getpid()}\n")
     order = folder / "orders" / name
     words = order.read_text().split(maxsplit=2) if order.exists() else []
+    while words[:1] == ["slow"]:
+        time.sleep(0.05)
+        words = order.read_text().split(maxsplit=2)
     if words[:1] == ["exit"]:
         sys.stderr.write(f"{words[2]}\n")
         sys.exit(int(words[1]))
@@ -82,10 +85,11 @@ def serve(folder: Path) -> None:
     from configuration.settings import load_settings
 
     settings = load_settings(data=folder, port=0)
-    policy = RestartPolicy(first_delay=0.05) if (folder / "orders" / "serve").exists() else None
+    hasty = (folder / "orders" / "serve").exists()
+    patience = {"policy": RestartPolicy(first_delay=0.05), "migration_patience": 0.2} if hasty else {}
     try:
         with held_data_folder(folder), listen(settings.host, settings.port) as listener:
-            asyncio.run(run_all(settings, listener, emmetd=[sys.executable, __file__], policy=policy))
+            asyncio.run(run_all(settings, listener, emmetd=[sys.executable, __file__], **patience))
     except CliError as error:
         sys.stderr.write(f"emmetd: {error}\n")
         sys.exit(error.exit_code)

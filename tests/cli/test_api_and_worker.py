@@ -10,12 +10,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy.engine import make_url
 
 from cli.listener import listen, url_of
 from cli.private_redis import PrivateRedis
 from cli.worker import set_thread_environment
 from configuration.settings import load_settings
 
+from tests.postgres import Databases
 EMMETD = (sys.executable, "-P", "-m", "cli.main")
 
 
@@ -74,6 +76,31 @@ def test_a_worker_settles_its_threads_before_pytorch_is_loaded(monkeypatch: pyte
 
 
 def test_the_api_alone_does_not_run_without_keys(environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("command", ["api", "worker", "migrate"])
+def test_a_wrong_password_of_the_database_ends_it_at_once(
+    command: str, environment: dict[str, str], postgres_databases: Databases
+) -> None:
+    url = make_url(postgres_databases.cluster.url()).set(password="not-this-one")
+    environment |= {"EMMETD_DATABASE_URL": url.render_as_string(hide_password=False), "EMMETD_AUTH": "on"}
+    done = subprocess.run([*EMMETD, command], env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 78
+    assert "password authentication failed" in done.stderr
+    assert "set EMMETD_DATABASE_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "not-this-one" not in done.stderr
+
+
+def test_a_migration_waits_for_its_database_and_gives_up_in_the_end(environment: dict[str, str]) -> None:
+    environment |= {"EMMETD_DATABASE_URL": "postgresql://u:p@127.0.0.1:1/x", "EMMETD_DATABASE_WAIT_SECONDS": "0.1"}
+    command = [*EMMETD, "migrate"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    waiting, given_up = done.stderr.splitlines()
+    assert waiting.startswith("emmetd: waiting for the database postgresql+psycopg://u:********@127.0.0.1:1/x, for 0 s")
+    assert "is away: it did not answer within 0.1 s" in given_up
+    assert "EMMETD_DATABASE_WAIT_SECONDS" in given_up
+
+
     done = subprocess.run([*EMMETD, "api"], env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 78
     assert "auth = 'off': only `emmetd serve` on loopback answers without keys" in done.stderr

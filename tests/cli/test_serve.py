@@ -298,6 +298,25 @@ def test_a_failed_migration_ends_everything_before_it_began(start: Start) -> Non
     assert serve.pids("worker") == []
 
 
+def test_while_the_database_is_away_the_api_says_so_and_all_goes_on_by_itself(start: Start) -> None:
+    serve = start(migrate="slow", serve="hasty")
+    serve.says("starting the API at")
+    wait_until(lambda: serve.pids("api"), "the API has started")
+    assert serve.pids("worker") == []
+    orders(serve, "migrate", "nothing")
+    serve.ready()
+    assert "".join(serve.out).count("starting the API") == 1
+
+
+def test_a_wait_for_the_database_can_be_broken_off(start: Start) -> None:
+    serve = start(migrate="slow")
+    wait_until(lambda: serve.pids("migrate"), "the migration has begun")
+    (waiting,) = serve.pids("migrate")
+    serve.process.send_signal(signal.SIGTERM)
+    assert serve.ended()[0] == 0
+    assert not alive(waiting)
+
+
 def test_why_it_is_not_ready_is_told_once(start: Start) -> None:
     serve = start(worker="exit 1 not yet")
     serve.says("waiting: no worker yet")

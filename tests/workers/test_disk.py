@@ -7,6 +7,7 @@ import os
 
 import pytest
 import redis
+import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy.exc import OperationalError
@@ -15,7 +16,7 @@ from tests.workers.conftest import Place
 from versions import tasks
 from versions.blobs import FolderBlobStore
 from versions.errors import BlobStoreAwayError
-from workers import jobs
+from workers import jobs, patience
 from workers.patience import patiently
 from workers.status import StatusBoard
 
@@ -61,6 +62,20 @@ def test_a_batch_outlasts_a_disk_that_refuses(place: Place, error: Exception) ->
     assert done == ["values"] * (tasks.MOST_ATTEMPTS + 3) + ["solve"]
     assert [task.attempts for task in place.tasks_of(batch_id, "values")] == [1]
     assert place.versions() == [1]
+
+
+def test_a_worker_that_waits_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = structlog.testing.CapturingLogger()
+    monkeypatch.setattr(patience, "log", log)
+    status = StatusBoard(redis.Redis(port=1, retry=Retry(NoBackoff(), 0)), "worker", "tiny", "cpu")
+    rounds = iter(range(100))
+
+    def work() -> None:
+        if next(rounds) < 99:
+            raise OperationalError("SELECT 1", {}, Exception("connection refused"))
+
+    patiently(status, work, wait=lambda _: None)
+    assert [(call.method_name, call.args) for call in log.calls] == [("warning", ("the worker waits",))]
 
 
 def test_a_worker_that_starts_while_the_database_and_its_disk_are_away_waits_for_them() -> None:
