@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # -P: the folder that we were started in is no place to import from, it may hold a `cli` of its own.
 EMMETD: Final = (sys.executable, "-P", "-m", "cli.main")
 
+_MIGRATION_PATIENCE_SECONDS: Final = 10.0
 _API_STOP_SECONDS: Final = 8.0
 _WORKER_STOP_SECONDS: Final = 20.0
 _REDIS_STOP_SECONDS: Final = 10.0
@@ -57,13 +58,13 @@ async def run_all(
     listener: socket.socket,
     emmetd: Sequence[str] = EMMETD,
     policy: RestartPolicy | None = None,
-) -> None:
     migration_patience: float = _MIGRATION_PATIENCE_SECONDS,
+) -> None:
     """Start all parts and keep them until a signal; `emmetd` is the command whose `api`, `worker` … are run.
 
-    Raises `CliError` when a part cannot be started or kept alive.
     A migration that takes longer than `migration_patience` seconds does not keep the API from answering.
 
+    Raises `CliError` when a part cannot be started or kept alive.
     """
     from cli.child import ChildSpec
     from cli.listener import free_port, url_of

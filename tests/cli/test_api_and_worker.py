@@ -16,8 +16,8 @@ from cli.listener import listen, url_of
 from cli.private_redis import PrivateRedis
 from cli.worker import set_thread_environment
 from configuration.settings import load_settings
-
 from tests.postgres import Databases
+
 EMMETD = (sys.executable, "-P", "-m", "cli.main")
 
 
@@ -75,7 +75,6 @@ def test_a_worker_settles_its_threads_before_pytorch_is_loaded(monkeypatch: pyte
     assert os.environ["OMP_NUM_THREADS"] == "3"
 
 
-def test_the_api_alone_does_not_run_without_keys(environment: dict[str, str]) -> None:
 @pytest.mark.parametrize("command", ["api", "worker", "migrate"])
 def test_a_wrong_password_of_the_database_ends_it_at_once(
     command: str, environment: dict[str, str], postgres_databases: Databases
@@ -101,6 +100,7 @@ def test_a_migration_waits_for_its_database_and_gives_up_in_the_end(environment:
     assert "EMMETD_DATABASE_WAIT_SECONDS" in given_up
 
 
+def test_the_api_alone_does_not_run_without_keys(environment: dict[str, str]) -> None:
     done = subprocess.run([*EMMETD, "api"], env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 78
     assert "auth = 'off': only `emmetd serve` on loopback answers without keys" in done.stderr
