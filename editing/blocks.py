@@ -79,14 +79,18 @@ def blocks_of(
     layer: int,
     row_bytes: Callable[[Row], float],
     limit: float,
+    threads: int = 1,
 ) -> Iterator[Block]:
-    """Blocks of `rows`, whose lower runs are `lower`, for a δ at `layer`; none needs much more than `limit` bytes."""
+    """Blocks of `rows`, whose lower runs are `lower`, for a δ at `layer`.
+
+    `threads` of them, run at once, need not much more than `limit` bytes, and all threads get as many.
+    """
     by_unit: dict[int, list[int]] = {}
     for number, row in enumerate(rows):
         by_unit.setdefault(row.unit, []).append(number)
     units = sorted(by_unit.values(), key=lambda unit: (rows[unit[0]].suffix_length, rows[unit[0]].subject))
     sizes = [sum(row_bytes(rows[number]) for number in unit) for unit in units]
-    parts = max(1, math.ceil(sum(sizes) / limit))
+    parts = min(threads * max(1, math.ceil(sum(sizes) / limit)), len(units))
     shares: list[list[int]] = [[] for _ in range(parts)]
     done = 0.0
     for unit, size in zip(units, sizes, strict=True):

@@ -3,11 +3,13 @@
 All groups are optimised together. What is constant is computed once: layers 0 to l (`editing.lower`), the keys and
 values of every token before a subject's last one (`editing.prefix`), and the context texts' for all facts at once.
 Each step then runs only layers l+1 and up over the tokens from the subject's last one on (`editing.blocks`), with
-gradients for δ alone. The shared model is neither written to nor hooked.
+gradients for δ alone; on a processor several blocks side by side (`editing.parallel`). The shared model is neither
+written to nor hooked.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,11 +24,12 @@ from editing.facts import SubjectGroup
 from editing.keys import bare_states, mean_keys
 from editing.lower import Lower, context_prefix, run_lower
 from editing.packed_layers import PackedLayers
+from editing.parallel import Parallel, threads_for
 from editing.prefix import Prefix
 from editing.progress import Progress, ShouldStop, check, never, silent
 from editing.projection import Matrices
 from editing.rows import Row, rows_of
-from editing.value_loss import value_loss
+from editing.value_loss import Loss, value_loss
 
 MEMORY_BUDGET = 512 * 1024**2
 BETAS, EPSILON = (0.9, 0.999), 1e-8
@@ -70,8 +73,8 @@ def optimise_values(
     targets are the argmax in all contexts, `stop_after_argmax` steps after they first were.
 
     `on_progress` hears of stage "values" in optimiser steps of a group; a group that is done early counts as whole.
-    `should_stop` is asked between blocks of rows; EditInterrupted when it says so. `memory_budget_bytes` bounds what a
-    block keeps for its backward pass, beside the model and the constant prefixes.
+    `should_stop` is asked between blocks of rows; EditInterrupted when it says so. `memory_budget_bytes` bounds what
+    blocks that run at once keep for their backward pass, beside the model and the constant prefixes.
     """
     return ValueOptimisation(decoder, matrices, groups, contexts, settings, should_stop, memory_budget_bytes).run(
         on_progress
@@ -96,6 +99,7 @@ class ValueOptimisation:
         if not groups:
             raise ValueError("there is no group of facts to optimise a value for")
         self.layer = max(settings.layers)
+        self.first_layer = steps_from(decoder, self.layer)
         self.rows: list[Row] = rows_of(groups, len(contexts), settings.kl_factor)
         self.contexts: Prefix | None = context_prefix(decoder, matrices, contexts, len(decoder.layers))
         self.lower: list[Lower] = run_lower(
@@ -105,10 +109,11 @@ class ValueOptimisation:
             self.rows,
             self.layer,
             frozenset({self.layer}),
-            steps_from(decoder, self.layer),
+            self.first_layer,
             should_stop,
         )
-        self.packed = PackedLayers(decoder, steps_from(decoder, self.layer))
+        self.parallel = Parallel(threads_for(sum(row.suffix_length for row in self.rows), decoder.device))
+        self.of_thread = threading.local()
         number = len(groups)
         self.keys = mean_keys(self.rows, self.lower, self.layer, number)
         self.states = bare_states(self.rows, self.lower, number)
@@ -125,6 +130,10 @@ class ValueOptimisation:
         self.moments = (torch.zeros_like(self.states), torch.zeros_like(self.states))
 
     def run(self, on_progress: Progress = silent) -> Values:
+        with self.parallel:
+            return self._run(on_progress)
+
+    def _run(self, on_progress: Progress) -> Values:
         steps = self.settings.steps
         blocks = self.blocks()
         for step in range(steps + 1):
@@ -142,11 +151,14 @@ class ValueOptimisation:
         return Values(self.layer, self.deltas, self.keys, self.states, self.losses, self.steps, self.reached)
 
     def blocks(self) -> list[Block]:
-        """Blocks of the rows of groups that are not done."""
+        """Blocks of the rows of groups that are not done; as many for each thread, where there are enough of them."""
         active = self.active.tolist()
         numbers = [number for number, row in enumerate(self.rows) if active[row.group]]
         rows, lower = [self.rows[n] for n in numbers], [self.lower[n] for n in numbers]
-        return list(blocks_of(self.decoder, self.contexts, rows, lower, self.layer, self.row_bytes, self.budget))
+        threads = min(self.parallel.number, threads_for(sum(row.suffix_length for row in rows), self.decoder.device))
+        return list(
+            blocks_of(self.decoder, self.contexts, rows, lower, self.layer, self.row_bytes, self.budget, threads)
+        )
 
     def row_bytes(self, row: Row) -> float:
         """About what `row` keeps for the backward pass."""
@@ -155,7 +167,7 @@ class ValueOptimisation:
         slots = row.subject + width + (0 if self.contexts is None else self.contexts.present.shape[1])
         token = 10 * projection.d_out + 3 * projection.d_in + 3 * decoder.attention_heads * slots
         logits = 3 * row.reads * decoder.vocabulary * self.deltas.element_size()
-        return len(self.packed.layers) * width * token * decoder.dtype.itemsize + logits
+        return (len(decoder.layers) - self.first_layer) * width * token * decoder.dtype.itemsize + logits
 
     def evaluate(self, blocks: Sequence[Block], with_gradient: bool) -> Tensor:
         """Loss and argmax of the active groups at the present δ, and the loss's gradient (G, d_out)."""
@@ -163,24 +175,38 @@ class ValueOptimisation:
         loss = torch.zeros_like(self.losses)
         said = torch.ones_like(self.reached)
         gradient = torch.zeros_like(self.deltas)
-        for block in blocks:
+        check(self.should_stop, "the optimisation of values")
+        for part, of_part in self.parallel.map(lambda block: self.pass_over(block, with_gradient), blocks):
             check(self.should_stop, "the optimisation of values")
-            deltas = self.deltas.clone().requires_grad_(with_gradient)
-            with torch.set_grad_enabled(with_gradient):
-                logits = block.logits(self.packed, self.matrices, deltas)
-                part = value_loss(
-                    block.reads, logits, self.reference, self.known, settings.kl_factor, settings.kl_direction
-                )
-            if with_gradient:
-                gradient += torch.autograd.grad(part.loss.sum(), deltas)[0]
             loss += part.loss.detach()
             said &= part.said
+            if of_part is not None:
+                gradient += of_part
         length = torch.linalg.vector_norm(self.deltas, dim=1)
         decay = settings.weight_decay / self.norms**2
         gradient += (decay / length.clamp(min=torch.finfo(length.dtype).tiny))[:, None] * self.deltas
         self.losses = torch.where(self.active, loss + decay * length, self.losses)
         self.reached = torch.where(self.active, said, self.reached)
         return gradient
+
+    def pass_over(self, block: Block, with_gradient: bool) -> tuple[Loss, Tensor | None]:
+        """One block's part of the loss, and of its gradient (G, d_out). Blocks may run at once: no two share a group's
+        essence row, so each fills in other rows of `reference`."""
+        settings = self.settings
+        deltas = self.deltas.clone().requires_grad_(with_gradient)
+        with torch.set_grad_enabled(with_gradient):
+            logits = block.logits(self.packed(), self.matrices, deltas)
+            part = value_loss(
+                block.reads, logits, self.reference, self.known, settings.kl_factor, settings.kl_direction
+            )
+        return part, torch.autograd.grad(part.loss.sum(), deltas)[0] if with_gradient else None
+
+    def packed(self) -> PackedLayers:
+        """The layers of each step, for the calling thread."""
+        if not hasattr(self.of_thread, "packed"):
+            self.of_thread.packed = PackedLayers(self.decoder, self.first_layer)
+        layers: PackedLayers = self.of_thread.packed
+        return layers
 
     def done(self, step: int) -> Tensor:
         settings = self.settings

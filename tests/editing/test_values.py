@@ -13,6 +13,7 @@ import torch
 from api_schemas.algorithms import EditSettings
 from api_schemas.facts import Fact
 from benchmarks.plain_values import PlainValue, plain_value
+from editing.blocks import Block
 from editing.contexts import Context
 from editing.decoder import Decoder
 from editing.errors import EditInterrupted
@@ -122,6 +123,48 @@ def test_facts_that_share_a_subject_share_one_value_and_one_key(name: str) -> No
     assert_same(values, plain(name, torch.float64, groups, contexts, chosen), 1e-8, 1e-10)
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_blocks_side_by_side_find_the_same_values(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model(name))
+    groups, contexts = tiny_groups(tokenizer), tiny_contexts(tokenizer)
+    alone = optimise_values(decoder, {}, groups, contexts, settings())
+    cores = torch.get_num_threads()
+    monkeypatch.setattr("editing.values.threads_for", lambda tokens, device: 3)
+    ran: dict[str, int] = {}
+
+    def counted(block: Block, *rest: object) -> torch.Tensor:
+        name = threading.current_thread().name
+        ran[name] = ran.get(name, 0) + 1
+        return original(block, *rest)
+
+    original = Block.logits
+    monkeypatch.setattr(Block, "logits", counted)
+    values = optimise_values(decoder, {}, groups, contexts, settings())
+    torch.testing.assert_close(values.deltas, alone.deltas, rtol=0, atol=1e-9)
+    assert values.steps.equal(alone.steps)
+    assert threading.current_thread().name not in ran
+    assert sum(ran.values()) == 3 * (int(values.steps.max()) + 1)
+    assert torch.get_num_threads() == cores
+
+
+def test_an_error_beside_other_blocks_is_told_and_ends_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model("llama"))
+    monkeypatch.setattr("editing.values.threads_for", lambda tokens, device: 2)
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 4
+
+    before = threading.active_count()
+    with pytest.raises(EditInterrupted):
+        optimise_values(
+            decoder, {}, tiny_groups(tokenizer), tiny_contexts(tokenizer), settings(), should_stop=should_stop
+        )
+    assert threading.active_count() == before
+
+
 def test_the_order_of_the_batch_and_the_memory_budget_do_not_matter() -> None:
     tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model("llama-gqa"))
     groups, contexts = tiny_groups(tokenizer), tiny_contexts(tokenizer)
@@ -197,7 +240,7 @@ def test_the_last_layers_mlp_runs_only_where_logits_are_read(name: str, monkeypa
             return EditableProjection.apply_matrix(seen, x, matrix)
 
         monkeypatch.setattr(projection, "apply_matrix", spy)
-    block.logits(optimisation.packed, {}, optimisation.deltas)
+    block.logits(optimisation.packed(), {}, optimisation.deltas)
     every, reads = block.stream.shape[1], block.reads.token.shape[0]
     assert tokens == {2: every, 3: reads}
     assert reads < every
