@@ -45,8 +45,8 @@ format: setup ## Rewrite the code in the house format and repair what ruff can
 bench: setup ## Measure speed and memory, with settings and hardware named (ARGS=...)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-acceptance: setup ## Hold a real server and model against their promises (ARGS="--facts FILE --output FILE")
-	@$(BIN)/python -m benchmarks.acceptance.main_job $(ARGS)
+acceptance: setup ## Hold a real server and model against their promises (ARGS="--facts FILE --text FILE")
+	@$(BIN)/python -m benchmarks.acceptance $(ARGS)
 
 clean: ## Remove .venv, caches and build outputs; data folders stay
 	@rm -rf $(VENV) build ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
@@ -88,7 +88,7 @@ $(STAMP): pyproject.toml constraints.txt
 	             $(PIP) install 'torch==$(TORCH_VERSION)'; }
 	fi
 	say "installing emmetd and what it needs"
-	$(PIP) install --constraint constraints.txt --editable '.[dev,postgres]'
+	$(PIP) install --constraint constraints.txt --editable '.[dev,parquet,postgres]'
 	rm -f $(VENV)/.setup-*
 	echo '$(TORCH)' > $(VENV)/.torch
 	touch $@

@@ -3,7 +3,7 @@
     python -m benchmarks                     all of them
     python -m benchmarks solve statistic     two of them
 
-Longer measurements have options of their own: python -m benchmarks.tradeoff, python -m benchmarks.acceptance.main_job.
+Longer measurements: python -m benchmarks.tradeoff (settings), python -m benchmarks.acceptance (promises).
 """
 
 from __future__ import annotations
@@ -103,12 +103,21 @@ def _generation(inputs: Inputs) -> dict[str, Any]:
     return result
 
 
+def _overhead(inputs: Inputs) -> dict[str, Any]:
+    from benchmarks import overhead
+
+    result = overhead.run(overhead.DATABASES, overhead.QUICK if inputs.quick else overhead.Sizes())
+    overhead.show(result)
+    return result
+
+
 BENCHMARKS = {
     "values": Benchmark("values of many facts against the plain way, one by one", _values, needs_facts=True),
     "solve": Benchmark("time and peak memory of the solve, up to 10,000 facts at d_in 11,008", _solve),
     "statistic": Benchmark("C0 of a layer against the forward pass that it needs", _statistic),
     "generation": Benchmark("decoding against generate(), and several versions in one batch", _generation),
     "refusals": Benchmark("how fast bad requests are refused", _refusals),
+    "overhead": Benchmark("from POST to a batch's beginning, and a POST against a bare handler", _overhead),
 }
 
 

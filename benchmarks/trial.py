@@ -1,0 +1,173 @@
+"""One batch of facts on one model: scores and drift of an edit at any settings, with values optimised only once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from api_schemas.algorithms import ALGORITHMS, EditSettings, SettingsOverrides, resolve_settings
+from api_schemas.facts import Fact, subject_key
+from editing.batch import solve_batch
+from editing.contexts import Context, sample_contexts
+from editing.errors import FactError
+from editing.facts import group_by_subject, tokenize_facts
+from editing.layers import changed
+from editing.loading import LoadedModel
+from editing.perplexity import perplexity
+from editing.token_rows import TokenRows
+from editing.values import Values, optimise_values
+from workers.measuring import Measuring
+from workers.statistics import Statistics
+
+SCORES = ("ES", "PS", "NS", "S", "EM")
+ROW_TOKENS = 128
+CONTEXT_RESERVE = 16
+AFTER_VALUES = ("mu", "mu_relative", "strict", "repair_rounds", "repair_steps", "layers")
+"""Settings that values do not depend on, but for the last of the layers."""
+
+
+def distinct_subjects(
+    model: LoadedModel, facts: Sequence[Fact], number: int, seed: int, asked: int | None = None
+) -> list[Fact]:
+    """`number` facts at random, no subject twice, that the model's tokenizer can take.
+
+    With `asked`, only so many paraphrases and neighbors of each are kept.
+    """
+    order = list(facts)
+    random.Random(seed).shuffle(order)
+    chosen: dict[str, Fact] = {}
+    for fact in order:
+        if len(chosen) == number:
+            break
+        if subject_key(fact.subject) not in chosen and _fits(model, fact):
+            chosen[subject_key(fact.subject)] = shortened(fact, asked)
+    return list(chosen.values())
+
+
+def shortened(fact: Fact, asked: int | None) -> Fact:
+    """`fact` with the first `asked` of its paraphrases and neighbors."""
+    return fact.model_copy(update={"paraphrases": fact.paraphrases[:asked], "neighbors": fact.neighbors[:asked]})
+
+
+def text_rows(model: LoadedModel, path: Path, tokens: int) -> TokenRows:
+    """The first `tokens` tokens of a text file in rows of `ROW_TOKENS`."""
+    ids = model.backend_tokenizer.encode(path.read_text()[: tokens * 8]).ids[:tokens]
+    return TokenRows.of([ids[start : start + ROW_TOKENS] for start in range(0, len(ids), ROW_TOKENS)])
+
+
+class Trial:
+    """`facts` as one batch on `model`; drift is perplexity on `text` over the base's.
+
+    Values are kept in the folder `cache`, where one is given, so that an interrupted measurement goes on from there.
+    """
+
+    def __init__(
+        self, model: LoadedModel, statistics: Statistics, facts: list[Fact], text: TokenRows, cache: Path | None = None
+    ) -> None:
+        self.model, self.statistics, self.facts, self.text, self.cache = model, statistics, facts, text, cache
+        self.measuring = Measuring(model, statistics)
+        tokens = tokenize_facts(model.backend_tokenizer, facts, model.decoder.context_length, CONTEXT_RESERVE)
+        self.groups = group_by_subject(tokens)
+        self._base_perplexity: float | None = None
+        self._values: dict[str, tuple[Values, float]] = {}
+
+    def base(self) -> dict[str, Any]:
+        """The unedited model's scores."""
+        return self._scores({})
+
+    def run(self, algorithm: str, overrides: dict[str, Any]) -> dict[str, Any]:
+        """Scores, drift, steps and seconds of one edit with the method's settings and `overrides`."""
+        settings = resolve_settings(
+            ALGORITHMS[algorithm], self.model.shape, SettingsOverrides.model_validate(overrides)
+        )
+        decoder = self.model.decoder
+        contexts = sample_contexts(
+            decoder, {}, self.model.backend_tokenizer, settings.contexts, settings.context_tokens, settings.seed
+        )
+        values, seconds = self._optimised(settings, contexts)
+        statistics = self.statistics.get(settings.layers)
+        started = time.monotonic()
+        edit = solve_batch(
+            decoder,
+            {},
+            statistics,
+            self.groups,
+            contexts,
+            values,
+            settings,
+            lambda matrices: self.measuring.unsaid_groups(matrices, self.groups),
+        )
+        deltas = {layer: one.delta() for layer, one in edit.layers.items()}
+        solve_seconds = time.monotonic() - started
+        matrices = {layer: changed(decoder.projections[layer], None, delta) for layer, delta in deltas.items()}
+        weights = {layer: decoder.projections[layer].weight.double() for layer in deltas}
+        return {
+            "values_seconds": seconds,
+            "solve_seconds": solve_seconds,
+            "mean_steps": float(values.steps.float().mean()),
+            "mean_delta_norm": float(values.deltas.norm(dim=1).mean()),
+            "repaired": list(edit.repaired),
+            "mu_used": edit.layers[max(edit.layers)].solutions[-1].mu_used,
+            "relative_norm": max(float(deltas[layer].norm() / weights[layer].norm()) for layer in deltas),
+            **self._scores(matrices),
+        }
+
+    def _optimised(self, settings: EditSettings, contexts: Sequence[Context]) -> tuple[Values, float]:
+        wanted = [self.model.name, max(settings.layers), settings.model_dump(mode="json", exclude=set(AFTER_VALUES))]
+        digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode())
+        for fact in self.facts:
+            digest.update(fact.model_dump_json(include={"prompt", "subject", "target_new"}).encode())
+        key = digest.hexdigest()[:24]
+        if key not in self._values:
+            kept = self.cache / f"{key}.safetensors" if self.cache else None
+            if kept is not None and kept.exists():
+                self._values[key] = read_values(kept)
+            else:
+                started = time.monotonic()
+                values = optimise_values(self.model.decoder, {}, self.groups, contexts, settings)
+                self._values[key] = values, time.monotonic() - started
+                if kept is not None:
+                    keep_values(kept, *self._values[key])
+        return self._values[key]
+
+    def _scores(self, matrices: dict[int, torch.Tensor]) -> dict[str, Any]:
+        metrics = self.measuring.measure(matrices, self.facts, SCORES)
+        scores: dict[str, Any] = {name: metrics[name].value for name in SCORES}
+        if self._base_perplexity is None:
+            self._base_perplexity = perplexity(self.model.decoder, {}, self.text)
+        drift = perplexity(self.model.decoder, matrices, self.text) / self._base_perplexity if matrices else 1.0
+        return {**scores, "drift": drift}
+
+
+def keep_values(path: Path, values: Values, seconds: float) -> None:
+    tensors = {
+        field.name: getattr(values, field.name).contiguous() for field in fields(Values) if field.name != "layer"
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path, metadata={"layer": str(values.layer), "seconds": str(seconds)})
+
+
+def read_values(path: Path) -> tuple[Values, float]:
+    """What `keep_values` wrote."""
+    with safe_open(path, framework="pt") as file:
+        about = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    return Values(layer=int(about["layer"]), **tensors), float(about["seconds"])
+
+
+def _fits(model: LoadedModel, fact: Fact) -> bool:
+    try:
+        tokenize_facts(model.backend_tokenizer, [fact], model.decoder.context_length, CONTEXT_RESERVE)
+    except FactError:
+        return False
+    return True

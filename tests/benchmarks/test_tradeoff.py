@@ -1,0 +1,135 @@
+"""Trials of settings on a tiny model, and the programs that run them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import tradeoff
+from benchmarks.acceptance.__main__ import PROMISES
+from benchmarks.acceptance.__main__ import main as acceptance
+from benchmarks.trial import keep_values, read_values
+from editing.values import ValueOptimisation
+from tests.editing.tiny_loaded import save_tiny
+
+SUBJECTS = ("Danielle Darrieux", "Toko Yasuda", "Lyon", "Danielle Darrieux", "Melchior", "Anna Karina")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("tradeoff")
+    facts = [
+        {
+            "prompt": "The mother tongue of {} is",
+            "subject": subject,
+            "target_new": f"word {number}",
+            "target_old": "French",
+            "paraphrases": [f"{subject} speaks", f"{subject} talks"],
+            "neighbors": [{"prompt": "Paul speaks", "target": "French"}],
+        }
+        for number, subject in enumerate(SUBJECTS)
+    ]
+    (folder / "facts.jsonl").write_text("\n".join(map(json.dumps, facts)))
+    (folder / "text.txt").write_text("the quick brown fox jumps over the lazy dog " * 40)
+    return {
+        "--facts": folder / "facts.jsonl",
+        "--text": folder / "text.txt",
+        "--data": folder / "data",
+        "--cache": folder / "values",
+        "--model": save_tiny(folder / "model"),
+    }
+
+
+def run(monkeypatch: pytest.MonkeyPatch, inputs: dict[str, Path], output: Path, *more: str) -> dict[str, Any]:
+    given = [str(part) for pair in inputs.items() for part in pair]
+    small = ["--number", "3", "--text-tokens", "64", "--tokens", "512"]
+    monkeypatch.setattr("sys.argv", ["tradeoff", *given, "--output", str(output), *small, *more])
+    tradeoff.main()
+    found: dict[str, Any] = json.loads(output.read_text())
+    return found
+
+
+def test_a_table_over_draws_that_goes_on_where_it_was(
+    monkeypatch: pytest.MonkeyPatch, inputs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.json"
+    first = run(monkeypatch, inputs, output, "--seeds", "1", "--trial", '{"steps": 2, "repair_rounds": 0}')
+    assert [row["trial"] for row in first["rows"]] == [None, {"steps": 2, "repair_rounds": 0}]
+    assert first["rows"][0]["drift"] == 1.0
+    assert first["rows"][1]["drift"] != 1.0
+    again = run(
+        monkeypatch,
+        inputs,
+        output,
+        "--seeds",
+        "1",
+        "2",
+        "--trial",
+        '{"steps": 2, "repair_rounds": 0}',
+        "--trial",
+        '{"mu": 9}',
+    )
+    assert again["rows"][:2] == first["rows"]
+    assert [(row["seed"], row["trial"]) for row in again["rows"][2:]] == [
+        (1, {"mu": 9}),
+        (2, None),
+        (2, {"steps": 2, "repair_rounds": 0}),
+        (2, {"mu": 9}),
+    ]
+    draws = [row["drift"] for row in again["rows"] if row["trial"] == {"steps": 2, "repair_rounds": 0}]
+    (about,) = [one for one in again["summary"] if one["trial"] == {"steps": 2, "repair_rounds": 0}]
+    assert about["drift"]["mean"] == pytest.approx(sum(draws) / 2)
+    assert about["drift"]["half_interval"] == pytest.approx(12.706 * abs(draws[0] - draws[1]) / 2)
+
+    def optimised_again(*_: object) -> None:
+        raise AssertionError("values were kept")
+
+    monkeypatch.setattr(ValueOptimisation, "run", optimised_again)
+    kept = run(
+        monkeypatch, inputs, tmp_path / "other.json", "--seeds", "2", "--trial", '{"steps": 2, "repair_rounds": 0}'
+    )
+    assert kept["rows"][-1]["drift"] == draws[1]
+
+
+def test_kept_values_are_the_values(tmp_path: Path, inputs: dict[str, Path]) -> None:
+    (kept, *_) = sorted(inputs["--cache"].iterdir())
+    values, seconds = read_values(kept)
+    keep_values(tmp_path / "again.safetensors", values, seconds)
+    again, same = read_values(tmp_path / "again.safetensors")
+    assert same == seconds
+    assert again.layer == values.layer
+    assert again.reached.equal(values.reached)
+    assert again.deltas.equal(values.deltas)
+
+
+@pytest.mark.parametrize(("figures", "expected"), [([1.0], None), ([1.0, 2.0, 3.0], 4.303 / math.sqrt(3))])
+def test_intervals(figures: list[float], expected: float | None) -> None:
+    assert tradeoff.half_interval(figures) == (None if expected is None else pytest.approx(expected))
+
+
+def test_acceptance_names_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        acceptance(["methods_128", "--facts", "facts.jsonl"])
+    assert "methods_128 needs --facts FILE and --text FILE" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        acceptance(["speed"])
+    assert "no promise 'speed'; known: main_job" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", PROMISES)
+def test_every_promise_has_a_program_that_takes_its_options(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promise = PROMISES[name]
+    monkeypatch.setattr("sys.argv", [name, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(promise.module).main()
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    for option in ("--output", *(part for part in promise.options if part.startswith("--"))):
+        assert option in told
