@@ -18,7 +18,7 @@ from service.resources import Resources
 
 MOST_WAITING: Final = 256
 """Requests that wait for a model's workers, at most."""
-LOOK_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 2.0
 """After this long without a word, look whether the worker lives."""
 _CANCELLED_SECONDS: Final = 3600
 

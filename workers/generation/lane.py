@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import RedisError, ResponseError
 
 from api_schemas.generation import STREAM_FIELD, EndEvent, ErrorEvent, GenerationEvent, GenerationRequest
@@ -36,12 +37,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class _Active:
-    """A claimed request: rows that have not finished, and what its metrics need."""
+    """A claimed request: rows that have not finished, events that were sent, and what its metrics need."""
 
     request: GenerationRequest
     open: int
     claimed: float = field(default_factory=time.monotonic)
     tokens: int = 0
+    told: int = 0
 
 
 class GenerationLane(threading.Thread):
@@ -87,7 +89,8 @@ class GenerationLane(threading.Thread):
 
     def _turn(self) -> None:
         """Claim and admit what fits, then one decode step."""
-        if not self._waiting and len(self.batch.rows) < MOST_ROWS and not self._stop_requested.is_set():
+        has_room = not self._waiting and len(self.batch.rows) < MOST_ROWS and not self._stop_requested.is_set()
+        if has_room:
             self._claim()
         try:
             admitted = self._admit()
@@ -103,6 +106,9 @@ class GenerationLane(threading.Thread):
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._looked = time.monotonic()
             self._drop_unheard()
+            if has_room:
+                # A read whose answer was lost on the way is made again, but its entries are handed out only once.
+                self._claim(again=True)
 
     def _ensure_group(self) -> None:
         try:
@@ -131,7 +137,12 @@ class GenerationLane(threading.Thread):
         pipeline.xdel(stream, *(entry for entry, _ in entries))
         for request in requests:
             pipeline.set(claimed_key(request.id), self.worker_id, ex=CLAIM_SECONDS)
-        pipeline.execute()
+        try:
+            pipeline.execute()
+        except RedisError:
+            # It may have been done: a claim that nobody works on must not stand.
+            self._forgotten |= {request.id for request in requests}
+            raise
         for request in requests:
             self._accept(request)
 
@@ -181,6 +192,7 @@ class GenerationLane(threading.Thread):
     def _send(self, found: Iterable[RowEvents]) -> None:
         """Everything that one step brought, in one round trip."""
         pipeline = self.redis.pipeline(transaction=False)
+        finished: list[_Active] = []
         for row, events in found:
             active = self._active.get(row.request.id)
             if active is None:
@@ -191,15 +203,20 @@ class GenerationLane(threading.Thread):
             active.open -= row.done
             if not active.open:
                 events = [*events, EndEvent(version=row.request.version)]
-                del self._active[row.request.id]
-                GENERATED_TOKENS.labels(self.model).inc(active.tokens)
-                GENERATION_SECONDS.labels(self.model).observe(time.monotonic() - active.claimed)
+                finished.append(active)
             reply = reply_stream(row.request.id)
             for event in events:
-                pipeline.xadd(reply, {STREAM_FIELD: event.model_dump_json()}, maxlen=MOST_REPLY_EVENTS)
+                active.told += 1
+                fields = {STREAM_FIELD: event.model_dump_json()}
+                pipeline.xadd(reply, fields, id=f"{active.told}-0", maxlen=MOST_REPLY_EVENTS)
             pipeline.expire(reply, REPLY_LIFETIME_SECONDS)
         if len(pipeline):
-            pipeline.execute()
+            _execute(pipeline)
+        # Only now: an end that could not be told is a request to be forgotten like any other.
+        for active in finished:
+            del self._active[active.request.id]
+            GENERATED_TOKENS.labels(self.model).inc(active.tokens)
+            GENERATION_SECONDS.labels(self.model).observe(time.monotonic() - active.claimed)
 
     def _reply(self, request_id: str, events: Iterable[GenerationEvent]) -> None:
         pipeline = self.redis.pipeline(transaction=False)
@@ -240,3 +257,10 @@ class GenerationLane(threading.Thread):
         self.batch.leave(lambda _: True)
         self._waiting.clear()
         self._active.clear()
+
+
+def _execute(pipeline: Pipeline) -> None:
+    """Send events that are numbered: what is sent again because the answer was lost is there only once."""
+    for answer in pipeline.execute(raise_on_error=False):
+        if isinstance(answer, RedisError) and "equal or smaller than" not in str(answer):
+            raise answer
