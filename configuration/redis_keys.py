@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-WAKE_CHANNEL: Final = "emmetd:wake"
-"""Pub/sub channel: a message says that SQL has news; who hears it looks there."""
+RELAY_WAKE: Final = "emmetd:relay:wake"
+"""List of at most one entry, which wakes one of the relays: a worker has left something for them in SQL."""
 
 WORKER_KEY_PATTERN: Final = "emmetd:worker:*"
 """Matches the keys of all live workers (for SCAN)."""

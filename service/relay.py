@@ -18,6 +18,7 @@ from rq.serializers import JSONSerializer
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from configuration.redis_keys import RELAY_WAKE
 from versions import batches, evaluations, exports, lines, statistics, tasks
 from versions.database import Database
 from versions.tables import TaskRow
@@ -26,17 +27,23 @@ JOB: Final = "workers.jobs.run"
 """What RQ calls in a worker, with the task's id."""
 
 INTERVAL_SECONDS: Final = 0.25
+_TOGETHER_SECONDS: Final = 0.02
+"""What becomes ready within so long of a look is handed on by the next one: hundreds of requests are no looks each."""
 SWEEP_SECONDS: Final = 2.0
 FORGOTTEN_SECONDS: Final = 5.0
 """A task that was handed to RQ this long ago and is neither queued there nor taken was lost."""
 _LONGEST_PAUSE_SECONDS: Final = 5.0
+_LISTEN_SECONDS: Final = 1
 _FAILED_JOB_SECONDS: Final = 3600
 
 log = structlog.get_logger(__name__)
 
 
 class Relay(threading.Thread):
-    """Looks at SQL four times a second, and at once when woken. Outlives any absence of Redis or the database."""
+    """Looks at SQL when a request or a worker wakes it, and four times a second whatever else was heard.
+
+    Outlives any absence of Redis or the database.
+    """
 
     def __init__(self, database: Database, redis: Redis) -> None:
         super().__init__(name="relay", daemon=True)
@@ -45,6 +52,7 @@ class Relay(threading.Thread):
         self._woken = threading.Event()
         self._ended = threading.Event()
         self._swept_at = float("-inf")
+        self._listener = threading.Thread(target=self._listen, name="relay-listener", daemon=True)
 
     def wake(self) -> None:
         """There is something new in SQL."""
@@ -58,8 +66,10 @@ class Relay(threading.Thread):
             self.join(timeout=_LONGEST_PAUSE_SECONDS)
 
     def run(self) -> None:
+        self._listener.start()
         pause, away = INTERVAL_SECONDS, False
         while not self._ended.is_set():
+            began = time.monotonic()
             try:
                 self.round()
             except (RedisError, SQLAlchemyError, OSError) as error:
@@ -75,7 +85,19 @@ class Relay(threading.Thread):
                     log.info("the relay goes on")
                 away, pause = False, INTERVAL_SECONDS
             self._woken.wait(pause)
+            self._ended.wait(max(0.0, began + _TOGETHER_SECONDS - time.monotonic()))
             self._woken.clear()
+
+    def _listen(self) -> None:
+        """Pass on what workers say through Redis. Without it the relay is a little later, no more."""
+        while not self._ended.is_set():
+            try:
+                if self._redis.blpop([RELAY_WAKE], timeout=_LISTEN_SECONDS) is not None:
+                    self.wake()
+            except Exception as error:
+                # At the end its connection is closed while it waits on it; what comes of that is no matter.
+                if not self._ended.wait(_LISTEN_SECONDS) and not isinstance(error, RedisError | OSError):
+                    log.exception("the relay cannot listen")
 
     def round(self) -> None:
         """Start what can start, enqueue what waits, and now and then sweep."""

@@ -94,7 +94,7 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
         database.close()
 
 
-def _resources(request: Request) -> Resources:
+async def _resources(request: Request) -> Resources:  # a plain function would wait for a thread, at every request
     found: Resources = request.app.state.resources
     # Put there by `service.auth`, before anything else; a route that it does not guard has nothing to work with.
     return replace(found, caller=request.state.caller)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import FINAL_STATES, EditState
@@ -20,7 +20,18 @@ from versions.errors import (
     IdempotencyConflictError,
     QueueFullError,
 )
-from versions.tables import AliasRow, BatchRow, FactRow
+from versions.lineage import Meant
+from versions.tables import BatchRow, FactRow
+
+# Written once, as what is executed for every batch is.
+_UNFINISHED_AND_NEWEST: Final = select(
+    select(func.count())
+    .select_from(BatchRow)
+    .where(BatchRow.model == bindparam("name"), BatchRow.state.not_in(FINAL_STATES))
+    .scalar_subquery(),
+    select(func.max(BatchRow.seq)).scalar_subquery(),
+)
+_NEW_FACTS: Final = insert(FactRow)
 
 
 @dataclass(frozen=True)
@@ -57,14 +68,15 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
     known = accepted_before(session, new.caller, new.idempotency_key, new.body_sha256)
     if known is not None:
         return known, False
-    version = lineage.resolve(session, new.reference)
-    _check_protection(session, new)
-    check_unmoved(new.reference, new.if_match, version.number)
-    if unfinished(session, new.reference.name) >= most_queued:
+    meant = lineage.meant(session, new.reference)
+    _check_protection(new, meant)
+    check_unmoved(new.reference, new.if_match, meant.version)
+    unfinished, newest = session.execute(_UNFINISHED_AND_NEWEST, {"name": new.reference.name}).one()
+    if unfinished >= most_queued:
         raise QueueFullError(f"{most_queued} batches wait already for model {new.reference.name!r}; try again later")
     row = BatchRow(
         id=new_id("edit"),
-        seq=(session.scalar(select(func.max(BatchRow.seq))) or 0) + 1,
+        seq=(newest or 0) + 1,
         kind="edit" if new.reverts is None else "revert",
         model=new.reference.name,
         requested=str(new.reference),
@@ -88,22 +100,19 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
     )
     session.add(row)
     session.flush()
-    session.execute(
-        insert(FactRow), [{"batch_id": row.id, "number": n, "fact": fact} for n, fact in enumerate(new.facts)]
-    )
     events.append(session, row.id, "queued")
-    session.flush()
+    # Past the ORM: nothing but rows is wanted of it here.
+    session.connection().execute(
+        _NEW_FACTS, [{"batch_id": row.id, "number": n, "fact": fact} for n, fact in enumerate(new.facts)]
+    )
     return row, True
 
 
-def _check_protection(session: Session, new: NewBatch) -> None:
-    if new.reference.alias is None or new.moves_protected or new.dry_run:
-        return
-    alias = session.get(AliasRow, (new.reference.name, new.reference.alias))
-    if alias is not None and alias.protected:
+def _check_protection(new: NewBatch, meant: Meant) -> None:
+    if meant.protected and not new.moves_protected and not new.dry_run:
         raise AliasProtectedError(
-            f"alias {alias.alias!r} is protected, and a batch on it would move it; send the batch to "
-            f"{new.reference.name}@{version_name(alias.version)} as a branch, or with the rights of an administrator"
+            f"alias {new.reference.alias!r} is protected, and a batch on it would move it; send the batch to "
+            f"{new.reference.name}@{version_name(meant.version)} as a branch, or with the rights of an administrator"
         )
 
 
@@ -117,11 +126,6 @@ def accepted_before(session: Session, caller: str, key: str | None, body_sha256:
             f"Idempotency-Key {key!r} was used with another body; use a new key for a new request"
         )
     return row
-
-
-def unfinished(session: Session, model: str) -> int:
-    query = select(func.count()).select_from(BatchRow)
-    return session.scalar(query.where(BatchRow.model == model, BatchRow.state.not_in(FINAL_STATES))) or 0
 
 
 def get(session: Session, batch_id: str) -> BatchRow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -54,6 +56,7 @@ class Database:
         writing, reading = _SQLITE_OPTIONS if self.is_sqlite else _POSTGRES_OPTIONS
         self._writing = sessionmaker(self.engine.execution_options(**writing), expire_on_commit=False)
         self._reading = sessionmaker(self.engine.execution_options(**reading), expire_on_commit=False)
+        self._writer = threading.Lock()
 
     @property
     def is_sqlite(self) -> bool:
@@ -65,7 +68,7 @@ class Database:
 
         It sees everything that was committed before its turn came.
         """
-        with self._writing.begin() as session:
+        with self._alone_here(), self._writing.begin() as session:
             self.take_turn(session.connection())
             yield session
 
@@ -81,6 +84,19 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+    @contextmanager
+    def _alone_here(self) -> Iterator[None]:
+        """SQLite's writers sleep and look again, longer each time: those of one process had better wait for a lock."""
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._writer.acquire(timeout=WAIT_SECONDS):
+            raise OperationalError("BEGIN IMMEDIATE", None, sqlite3.OperationalError("database is locked"))
+        try:
+            yield
+        finally:
+            self._writer.release()
 
 
 def _engine(url: str) -> Engine:

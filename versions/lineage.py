@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import and_, bindparam, false, select
 from sqlalchemy.orm import Session
 
 from api_schemas.references import LATEST, ModelReference, version_name
@@ -55,6 +55,39 @@ def resolve(session: Session, reference: ModelReference) -> VersionRow:
         known = ", ".join(row.alias for row in aliases_of(session, model))
         raise VersionNotFoundError(f"model {model!r} has no alias {reference.alias!r}; its aliases: {known}")
     return get(session, model, alias.version)
+
+
+class Meant(NamedTuple):
+    """The version that a reference means; whether the alias that says so is protected."""
+
+    version: int
+    protected: bool
+
+
+# Written once: what SQLAlchemy does with a statement that it has not seen takes longer than the query.
+_BY_NUMBER: Final = select(VersionRow.number, false()).where(
+    VersionRow.model == bindparam("model"),
+    VersionRow.number == bindparam("version"),
+    VersionRow.state != "deleted",
+)
+_BY_ALIAS: Final = (
+    select(VersionRow.number, AliasRow.protected)
+    .join(AliasRow, and_(AliasRow.model == VersionRow.model, AliasRow.version == VersionRow.number))
+    .where(
+        AliasRow.model == bindparam("model"),
+        AliasRow.alias == bindparam("alias"),
+        VersionRow.state != "deleted",
+    )
+)
+
+
+def meant(session: Session, reference: ModelReference) -> Meant:
+    """`resolve` in one small query, for what every request asks. Raises the same errors."""
+    if reference.version is not None:
+        found = session.execute(_BY_NUMBER, {"model": reference.name, "version": reference.version}).first()
+    else:
+        found = session.execute(_BY_ALIAS, {"model": reference.name, "alias": reference.alias or LATEST}).first()
+    return Meant(resolve(session, reference).number, False) if found is None else Meant(found[0], bool(found[1]))
 
 
 def aliases_of(session: Session, model: str) -> list[AliasRow]:

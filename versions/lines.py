@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from api_schemas.edits import RUNNING_STATES
 from api_schemas.references import ModelReference
@@ -21,18 +21,19 @@ def startable(session: Session) -> list[BatchRow]:
 
     Urgent batches of a line come before the others that still wait.
     """
-    running = aliased(BatchRow)
-    busy = select(running.model, running.line).where(running.state.in_(RUNNING_STATES), running.line.is_not(None))
-    taken = {(model, line) for model, line in session.execute(busy)}
-    waiting = select(BatchRow).where(BatchRow.state == "queued").order_by(BatchRow.urgent.desc(), BatchRow.seq)
-    heads = []
-    for row in session.scalars(waiting):
-        if row.line is not None:
-            if (row.model, row.line) in taken:
-                continue
-            taken.add((row.model, row.line))
-        heads.append(row)
-    return heads
+    busy = select(BatchRow.model, BatchRow.line).where(BatchRow.state.in_(RUNNING_STATES), BatchRow.line.is_not(None))
+    queued = select(BatchRow).where(BatchRow.state == "queued")
+    # Asked at every turn of the relay: hundreds of batches may wait on a line, and only its head is read.
+    waiting = (
+        select(BatchRow.model, BatchRow.line).where(BatchRow.state == "queued", BatchRow.line.is_not(None)).distinct()
+    )
+    taken = {tuple(line) for line in session.execute(busy)}
+    heads = list(session.scalars(queued.where(BatchRow.line.is_(None))))
+    for model, line in session.execute(waiting).all():
+        if (model, line) not in taken:
+            of_line = queued.where(BatchRow.model == model, BatchRow.line == line)
+            heads += session.scalars(of_line.order_by(BatchRow.urgent.desc(), BatchRow.seq).limit(1))
+    return sorted(heads, key=lambda row: (not row.urgent, row.seq))
 
 
 def advance(session: Session) -> list[BatchRow]:

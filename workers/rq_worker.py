@@ -18,6 +18,8 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.timeouts import BaseDeathPenalty
 
+from configuration.redis_keys import RELAY_WAKE
+
 HEARTBEAT_SECONDS = 10.0
 POLL_SECONDS = 5
 RETRY_SECONDS = 2.0
@@ -117,3 +119,14 @@ class ModelWorker(SimpleWorker):
         finally:
             ended.set()
             thread.join()
+            self._wake_a_relay()
+
+    def _wake_a_relay(self) -> None:
+        """The job's task is done and the next one is in SQL: a relay that hears of it need not look first."""
+        try:
+            with self.connection.pipeline(transaction=False) as pipeline:
+                pipeline.lpush(RELAY_WAKE, 1)
+                pipeline.ltrim(RELAY_WAKE, 0, 0)
+                pipeline.execute()
+        except RedisError as error:
+            log.debug("no relay was woken; they look by themselves", error=str(error))

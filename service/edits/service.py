@@ -41,9 +41,9 @@ def submit(resources: Resources, submission: Submission) -> EditJob:
     errors.raise_if_any()
     with resources.database.reading() as session:
         model = models.get(session, batch.reference.name)
-        version = lineage.resolve(session, batch.reference)
+        meant = lineage.meant(session, batch.reference)
     if submission.idempotency_key is None:  # with a key it may have been accepted before the alias moved
-        batches.check_unmoved(batch.reference, expected, version.number)
+        batches.check_unmoved(batch.reference, expected, meant.version)
     settings = complete_settings(model, algorithm, request.settings)
     _check_tokens(resources, model, batch, settings)
     new = NewBatch(

@@ -45,7 +45,7 @@ def pin(resources: Resources, reference_text: str) -> PinnedModel:
     resources.caller.check_model(reference.name)
     with resources.database.reading() as session:
         row = models.get(session, reference.name)
-        version = lineage.resolve(session, reference).number
+        version = lineage.meant(session, reference).version
     awaited = resources.workers.awaited(row.name)
     if awaited is not None:
         raise NoWorkerError(awaited)

@@ -30,7 +30,7 @@ def test_no_two_things_share_a_name() -> None:
         redis_keys.reader_stream("m"),
         redis_keys.cancelled_key("m"),
         redis_keys.worker_key("m"),
-        redis_keys.WAKE_CHANNEL,
+        redis_keys.RELAY_WAKE,
     ]
     assert len(set(names)) == len(names)
 

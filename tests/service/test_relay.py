@@ -22,9 +22,10 @@ from rq.serializers import JSONSerializer
 from api_schemas.references import ModelReference
 from cli.private_redis import PrivateRedis, prepare_private_redis
 from cli.tethered import tethered
+from configuration.redis_keys import RELAY_WAKE
 from service.relay import FORGOTTEN_SECONDS, JOB, Relay, job_id
 from tests.conftest import BOTH_DATABASES
-from tests.service.conftest import MODEL, Api, fact
+from tests.service.conftest import MODEL, Api, fact, wait_until
 from versions import batches, evaluations, tasks
 from versions.batches import NewBatch
 from versions.clock import now
@@ -230,6 +231,24 @@ def test_the_relay_outlives_redis(database: Database, unknown_model: str, tmp_pa
         finally:
             relay.stop()
         assert not relay.is_alive()
+
+
+def test_a_relay_is_woken_by_a_worker_through_redis(
+    relay: Relay, database: Database, queue_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.relay.INTERVAL_SECONDS", 600)
+    relay.start()
+    try:
+        wait_until(lambda: relay._swept_at > 0, "its first look")
+        time.sleep(0.1)
+        accept(database)
+
+        queue_redis.lpush(RELAY_WAKE, 1)
+
+        wait_until(lambda: queued(queue_redis), "the job")
+        assert not queue_redis.exists(RELAY_WAKE)
+    finally:
+        relay.stop()
 
 
 def test_a_submitted_batch_is_in_the_queue_at_once(api: Api, queue_redis: Redis) -> None:
