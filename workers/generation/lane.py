@@ -207,8 +207,8 @@ class GenerationLane(threading.Thread):
             reply = reply_stream(row.request.id)
             for event in events:
                 active.told += 1
-                fields = {STREAM_FIELD: event.model_dump_json()}
-                pipeline.xadd(reply, fields, id=f"{active.told}-0", maxlen=MOST_REPLY_EVENTS)
+                number = f"{active.told}-0"
+                pipeline.xadd(reply, {STREAM_FIELD: event.model_dump_json()}, id=number, maxlen=MOST_REPLY_EVENTS)
             pipeline.expire(reply, REPLY_LIFETIME_SECONDS)
         if len(pipeline):
             _execute(pipeline)
