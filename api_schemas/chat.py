@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from api_schemas.completions import FinishReason, Usage
 from api_schemas.sampling import SamplingRequest, only
+from api_schemas.texts import PromptText
 
 Ignored = Annotated[str | None, Field(max_length=200)]
 """A name by which a provider would count or cache; there is nothing here that it could change."""
@@ -18,7 +19,7 @@ class TextPart(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     type: Literal["text"]
-    text: str
+    text: PromptText
 
 
 class ChatMessage(BaseModel):
@@ -27,7 +28,7 @@ class ChatMessage(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(min_length=1)]
+    content: PromptText | Annotated[list[TextPart], Field(min_length=1)]
     name: Annotated[str | None, Field(max_length=200)] = None
     refusal: Annotated[str | None, only()] = None
     audio: Annotated[dict[str, Any] | None, only()] = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
 from api_schemas.sampling import SamplingRequest, only
+from api_schemas.texts import PromptText
 
 Tokens = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 FinishReason = Literal["stop", "length"]
@@ -15,7 +16,12 @@ FinishReason = Literal["stop", "length"]
 class CompletionRequest(SamplingRequest):
     """`best_of` is taken where it equals `n`: every choice that is made is given."""
 
-    prompt: str | Annotated[list[str], Field(min_length=1)] | Tokens | Annotated[list[Tokens], Field(min_length=1)]
+    prompt: (
+        PromptText
+        | Annotated[list[PromptText], Field(min_length=1)]
+        | Tokens
+        | Annotated[list[Tokens], Field(min_length=1)]
+    )
     max_tokens: Annotated[int | None, Field(ge=0)] = 16
     logprobs: Annotated[int | None, Field(ge=0, le=20)] = None
     echo: bool | None = False
@@ -74,7 +80,16 @@ class CompletionChunk(BaseModel):
     usage: Usage | None = None
 
 
+class OpenAIErrorDetail(BaseModel):
+    """`param` is the field that is wrong; `code` is as stable as that of our own resources' problems."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
 class OpenAIError(BaseModel):
     """OpenAI's error envelope, which its clients read."""
 
-    error: dict[str, Any]
+    error: OpenAIErrorDetail

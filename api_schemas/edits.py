@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api_schemas.algorithms import SettingsOverrides
-from api_schemas.facts import Fact
+from api_schemas.algorithms import ALGORITHMS, SettingsOverrides
+from api_schemas.facts import FactList
 from api_schemas.metrics import BatchMetrics, Thresholds
+from api_schemas.references import ReferenceText
+from api_schemas.texts import CleanText
 
 EditState = Literal[
     "queued", "planning", "optimising", "solving", "checking", "succeeded", "rejected", "failed", "cancelled"
@@ -17,7 +19,7 @@ EditState = Literal[
 FINAL_STATES: frozenset[EditState] = frozenset({"succeeded", "rejected", "failed", "cancelled"})
 RUNNING_STATES: tuple[EditState, ...] = ("planning", "optimising", "solving", "checking")
 
-Label = Annotated[str, StringConstraints(max_length=200)]
+Label = Annotated[CleanText, StringConstraints(max_length=200)]
 
 
 class EditRequest(BaseModel):
@@ -25,10 +27,10 @@ class EditRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: Annotated[str, Field(max_length=200, examples=["smollm2-135m"], description="NAME, NAME@v3 or NAME@alias")]
-    algorithm: Annotated[str, Field(max_length=50)] = "emmet"
+    model: Annotated[ReferenceText, Field(examples=["smollm2-135m"], description="NAME, NAME@v3 or NAME@alias")]
+    algorithm: Annotated[str, Field(max_length=50, json_schema_extra={"enum": [*ALGORITHMS]})] = "emmet"
     settings: SettingsOverrides = SettingsOverrides()
-    facts: list[Fact]
+    facts: FactList
     label: Label | None = None
     thresholds: Thresholds = {}
     dry_run: bool = False

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api_schemas.edits import EditError, Progress
-from api_schemas.facts import Fact
+from api_schemas.facts import FactList
 from api_schemas.metrics import Measurement, MetricName
+from api_schemas.references import COMPARED_PATTERN, ReferenceText
 
 EvaluationState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
@@ -17,11 +18,17 @@ EvaluationState = Literal["queued", "running", "succeeded", "failed", "cancelled
 class EvaluationRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    model: Annotated[str, Field(max_length=200, examples=["smollm2-135m@v1"])]
-    facts: list[Fact]
+    model: Annotated[ReferenceText, Field(examples=["smollm2-135m@v1"])]
+    facts: FactList
     metrics: Annotated[list[MetricName], Field(min_length=1, max_length=8)] = ["ES", "PS", "NS", "S"]
     compare_with: Annotated[
-        str | None, Field(max_length=200, examples=["v0"], description="A version or alias of the same model.")
+        str | None,
+        Field(
+            max_length=200,
+            examples=["v0"],
+            description="A version or alias of the same model.",
+            json_schema_extra={"pattern": COMPARED_PATTERN},
+        ),
     ] = None
 
 

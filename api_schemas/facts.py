@@ -7,22 +7,17 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from api_schemas.texts import NO_NUL, NOT_BLANK, clean
+
 SUBJECT_SLOT = "{}"
 
-Text = Annotated[str, StringConstraints(max_length=10_000)]
+Text = Annotated[str, StringConstraints(max_length=10_000), Field(json_schema_extra={"pattern": NO_NUL})]
+FilledText = Annotated[str, StringConstraints(max_length=10_000), Field(json_schema_extra={"pattern": NOT_BLANK})]
 
 
 def field_error(field: str, message: str) -> PydanticCustomError:
     """An error of a whole object that is about one of its fields: whoever reports it adds `field` to the location."""
     return PydanticCustomError("fact", "{message}", {"field": field, "message": message})
-
-
-def _clean(text: str) -> str:
-    if not text.isascii() and any(0xD800 <= ord(character) <= 0xDFFF for character in text):
-        raise ValueError("holds an unpaired surrogate; send valid Unicode text")
-    if "\x00" in text:
-        raise ValueError("holds a NUL character; remove it")
-    return text
 
 
 def _short(text: str) -> str:
@@ -40,7 +35,7 @@ class Neighbor(BaseModel):
     @field_validator("prompt", "target")
     @classmethod
     def _text(cls, value: str | None) -> str | None:
-        return None if value is None else _clean(value)
+        return None if value is None else clean(value)
 
 
 class Fact(BaseModel):
@@ -49,9 +44,9 @@ class Fact(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     prompt: Text = Field(examples=["The mother tongue of {} is"])
-    subject: Text = Field(examples=["Danielle Darrieux"])
-    target_new: Text = Field(examples=["English"])
-    target_old: Text | None = Field(default=None, examples=["French"])
+    subject: FilledText = Field(examples=["Danielle Darrieux"])
+    target_new: FilledText = Field(examples=["English"])
+    target_old: FilledText | None = Field(default=None, examples=["French"])
     paraphrases: Annotated[list[Text], Field(max_length=100)] = []
     neighbors: Annotated[list[Neighbor], Field(max_length=100)] = []
 
@@ -68,12 +63,12 @@ class Fact(BaseModel):
     @field_validator("prompt", "subject", "target_new", "target_old")
     @classmethod
     def _text(cls, value: str | None) -> str | None:
-        return None if value is None else _clean(value)
+        return None if value is None else clean(value)
 
     @field_validator("paraphrases")
     @classmethod
     def _texts(cls, value: list[str]) -> list[str]:
-        return [_clean(text) for text in value]
+        return [clean(text) for text in value]
 
     @field_validator("subject", "target_new")
     @classmethod
@@ -170,6 +165,10 @@ def _from_zsre(record: dict[str, Any]) -> dict[str, Any]:
         "paraphrases": [rephrase] if rephrase else [],
         "neighbors": [{"prompt": loc, "target": record.get("loc_ans")}] if loc else [],
     }
+
+
+FactList = Annotated[list[Fact], Field(json_schema_extra={"minItems": 1})]
+"""As it is sent: how many facts are taken at once is the server's setting."""
 
 
 class NumberedFact(Fact):

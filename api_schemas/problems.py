@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from api_schemas.texts import PrintableText
+
 
 class FieldProblem(BaseModel):
     """`loc` is the path of the field in the request, such as `facts[17].subject`."""
 
-    loc: str
-    msg: str
+    loc: PrintableText
+    msg: PrintableText
 
 
 class Problem(BaseModel):
@@ -18,7 +20,7 @@ class Problem(BaseModel):
     type: str = "about:blank"
     title: str
     status: int
-    detail: str
+    detail: PrintableText
     code: str
     instance: str | None = None
     errors: list[FieldProblem] | None = None

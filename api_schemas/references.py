@@ -6,16 +6,22 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
-ALIAS_PATTERN = r"^(?!v\d+$)[a-z][a-z0-9._-]{0,63}$"
-VERSION_PATTERN = r"^v(0|[1-9]\d{0,8})$"
+ALIAS_PATTERN = r"^(?!v[0-9]+$)[a-z][a-z0-9._-]{0,63}$"
+VERSION_PATTERN = r"^v(0|[1-9][0-9]{0,8})$"
+REFERENCE_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@(v(0|[1-9][0-9]{0,8})|[a-z][a-z0-9._-]{0,63}))?$"
+"""For schemas: `parse_reference` says more of what is wrong, and that an alias never looks like `v7`."""
+COMPARED_PATTERN = r"^([a-z0-9][a-z0-9._-]{0,63}@)?(v(0|[1-9][0-9]{0,8})|[a-z][a-z0-9._-]{0,63})?$"
+"""For schemas: a version or an alias, with or without its model before it."""
 LATEST = "latest"
 
 ModelName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 AliasName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9._-]{0,63}$")]
 VersionName = Annotated[str, StringConstraints(pattern=VERSION_PATTERN)]
+ReferenceText = Annotated[str, Field(max_length=200, json_schema_extra={"pattern": REFERENCE_PATTERN})]
+"""A reference as it is sent; `parse_reference` reads it."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ def version_name(number: int) -> str:
 
 def version_number(name: str) -> int:
     """ "v3" → 3. Raises ValueError for anything else."""
-    if not re.match(VERSION_PATTERN, name):
+    if not re.fullmatch(VERSION_PATTERN, name):
         raise ValueError(f"{name!r} is not a version; versions are written v0, v1, v2, …")
     return int(name[1:])
 
@@ -45,11 +51,11 @@ def version_number(name: str) -> int:
 def parse_reference(text: str) -> ModelReference:
     """Raises ValueError, naming the forms that work, where `text` is not a reference."""
     name, at, rest = text.partition("@")
-    if re.match(NAME_PATTERN, name) and (rest or not at):
+    if re.fullmatch(NAME_PATTERN, name) and (rest or not at):
         if not at:
             return ModelReference(name, alias=LATEST)
-        if re.match(VERSION_PATTERN, rest):
+        if re.fullmatch(VERSION_PATTERN, rest):
             return ModelReference(name, version=int(rest[1:]))
-        if re.match(ALIAS_PATTERN, rest):
+        if re.fullmatch(ALIAS_PATTERN, rest):
             return ModelReference(name, alias=rest)
     raise ValueError(f"{text[:100]!r} is not a model reference; write NAME, NAME@v3 or NAME@alias")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api_schemas.algorithms.settings import LayerNumber
 from api_schemas.edits import EditError, Progress
+from api_schemas.texts import CleanText
 
 
 class StatisticRequest(BaseModel):
@@ -16,9 +17,15 @@ class StatisticRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: Annotated[str, Field(max_length=64, examples=["smollm2-135m"], description="A model's NAME.")]
+    model: Annotated[CleanText, Field(max_length=64, examples=["smollm2-135m"], description="A model's NAME.")]
     layers: Annotated[
-        list[LayerNumber] | None, Field(min_length=1, max_length=64, description="Made in one pass over the text.")
+        list[LayerNumber] | None,
+        Field(
+            min_length=1,
+            max_length=64,
+            description="Made in one pass over the text.",
+            json_schema_extra={"uniqueItems": True},
+        ),
     ] = None
     corpus: Annotated[
         str | None, Field(max_length=64, examples=["self"], description="A name that GET /v1/corpora lists.")

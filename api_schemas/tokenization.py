@@ -7,8 +7,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from api_schemas.chat import ChatMessage
+from api_schemas.references import ReferenceText
+from api_schemas.texts import PromptText
 
-Reference = Annotated[str | None, Field(max_length=200)]
+Reference = ReferenceText | None
 """As in other requests; it may be left out where there is one model only."""
 
 
@@ -21,7 +23,7 @@ class TokenizeRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: Reference = None
-    prompt: str | None = None
+    prompt: PromptText | None = None
     messages: Annotated[list[ChatMessage] | None, Field(min_length=1, max_length=10_000)] = None
     add_special_tokens: bool | None = None
     add_generation_prompt: bool | None = True

@@ -9,6 +9,8 @@ from service.access.addresses import check_is_local, client_address
 from service.access.authentication import authenticate
 from service.access.caller import NOBODY, Caller, local
 from service.access.rules import rule_of
+from service.errors import PageNotFoundError
+from service.fields import invalid
 from service.resources import Resources
 
 
@@ -19,6 +21,7 @@ async def authorised(request: Request) -> None:
     if rule.is_public:
         request.state.caller = NOBODY
         return
+    _check_text(request)
     resources: Resources = request.app.state.resources
     caller = await _caller(request, resources)
     caller.check_scopes(rule.scopes)
@@ -26,6 +29,15 @@ async def authorised(request: Request) -> None:
         if named is not None:
             caller.check_model(named.partition("@")[0])
     request.state.caller = caller
+
+
+def _check_text(request: Request) -> None:
+    """No name, id or cursor of ours has a NUL character, and PostgreSQL takes none to look for."""
+    if "\x00" in request.url.path:
+        raise PageNotFoundError("there is nothing at a path with a NUL character; GET /openapi.json lists all paths")
+    for name, value in request.query_params.multi_items():
+        if "\x00" in value:
+            raise invalid(f"query.{name}", "holds a NUL character; remove it")
 
 
 async def _caller(request: Request, resources: Resources) -> Caller:

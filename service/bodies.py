@@ -15,6 +15,9 @@ from service.fields import NO_UNIONS, FieldErrors, invalid, shown
 JSON_TYPE: Final = "application/json"
 NDJSON_TYPE: Final = "application/x-ndjson"
 _LONGEST_NUMBER: Final = 400
+_DEEPEST: Final = 50
+"""Lists and objects in one another. Our schemas need seven; what walks a value may then do so by recursion."""
+_TOO_DEEP: Final = "lists and objects are nested too deeply; send what the schema asks for"
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -40,13 +43,15 @@ def parse_json(body: bytes) -> Any:
     if not body.strip():
         raise MalformedJSONError("line 1, column 1: the body is empty; send a JSON object")
     try:
-        return _DECODER.decode(_text(body))
+        value = _DECODER.decode(_text(body))
     except json.JSONDecodeError as error:
         raise MalformedJSONError(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
     except _NotStrictJSON as error:
         raise MalformedJSONError(str(error)) from None
     except RecursionError:
-        raise MalformedJSONError("lists and objects are nested too deeply; send what the schema asks for") from None
+        raise MalformedJSONError(_TOO_DEEP) from None
+    _check_depth(value)
+    return value
 
 
 def parse_ndjson(body: bytes) -> list[Any]:
@@ -83,6 +88,20 @@ def read_model(body: bytes, model: type[Model], unions: Mapping[str, str] = NO_U
         raise InvalidFieldsError(errors.first, errors.total) from None
 
 
+def _check_depth(value: Any) -> None:
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(_DEEPEST):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, (dict, list))
+        ]
+        if not level:
+            return
+    raise MalformedJSONError(_TOO_DEEP)
+
+
 class _NotStrictJSON(Exception):
     pass
 
@@ -111,10 +130,11 @@ def _constant(name: str) -> float:
 
 
 def _float(text: str) -> float:
+    """Whole numbers as such, however they are written: to JSON 2.0 and 2 are the same number."""
     value = float(text)
     if value in (float("inf"), float("-inf")):
         raise _NotStrictJSON(f"the number {text[:40]} is too large; send a finite number")
-    return value
+    return int(value) if value.is_integer() else value
 
 
 def _int(text: str) -> int:

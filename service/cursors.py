@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import Annotated
 
 from fastapi import Query
@@ -12,6 +13,8 @@ from versions.errors import CursorError
 
 Cursor = Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Entries on a page, at most.")]
+_NUMBER = re.compile(r"[0-9]{1,18}")
+"""No row has a number that databases would not take."""
 
 
 def write_cursor(kind: str, number: int) -> str:
@@ -26,7 +29,7 @@ def read_cursor(kind: str, cursor: str | None) -> int | None:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
         found, _, number = text.partition(":")
-        if found == kind and number.isdecimal():
+        if found == kind and _NUMBER.fullmatch(number):
             return int(number)
     except (binascii.Error, ValueError):
         pass

@@ -40,7 +40,7 @@ class FieldErrors:
     def add(self, loc: str, msg: str) -> None:
         self.total += 1
         if len(self.first) < MOST_ERRORS_SHOWN:
-            self.first.append(FieldProblem(loc=loc, msg=msg))
+            self.first.append(FieldProblem(loc=loc or "body", msg=msg))  # what is wrong with the whole has no path
 
     def add_all(
         self,
@@ -83,7 +83,10 @@ def written(path: Iterable[str | int]) -> str:
     """("facts", 17, "subject") → "facts[17].subject"."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:  # a client's own keys may be of any length
+            text += f"{'.' if text else ''}{_shortened(part)}"
     return text
 
 
@@ -93,6 +96,10 @@ def shown(value: Any) -> str:
         text = orjson.dumps(value, default=repr).decode()
     except (TypeError, ValueError):
         text = ascii(value)
+    return _shortened(text)
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
 
 

@@ -23,6 +23,7 @@ from api_schemas.models import AliasUpdate
 from api_schemas.problems import Problem
 from api_schemas.reverts import RevertRequest
 from api_schemas.statistics import StatisticRequest
+from api_schemas.texts import NO_NUL
 from api_schemas.tokenization import DetokenizeRequest, TokenizeRequest
 from service.access.rules import RULES, Rule
 from service.errors import (
@@ -33,6 +34,8 @@ from service.errors import (
     ScopeMissingError,
     UnauthorizedError,
 )
+from service.event_stream import EVENT_STREAM_TYPE
+from service.links import add_links
 from service.problems import OPENAI_PATHS, openai_responses, responses
 
 DESCRIPTION: Final = """\
@@ -114,9 +117,47 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for path, operations in found["paths"].items():
         for method, operation in operations.items():
             _describe_access(path, operation, RULES[method.upper(), path])
-            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
-                operation["responses"]["422"] = responses(InvalidFieldsError)[422]
+            _describe_wrong_fields(path, operation)
+            _describe_events(operation)
+            _describe_parameters(operation)
+    add_links(found["paths"])
     return found
+
+
+def _describe_wrong_fields(path: str, operation: dict[str, Any]) -> None:
+    """In place of FastAPI's own 422. On OpenAI's paths a wrong field is a 400."""
+    if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+        del operation["responses"]["422"]
+        if path not in OPENAI_PATHS:
+            operation["responses"]["422"] = responses(InvalidFieldsError)[422]
+
+
+def _describe_parameters(operation: dict[str, Any]) -> None:
+    """What FastAPI does not say: that none is null, and that no text in a query holds a NUL character.
+
+    One that may be left out is Python's None then; in an address or a header null would be the text "null".
+    """
+    for parameter in operation.get("parameters", ()):
+        schema = parameter["schema"]
+        kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+        if len(kinds) == 1:
+            schema = {**kinds[0], **{name: value for name, value in schema.items() if name != "anyOf"}}
+        if parameter["in"] == "query" and schema.get("type") == "string" and "enum" not in schema:
+            schema = {"pattern": NO_NUL, **schema}
+        parameter["schema"] = schema
+
+
+def _describe_events(operation: dict[str, Any]) -> None:
+    """Routes name the schema of what an event's data say in JSON; of the event, OpenAPI has its fields."""
+    for answer in operation["responses"].values():
+        entry = answer.get("content", {}).get(EVENT_STREAM_TYPE)
+        if entry is not None:
+            text = {"type": "string"}
+            data = {**text, "contentMediaType": "application/json", "contentSchema": entry["itemSchema"]}
+            fields = {"data": data, "event": text, "id": text, "retry": {"type": "integer"}}
+            # Written anew: what FastAPI hands over is a part of the routes themselves.
+            described = {EVENT_STREAM_TYPE: {"itemSchema": {"type": "object", "properties": fields}}}
+            answer["content"] = {**answer["content"], **described}
 
 
 def _describe_access(path: str, operation: dict[str, Any], rule: Rule) -> None:
@@ -142,7 +183,7 @@ def _both(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
         kind: {**body, "examples": {**body["examples"], **second["content"][kind]["examples"]}}
         for kind, body in first["content"].items()
     }
-    return {"description": f"{first['description']}; {second['description']}", "content": content}
+    return {**first, "description": f"{first['description']}; {second['description']}", "content": content}
 
 
 def render(app: FastAPI) -> bytes:

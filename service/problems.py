@@ -166,6 +166,7 @@ def responses(*kinds: type[ServiceError] | type[store.StoreError]) -> dict[int |
             status,
             {
                 "description": "",
+                **_headers(status),
                 "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
             },
         )
@@ -191,4 +192,20 @@ def _example(kind: type[ServiceError] | type[store.StoreError], status: int, tit
 def openai_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI entries for the paths that answer errors in OpenAI's envelope."""
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/OpenAIError"}}}
-    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+    return {
+        status: {"description": HTTPStatus(status).phrase, **_headers(status), "content": content}
+        for status in statuses
+    }
+
+
+def _headers(status: int) -> dict[str, Any]:
+    """The header that every answer with this status has."""
+    if status == 401:
+        return {"headers": {"WWW-Authenticate": _header("How to authenticate (RFC 6750).")}}
+    if status in (429, 503):
+        return {"headers": {"Retry-After": _header("Seconds after which to ask again.", {"type": "integer"})}}
+    return {}
+
+
+def _header(description: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"description": description, "required": True, "schema": schema or {"type": "string"}}

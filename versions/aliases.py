@@ -28,7 +28,7 @@ def put(
     None leaves the version, or the protection, as it is. Protecting, and moving what is protected, is an
     administrator's. Raises AliasReservedError, AliasMovedError, AliasProtectedError, NotFoundError.
     """
-    if not re.match(ALIAS_PATTERN, alias):
+    if not re.fullmatch(ALIAS_PATTERN, alias):
         raise AliasReservedError(
             f"{alias!r} cannot be an alias: use lower-case letters, digits, '.', '_' and '-', starting with a letter, "
             "and not the form of a version (v7)"

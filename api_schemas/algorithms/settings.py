@@ -20,7 +20,12 @@ class SettingsOverrides(BaseModel):
     ] = None
     layers: Annotated[
         list[LayerNumber] | None,
-        Field(min_length=1, max_length=16, description="Layers whose MLP output projection is edited, in any order."),
+        Field(
+            min_length=1,
+            max_length=16,
+            description="Layers whose MLP output projection is edited, in any order.",
+            json_schema_extra={"uniqueItems": True},
+        ),
     ] = None
     steps: Annotated[int | None, Field(ge=1, le=500, description="Most optimiser steps for a fact's value.")] = None
     lr: Annotated[float | None, Field(gt=0, le=10, description="Adam's learning rate for values.")] = None

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api_schemas.algorithm_info import AlgorithmList
+from api_schemas.references import ReferenceText
 from service.algorithms import service
 from service.errors import InvalidFieldsError
 from service.problems import responses
@@ -23,8 +24,6 @@ router = APIRouter(prefix="/v1/algorithms", tags=["algorithms"])
 )
 def list_algorithms(
     resources: ResourcesDependency,
-    model: Annotated[
-        str | None, Query(max_length=200, description="Also say what each setting is for this model.")
-    ] = None,
+    model: Annotated[ReferenceText | None, Query(description="Also say what each setting is for this model.")] = None,
 ) -> AlgorithmList:
     return service.algorithms(resources, model)

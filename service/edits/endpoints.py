@@ -8,9 +8,12 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from api_schemas.algorithms import ALGORITHMS
 from api_schemas.edits import EditJob, EditPage
 from api_schemas.facts import FactPage
+from api_schemas.references import ReferenceText
 from service.bodies import JSON_TYPE, NDJSON_TYPE, media_type
+from service.conditions import IdempotencyKey, IfMatch
 from service.cursors import Cursor, Limit
 from service.edits import events, service
 from service.edits.awaiting import awaited
@@ -56,6 +59,7 @@ _EXAMPLE: Final = {
     ],
     "label": "corrections of 22 November",
 }
+_FOR_NDJSON: Final = "For NDJSON: as in the JSON body."
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -104,25 +108,14 @@ async def submit(
     request: Request,
     response: Response,
     resources: ResourcesDependency,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            min_length=1,
-            max_length=255,
-            description="The same key with the same request gives the same job, however often it is sent.",
-        ),
-    ] = None,
-    if_match: Annotated[
-        str | None,
-        Header(
-            max_length=100,
-            description='Accept the batch only while `model` means this version, else answer 409: `"v3"`.',
-        ),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
+    if_match: IfMatch = None,
     prefer: Prefer = None,
-    model: Annotated[str | None, Query(max_length=200, description="For NDJSON: as in the JSON body.")] = None,
-    algorithm: Annotated[str | None, Query(max_length=50, description="For NDJSON: as in the JSON body.")] = None,
-    label: Annotated[str | None, Query(max_length=200, description="For NDJSON: as in the JSON body.")] = None,
+    model: Annotated[ReferenceText | None, Query(description=_FOR_NDJSON)] = None,
+    algorithm: Annotated[
+        str | None, Query(max_length=50, description=_FOR_NDJSON, json_schema_extra={"enum": [*ALGORITHMS]})
+    ] = None,
+    label: Annotated[str | None, Query(max_length=200, description=_FOR_NDJSON)] = None,
 ) -> EditJob:
     """All facts become one new version, or none does.
 
@@ -179,7 +172,12 @@ async def follow_edit(
     resources: ResourcesDependency,
     edit_id: EditId,
     last_event_id: Annotated[
-        str | None, Header(max_length=60, description="Go on after this event; browsers send it by themselves.")
+        str | None,
+        Header(
+            max_length=60,
+            description="Go on after this event; browsers send it by themselves.",
+            json_schema_extra={"pattern": "^[0-9]{0,18}$"},
+        ),
     ] = None,
 ) -> Response:
     """All events from the batch's acceptance to its end, those of the past at once; then the stream ends.

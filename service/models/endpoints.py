@@ -18,9 +18,10 @@ from api_schemas.models import (
     VersionInfo,
     VersionPage,
 )
+from api_schemas.references import ReferenceText
 from service.bodies import JSON_TYPE, media_type, read_model
 from service.cursors import Cursor, Limit
-from service.errors import InvalidFieldsError, MalformedJSONError, UnsupportedMediaTypeError
+from service.errors import InvalidFieldsError, MalformedJSONError, TooLargeError, UnsupportedMediaTypeError
 from service.models import service
 from service.models.parameters import Name, Version
 from service.problems import responses
@@ -55,9 +56,7 @@ def list_models(resources: ResourcesDependency) -> ModelList:
 )
 def get_model(
     resources: ResourcesDependency,
-    model: Annotated[
-        str, Path(max_length=200, description="NAME, NAME@v3 or NAME@alias", examples=["smollm2-135m@v1"])
-    ],
+    model: Annotated[ReferenceText, Path(description="NAME, NAME@v3 or NAME@alias", examples=["smollm2-135m@v1"])],
 ) -> ModelCard:
     return service.card(resources, model)
 
@@ -147,6 +146,7 @@ def list_aliases(resources: ResourcesDependency, model: Name) -> AliasList:
         AliasMovedError,
         AliasReservedError,
         AliasProtectedError,
+        TooLargeError,
         UnsupportedMediaTypeError,
         InvalidFieldsError,
     ),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api_schemas.edits import EditJob
 from service.bodies import JSON_TYPE, media_type
+from service.conditions import IdempotencyKey, IfMatch
 from service.edits.awaiting import awaited
 from service.edits.submission import Submission
 from service.errors import (
@@ -78,18 +77,8 @@ async def revert(
     resources: ResourcesDependency,
     model: Name,
     version: Version,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            min_length=1,
-            max_length=255,
-            description="The same key with the same request gives the same job, however often it is sent.",
-        ),
-    ] = None,
-    if_match: Annotated[
-        str | None,
-        Header(max_length=100, description='Accept it only while the path means this version, else 409: `"v3"`.'),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
+    if_match: IfMatch = None,
     prefer: Prefer = None,
 ) -> EditJob:
     """A new version without some facts: those of `facts`, in the batch of one version, or all of `edits`.

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
+from api_schemas.references import ReferenceText
 from api_schemas.tokenization import Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest, TokenizerInfo
 from service.bodies import JSON_TYPE, media_type, read_model
 from service.problems import openai_responses
@@ -55,7 +56,7 @@ async def detokenize(request: Request, resources: ResourcesDependency) -> Detoke
 @router.get("/tokenizer_info", summary="Show a model's tokenizer", responses=_ERRORS)
 def tokenizer_info(
     resources: ResourcesDependency,
-    model: Annotated[str | None, Query(max_length=200, description="Needed where there are several models.")] = None,
+    model: Annotated[ReferenceText | None, Query(description="Needed where there are several models.")] = None,
 ) -> TokenizerInfo:
     """vLLM's endpoint: special tokens, context length and chat template."""
     return service.tokenizer_info(resources, model)

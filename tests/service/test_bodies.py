@@ -37,6 +37,13 @@ def test_malformed_json_is_refused_naming_the_place(body: bytes, says: str) -> N
     assert says in refused.value.detail
 
 
+@pytest.mark.parametrize("text", ["2.0", "2e0", "0.2e1", "2"])
+def test_a_whole_number_is_one_however_it_is_written(text: str) -> None:
+    value = parse_json(f'{{"n": {text}}}'.encode())["n"]
+
+    assert (value, type(value)) == (2, int)
+
+
 def test_json_may_begin_with_a_byte_order_mark() -> None:
     assert parse_json(b'\xef\xbb\xbf{"a": [1, 2.5, null, true]}') == {"a": [1, 2.5, None, True]}
 

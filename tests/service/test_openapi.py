@@ -75,3 +75,43 @@ def test_errors_are_problems_with_their_codes(document: dict[str, Any]) -> None:
         "version_not_found",
     }
     assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_links_lead_to_operations_and_their_parameters(document: dict[str, Any]) -> None:
+    known = {operation["operationId"]: operation for _, operation in operations(document)}
+    links = [
+        link
+        for operation in known.values()
+        for answer in operation["responses"].values()
+        for link in answer.get("links", {}).values()
+    ]
+
+    assert len(links) > 20
+    for link in links:
+        names = {parameter["name"] for parameter in known[link["operationId"]].get("parameters", ())}
+        assert set(link.get("parameters", ())) <= names, link
+
+
+def test_an_event_stream_is_described_event_by_event(document: dict[str, Any]) -> None:
+    answer = document["paths"]["/v1/completions"]["post"]["responses"]["200"]["content"]["text/event-stream"]
+
+    data = answer["itemSchema"]["properties"]["data"]
+    assert data["contentSchema"] == {"$ref": "#/components/schemas/CompletionChunk"}
+
+
+def test_statuses_come_with_the_headers_that_they_need(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        for status, header in {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}.items():
+            if status in operation["responses"]:
+                assert operation["responses"][status]["headers"][header]["required"], (name, status)
+
+
+def test_on_the_paths_of_openai_a_wrong_field_is_a_400(document: dict[str, Any]) -> None:
+    answers = document["paths"]["/tokenizer_info"]["get"]["responses"]
+
+    assert "400" in answers
+    assert "422" not in answers
+
+
+def test_the_document_is_the_same_for_every_application(tmp_path: Path, document: dict[str, Any]) -> None:
+    assert orjson.loads(render(create_app(Settings(data=tmp_path)))) == document

@@ -1,0 +1,32 @@
+"""Text that is kept or shown: Unicode that UTF-8 and every database can write."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+NO_NUL: Final = r"^[^\u0000]*$"
+"""For schemas: PostgreSQL keeps no NUL character."""
+NOT_BLANK: Final = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+
+
+def clean(text: str) -> str:
+    """`text` as it is. Raises ValueError for what cannot be kept: NUL characters and halves of surrogate pairs."""
+    if not text.isascii() and any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+        raise ValueError("holds an unpaired surrogate; send valid Unicode text")
+    if "\x00" in text:
+        raise ValueError("holds a NUL character; remove it")
+    return text
+
+
+def printable(text: str) -> str:
+    """`text` with unpaired surrogates written as escapes, so that it can be told to whoever sent it."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+PromptText = Annotated[str, Field(max_length=1_000_000)]
+"""What a model goes on from, NUL characters too. The limit is far beyond any context, and keeps tokenizers from being
+busy for minutes with what is refused then; having one, pydantic looks at the text and refuses halves of pairs."""
+CleanText = Annotated[str, AfterValidator(clean), Field(json_schema_extra={"pattern": NO_NUL})]
+PrintableText = Annotated[str, BeforeValidator(printable)]
