@@ -1,7 +1,8 @@
 """The metric S in which keys are compared: which part of them ordinary text uses. Each method names its own.
 
 S = C⁻¹ serves ROME, MEMIT and EMMET. Another S (a projector, or one with the keys of earlier batches) is another class
-with these few members; the solve does not change.
+with these few members; the solve does not change. `Pinned` is such a one: whatever is solved in it gives exactly 0 at
+chosen keys, and is otherwise as near to what was asked as before.
 """
 
 from __future__ import annotations
@@ -52,3 +53,43 @@ class InverseSecondMoment:
     def unwhiten(self, X: Tensor) -> Tensor:
         XF: Tensor = torch.linalg.solve_triangular(self.factor, X, upper=False, left=False)
         return XF
+
+
+DEPENDENT = 1e-7
+"""Directions of whitened keys, each of length 1, with a singular value below this share of the largest are rounding."""
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """S' = S − S P (PᵀSP)⁻¹ PᵀS for keys P (d_in, p): every Δ solved in it has Δ P = 0, and is the least
+    in the metric of S⁻¹ that has.
+
+    With S = F Fᵀ and `directions` Q (r, p'), an orthonormal basis of FᵀP, that is S' = F (I − QQᵀ) Fᵀ: the limit of a
+    joint solve with residual 0 at P as the μ of those columns alone goes to 0, without that solve's condition number.
+    """
+
+    inner: KeyMetric
+    directions: Tensor
+
+    @property
+    def rank(self) -> int:
+        return self.inner.rank - self.directions.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        return self.inner.device
+
+    def whiten(self, K: Tensor) -> Tensor:
+        Y = self.inner.whiten(K)
+        return Y - self.directions @ (self.directions.T @ Y)
+
+    def unwhiten(self, X: Tensor) -> Tensor:
+        return self.inner.unwhiten(X - (X @ self.directions) @ self.directions.T)
+
+
+def pinned_metric(metric: KeyMetric, keys: Tensor) -> Pinned:
+    """`metric` (not itself a pinned one) with the `keys` (d_in, p), p ≥ 1, float64, pinned."""
+    Y = metric.whiten(keys.to(metric.device))
+    lengths = torch.linalg.vector_norm(Y, dim=0).clamp(min=torch.finfo(Y.dtype).tiny)
+    U, S, _ = torch.linalg.svd(Y / lengths, full_matrices=False)
+    return Pinned(metric, U[:, S.gt(DEPENDENT * float(S[0]))])

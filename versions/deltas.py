@@ -4,6 +4,8 @@ Arrays are named `{layer}.{part}`. Δ (d_out, d_in) is `b` (d_out, r) times `a` 
 `keys` (d_in, E) and residuals `values` (d_out, E), one column for each subject in the order of the batch. A revert
 keeps in the header under "reverts", for each edit that it changed, which of that edit's columns it took `out` and which
 it put back `in`, optimised again, and those as arrays `{layer}.keys.{n}` and `{layer}.values.{n}`, n counting edits.
+Keys at which the edit shall change nothing from then on are `{layer}.pins.{n}` (d_in, p); "mu" in the header says by
+layer with which μ the edit is solved then.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ class LayerArrays:
     values: Array | None = None
     again: Mapping[int, tuple[Array, Array]] = field(default_factory=dict)
     """Keys and residuals of columns that a revert put back in, by the number of the edit in the header."""
+    pins: Mapping[int, Array] = field(default_factory=dict)
+    """Keys at which a revert lets an edit change nothing, by the same number."""
 
 
 def pack_delta(layers: Mapping[int, LayerArrays], header: Mapping[str, Any]) -> bytes:
@@ -47,6 +51,8 @@ def pack_delta(layers: Mapping[int, LayerArrays], header: Mapping[str, Any]) -> 
                 arrays[f"{layer}.{part}"] = array
         for number, (keys, values) in one.again.items():
             arrays[f"{layer}.keys.{number}"], arrays[f"{layer}.values.{number}"] = keys, values
+        for number, pins in one.pins.items():
+            arrays[f"{layer}.pins.{number}"] = pins
     return pack(arrays, {**header, "kind": KIND, "format": FORMAT})
 
 
@@ -58,17 +64,21 @@ def unpack_delta(content: bytes, fingerprint: str) -> tuple[dict[int, LayerArray
     if header.get("fingerprint") != fingerprint:
         raise BlobCorruptError("the delta was made for another base model")
     parts: dict[int, dict[str, Any]] = {}
-    again: dict[int, dict[int, dict[str, Array]]] = {}
+    numbered: dict[tuple[int, str], dict[int, Array]] = {}
     for name, array in arrays.items():
         layer, part, *number = name.split(".")
         if number:
-            again.setdefault(int(layer), {}).setdefault(int(number[0]), {})[part] = array
+            numbered.setdefault((int(layer), part), {})[int(number[0])] = array
         else:
             parts.setdefault(int(layer), {})[part] = array
     layers = {
         layer: LayerArrays(
             **parts[layer],
-            again={number: (one["keys"], one["values"]) for number, one in again.get(layer, {}).items()},
+            again={
+                number: (keys, numbered[layer, "values"][number])
+                for number, keys in numbered.get((layer, "keys"), {}).items()
+            },
+            pins=numbered.get((layer, "pins"), {}),
         )
         for layer in sorted(parts)
     }

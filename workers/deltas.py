@@ -50,12 +50,22 @@ Columns = tuple[Tensor, Tensor]
 """Keys (d_in, n) and residuals (d_out, n)."""
 
 
-def pack_deltas(
-    deltas: Mapping[int, LayerDelta],
-    header: Mapping[str, Any],
-    again: Mapping[int, Mapping[int, Columns]] | None = None,
-) -> bytes:
-    """The blob of `deltas`; `again`: layer → number of an edit in the header's "reverts" → columns put back in."""
+@dataclass(frozen=True)
+class PutIn:
+    """What a revert put into one layer of an edit: columns that it optimised again, and pins, keys (d_in, p) at which
+    the edit changes nothing from then on."""
+
+    columns: Columns | None = None
+    pins: Tensor | None = None
+
+
+PutIns = Mapping[int, Mapping[int, PutIn]]
+"""Layer → number of an edit in the header's "reverts" → what was put into it."""
+
+
+def pack_deltas(deltas: Mapping[int, LayerDelta], header: Mapping[str, Any], put_in: PutIns | None = None) -> bytes:
+    """The blob of `deltas`, with what a revert put into earlier edits."""
+    of_edits = put_in or {}
     return pack_delta(
         {
             layer: LayerArrays(
@@ -65,8 +75,12 @@ def pack_deltas(
                 keys=_array(one.keys),
                 values=_array(one.values),
                 again={
-                    number: (_array(keys), _array(values))
-                    for number, (keys, values) in (again or {}).get(layer, {}).items()
+                    number: (_array(put.columns[0]), _array(put.columns[1]))
+                    for number, put in of_edits.get(layer, {}).items()
+                    if put.columns is not None
+                },
+                pins={
+                    number: _array(put.pins) for number, put in of_edits.get(layer, {}).items() if put.pins is not None
                 },
             )
             for layer, one in deltas.items()
@@ -86,14 +100,21 @@ def unpack_deltas(content: bytes, fingerprint: str) -> dict[int, LayerDelta]:
     }
 
 
-def unpack_again(content: bytes, fingerprint: str) -> tuple[list[dict[str, Any]], dict[int, dict[int, Columns]]]:
-    """What a revert did to edits: the header's "reverts", and layer → number there → columns put back in."""
+def unpack_reverts(content: bytes, fingerprint: str) -> tuple[list[dict[str, Any]], PutIns]:
+    """What a revert did to edits: the header's "reverts", and what it put into each edit's layers."""
     layers, header = unpack_delta(content, fingerprint)
-    return header["reverts"], {
-        layer: {
-            number: (torch.from_numpy(keys), torch.from_numpy(values)) for number, (keys, values) in one.again.items()
-        }
-        for layer, one in layers.items()
+    return header["reverts"], {layer: _put_in(one) for layer, one in layers.items()}
+
+
+def _put_in(layer: LayerArrays) -> dict[int, PutIn]:
+    return {
+        number: PutIn(
+            columns=(torch.from_numpy(layer.again[number][0]), torch.from_numpy(layer.again[number][1]))
+            if number in layer.again
+            else None,
+            pins=_tensor(layer.pins.get(number)),
+        )
+        for number in layer.again.keys() | layer.pins.keys()
     }
 
 

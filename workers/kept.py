@@ -16,7 +16,7 @@ from versions.errors import BlobCorruptError
 from versions.lineage_facts import LineageFact
 from versions.tables import VersionRow
 from workers.context import WorkerContext
-from workers.deltas import LayerDelta, unpack_again, unpack_deltas
+from workers.deltas import LayerDelta, PutIn, unpack_deltas, unpack_reverts
 
 
 @dataclass(frozen=True)
@@ -81,18 +81,21 @@ def kept_edit(context: WorkerContext, ancestry: Sequence[VersionRow], edit: str)
 def _changed_by(context: WorkerContext, version: VersionRow, kept: KeptEdit, edit: str) -> KeptEdit:
     """`kept` after the revert that made `version`."""
     assert version.blob is not None
-    reverts, again = unpack_again(context.blobs.get(version.blob), context.model.fingerprint)
+    reverts, put_in = unpack_reverts(context.blobs.get(version.blob), context.model.fingerprint)
     number, entry = next((n, one) for n, one in enumerate(reverts) if one["edit"] == edit)
     left = [column for column in kept.columns if column not in set(entry["out"])]
     positions = torch.tensor(kept.positions(left), dtype=torch.long)
     layers = {}
     for layer, one in kept.layers.items():
         index = positions.to(one.keys.device)
-        keys, residual = one.keys[:, index], one.residual[:, index]
-        if number in again.get(layer, {}):
-            new_keys, new_residual = (part.to(keys) for part in again[layer][number])
+        keys, residual, pins = one.keys[:, index], one.residual[:, index], one.pins
+        put = put_in.get(layer, {}).get(number, PutIn())
+        if put.columns is not None:
+            new_keys, new_residual = (part.to(keys) for part in put.columns)
             keys, residual = torch.cat([keys, new_keys], 1), torch.cat([residual, new_residual], 1)
-        layers[layer] = KeptLayer(keys, residual, one.mu)
+        if put.pins is not None:
+            pins = put.pins.to(keys) if pins is None else torch.cat([pins, put.pins.to(keys)], 1)
+        layers[layer] = KeptLayer(keys, residual, entry.get("mu", {}).get(str(layer), one.mu), pins)
     return replace(kept, columns=(*left, *entry["in"]), layers=layers, published=None)
 
 

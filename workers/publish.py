@@ -18,7 +18,7 @@ from versions.clock import now
 from versions.tables import BatchRow, TaskRow
 from workers.check import Checked
 from workers.context import WorkerContext
-from workers.deltas import Columns, LayerDelta, pack_deltas, pack_matrices
+from workers.deltas import LayerDelta, PutIns, pack_deltas, pack_matrices
 from workers.materialise import matrix_hash
 from workers.metrics import EDIT_EFFICACY, FACTS_EDITED, PRESERVATION_COST
 from workers.outcome import CancelledError, end_batch
@@ -34,7 +34,7 @@ class Candidate:
     """Everything that a solved and checked batch would become a version with.
 
     `base` is the version that it was made on, `reports` say what was done to each layer, `made_with` is what else is
-    needed to make it again. A revert says in `reverts` and `again` what it did to earlier edits (`versions.deltas`).
+    needed to make it again. A revert says in `reverts` and `put_in` what it did to earlier edits (`versions.deltas`).
     """
 
     base: int
@@ -45,7 +45,7 @@ class Candidate:
     statistics: Mapping[int, Statistic]
     made_with: Mapping[str, Any]
     reverts: list[dict[str, Any]] | None = None
-    again: Mapping[int, Mapping[int, Columns]] | None = None
+    put_in: PutIns | None = None
 
 
 def conclude(context: WorkerContext, task: TaskRow, batch: BatchRow, candidate: Candidate) -> None:
@@ -115,7 +115,7 @@ def _durable(context: WorkerContext, batch: BatchRow, candidate: Candidate) -> l
     header: dict[str, Any] = {"fingerprint": context.model.fingerprint, "model": batch.model, "provenance": provenance}
     if candidate.reverts is not None:
         header["reverts"] = candidate.reverts
-    delta = pack_deltas(candidate.deltas, header, candidate.again)
+    delta = pack_deltas(candidate.deltas, header, candidate.put_in)
     own = {layer: candidate.matrices[layer] for layer in candidate.deltas}
     return lineage.NewVersion(
         layers=sorted(candidate.deltas),

@@ -15,18 +15,11 @@ class Affected:
     """One edit: the columns that leave it, and for those that come back the facts (indices) that are optimised again.
 
     Facts that share a subject share a column: when one of them leaves, its value goes, and the others need a new one.
-    So do facts about the same subject in later edits, whose values were found on top of what leaves. Columns in
-    `pinned` come back too, without a value: what stays would change the outputs at their keys too much.
+    So do facts about the same subject in later edits, whose values were found on top of what leaves.
     """
 
     out: list[int] = field(default_factory=list)
     again: dict[int, list[int]] = field(default_factory=dict)
-    pinned: list[int] = field(default_factory=list)
-
-    @property
-    def back(self) -> list[int]:
-        """The columns that come back, in the order in which they are put in."""
-        return [*self.again, *self.pinned]
 
 
 def affected_edits(here: Sequence[LineageFact], leaving: set[tuple[str, int]]) -> dict[str, Affected]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from api_schemas.facts import Fact, subject_key
+from api_schemas.facts import Fact
 from api_schemas.metrics import RevertedMetrics
 from api_schemas.references import version_name
 from versions import batches, lineage
@@ -20,10 +20,12 @@ from versions.lineage_facts import LineageFact, lineage_facts, without
 from versions.tables import BatchRow, TaskRow, VersionRow
 from workers.check_revert import check_revert
 from workers.context import WorkerContext
-from workers.kept import column_of_subject, kept_edit
+from workers.kept import kept_edit
 from workers.layer_weights import materialised, weight_of
 from workers.lease import Lease
 from workers.metrics import EDIT_QUEUE_WAIT_SECONDS
+from workers.past_statistics import statistics_of
+from workers.pins import leaving_alone, pinned_prefixes
 from workers.progress import TaskProgress
 from workers.publish import Candidate, conclude
 from workers.rebase import MOST_REBASES, moved_to
@@ -65,7 +67,7 @@ def _candidate(context: WorkerContext, batch: BatchRow, base: int, lease: Lease,
     told = [one for one in here if (one.place.edit, one.place.index) in leaving]
     original = _original_answers(context, ancestry, told, lease)
     with timed(batch, "solve"):
-        reversal = _solved(context, batch, base, here, ancestry, affected, lease, report)
+        reversal = _solved(context, batch, base, here, told, ancestry, affected, lease, report)
         now = _answers_pinned(context, reversal, here, told, original, lease)
         deltas = reversal.deltas()
         matrices = materialised(context, base, deltas)
@@ -94,7 +96,7 @@ def _candidate(context: WorkerContext, batch: BatchRow, base: int, lease: Lease,
         reversal.statistics,
         made_with,
         reverts=reversal.entries(),
-        again=reversal.columns_back(),
+        put_in=reversal.put_in(),
     )
 
 
@@ -120,25 +122,15 @@ def _answers_pinned(
     original: Sequence[Answer],
     lease: Lease,
 ) -> list[Answer]:
-    """The answers where `told` were said; those that are not the original ones are bound to them, once.
-
-    What stays in a batch blurs into what left, more so where subjects and prompts are alike.
-    """
+    """The answers where `told` were said. Of edits that could not be pinned at all of them, those that are not the
+    original ones are pinned now, as far as there is room."""
     now = answers(context, reversal.matrices(), _facts(told), lease.should_stop)
-    blurred: dict[str, set[int]] = {}
-    for one, was, found in zip(told, original, now, strict=True):
-        if found != was:
-            edit = one.place.edit
-            column = column_of_subject([other for other in here if other.place.edit == edit])[
-                subject_key(one.fact["subject"])
-            ]
-            if column not in reversal.affected[edit].again:
-                blurred.setdefault(edit, set()).add(column)
-    if not blurred:
+    blurred = [one for one, was, found in zip(told, original, now, strict=True) if found != was]
+    leaving = leaving_alone(here, blurred, reversal.affected)
+    open_ones = {edit: facts for edit, facts in leaving.items() if facts and edit not in reversal.pinned}
+    if not open_ones:
         return now
-    for edit, columns in blurred.items():
-        reversal.pin(edit, sorted(columns))
-    log.info("bound what would still be said", subjects=sum(map(len, blurred.values())))
+    reversal.pin(pinned_prefixes(context.model.backend_tokenizer, here, open_ones, reversal.kept))
     return answers(context, reversal.matrices(), _facts(told), lease.should_stop)
 
 
@@ -151,18 +143,21 @@ def _solved(
     batch: BatchRow,
     base: int,
     here: Sequence[LineageFact],
+    told: Sequence[LineageFact],
     ancestry: Sequence[VersionRow],
     affected: dict[str, Affected],
     lease: Lease,
     report: TaskProgress,
 ) -> Reversal:
     kept = {edit: kept_edit(context, ancestry, edit) for edit in affected}
-    layers = tuple(sorted({layer for one in kept.values() for layer in one.layers}))
-    statistics = context.statistics.get(layers, report, lease.should_stop)
+    layers = sorted({layer for one in kept.values() for layer in one.layers})
+    statistics = {edit: statistics_of(context, one, report, lease.should_stop) for edit, one in kept.items()}
     reversal = Reversal(context, base, kept, affected, statistics, lease.should_stop)
     report("solving", 0, 1)
     for edit in affected:
         reversal.take_out(edit)
+    leaving = leaving_alone(here, told, affected)
+    reversal.pin(pinned_prefixes(context.model.backend_tokenizer, here, leaving, reversal.kept))
     facts = {(one.place.edit, one.place.index): Fact.model_validate(one.fact) for one in here}
     for edit, change in affected.items():
         if change.again:
@@ -172,7 +167,7 @@ def _solved(
     with context.database.writing() as session:
         batches.set_state(session, batches.get(session, batch.id), "solving")
     report("solving", 1, 1)
-    log.info("solved without", edits=len(affected), layers=list(layers))
+    log.info("solved without", edits=len(affected), layers=layers)
     return reversal
 
 

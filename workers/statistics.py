@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 from api_schemas.algorithms import recommended_for
 from editing.corpus import SelfSampled, held_out_rows
 from editing.loading import LoadedModel
+from editing.prepared import prepared_statistics
 from editing.progress import Progress, ShouldStop, never, silent
 from editing.statistic import Statistic
-from editing.statistics_store import StatisticRequest, prepare_statistics
+from editing.statistics_store import StatisticRequest, prepare_statistics, read_statistic
 from editing.token_rows import TokenRows
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """What tells the statistics of one layer of a model apart, as an edit's provenance keeps it."""
+
+    corpus: str
+    tokens: int
+    shrinkage: float
+
+    @classmethod
+    def of(cls, statistic: Statistic) -> MadeFrom:
+        return cls(statistic.corpus, statistic.tokens, statistic.shrinkage)
 
 
 class Statistics:
@@ -47,6 +62,18 @@ class Statistics:
                     should_stop=should_stop,
                 )
             return {layer: self._held[layer] for layer in layers}
+
+    def made_from(self, layer: int, text: MadeFrom) -> Statistic | None:
+        """The statistic of `layer` that was made from `text`, if the data folder holds it, whatever is configured."""
+        with self._lock:
+            held = self._held.get(layer)
+            if held is not None and MadeFrom.of(held) == text:
+                return held
+        known = (self._model.fingerprint, layer, text)
+        for one in prepared_statistics(self._folder):
+            if (one.fingerprint, one.layer, MadeFrom(one.corpus, one.tokens, one.shrinkage)) == known:
+                return read_statistic(one.file, self._model.decoder.device)
+        return None
 
     def prepare(
         self,

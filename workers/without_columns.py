@@ -12,17 +12,19 @@ from torch import Tensor
 from api_schemas.algorithms import EditSettings
 from api_schemas.facts import Fact
 from api_schemas.metrics import LayerReport
+from editing.answer_keys import Prefix, keys_at
 from editing.contexts import Context, contexts_from_texts
 from editing.facts import SubjectGroup
+from editing.key_metric import KeyMetric
 from editing.layer_report import layer_report
 from editing.layers import Solve, edit_layers
 from editing.progress import ShouldStop, check
-from editing.reverting import Change, KeptLayer, moved_on, outputs, put_in, replayed, taken_out
+from editing.reverting import Change, KeptLayer, moved_on, pinned, put_in, replayed, taken_out
 from editing.solve import Solution
 from editing.statistic import Statistic
 from editing.values import optimise_values
 from workers.context import WorkerContext
-from workers.deltas import Columns, LayerDelta
+from workers.deltas import LayerDelta, PutIn
 from workers.kept import KeptEdit
 from workers.layer_weights import materialised
 from workers.plan import tokenized_groups
@@ -41,19 +43,37 @@ class Reversal:
         base: int,
         kept: dict[str, KeptEdit],
         affected: Mapping[str, Affected],
-        statistics: Mapping[int, Statistic],
+        statistics: Mapping[str, Mapping[int, Statistic]],
         should_stop: ShouldStop,
     ) -> None:
+        """Of the edits in `kept`, each with the `statistics` that it was solved with, on version `base`."""
         self.context = context
         self.base = base
         self.kept = kept
         self._before = dict(kept)
         self.affected = affected
-        self.statistics = statistics
         self.should_stop = should_stop
+        self._statistics = statistics
         self._changes: dict[int, list[Change]] = {}
         self._corrections: dict[int, Tensor] = {}
         self._gone: dict[int, list[tuple[Tensor, Tensor]]] = {}
+        self._pins: dict[tuple[int, str], list[Tensor]] = {}
+
+    @property
+    def statistics(self) -> dict[int, Statistic]:
+        """Of each layer, that of the first edit that changes it."""
+        found: dict[int, Statistic] = {}
+        for of_edit in self._statistics.values():
+            found = {**of_edit, **found}
+        return found
+
+    @property
+    def pinned(self) -> set[str]:
+        """The edits that were pinned somewhere."""
+        return {edit for _, edit in self._pins}
+
+    def _metric(self, edit: str, layer: int) -> KeyMetric:
+        return self._statistics[edit][layer].metric
 
     def take_out(self, edit: str) -> None:
         """Solve each layer of `edit` again without the columns that leave."""
@@ -63,15 +83,15 @@ class Reversal:
         layers = {}
         for layer, one in kept.layers.items():
             check(self.should_stop, "the revert")
-            metric = self.statistics[layer].metric
-            self._correct(layer, kept, one)
+            metric = self._metric(edit, layer)
+            self._correct(layer, kept, one, metric)
             self._gone.setdefault(layer, []).append((one.keys[:, ever], one.residual[:, ever]))
             layers[layer], change = taken_out(one, positions, metric)
             self._changes.setdefault(layer, []).append(change)
         left = tuple(column for column in kept.columns if column not in set(affected.out))
         self.kept[edit] = replace(kept, columns=left, layers=layers)
 
-    def _correct(self, layer: int, kept: KeptEdit, one: KeptLayer) -> None:
+    def _correct(self, layer: int, kept: KeptEdit, one: KeptLayer, metric: KeyMetric) -> None:
         """Where what was published is not what its keys and residuals give, make it so first.
 
         Repair rounds over several layers add up solves of slightly different keys, and another worker's C0 may differ.
@@ -79,7 +99,7 @@ class Reversal:
         if kept.published is None:
             return
         published = kept.published[layer].delta().to(one.keys.device)
-        gap = replayed(one, self.statistics[layer].metric) - published
+        gap = replayed(one, metric) - published
         if float(gap.norm()) > REPLAY_TOLERANCE * float(published.norm()):
             known = self._corrections.get(layer)
             self._corrections[layer] = gap if known is None else known + gap
@@ -94,7 +114,7 @@ class Reversal:
         columns = (*kept.columns, *self.affected[edit].again)
 
         def put(layer: int, keys: Tensor, moved: Tensor) -> Tensor:
-            layers[layer], change = put_in(layers[layer], keys, moved, self.statistics[layer].metric)
+            layers[layer], change = put_in(layers[layer], keys, moved, self._metric(edit, layer))
             self._changes[layer].append(change)
             return change.B @ change.A
 
@@ -107,26 +127,33 @@ class Reversal:
             positions = [len(kept.columns) + number for number in failing]
 
             def shift(layer: int, _: Tensor, moved: Tensor, positions: list[int] = positions) -> Tensor:
-                layers[layer], change = moved_on(layers[layer], positions, moved, self.statistics[layer].metric)
+                layers[layer], change = moved_on(layers[layer], positions, moved, self._metric(edit, layer))
                 self._changes[layer].append(change)
                 return change.B @ change.A
 
             self._edit([groups[number] for number in failing], contexts, repair, shift)
         self.kept[edit] = replace(kept, columns=columns, layers=layers)
 
-    def pin(self, edit: str, columns: Sequence[int]) -> None:
-        """Bind the outputs at the keys of `columns`, which left for good, to what they were before the edit."""
-        kept, affected, before = self.kept[edit], self.affected[edit], self._before[edit]
-        index = torch.tensor(before.positions(columns))
-        layers = {}
-        for layer, one in kept.layers.items():
-            metric = self.statistics[layer].metric
-            keys = before.layers[layer].keys[:, index.to(one.keys.device)]
-            moved = -outputs(one, keys, metric)
-            layers[layer], change = put_in(one, keys, moved, metric)
-            self._changes[layer].append(change)
-        affected.pinned += columns
-        self.kept[edit] = replace(kept, columns=(*kept.columns, *columns), layers=layers)
+    def pin(self, prefixes: Mapping[str, Sequence[Prefix]]) -> None:
+        """Let each edit change nothing at the tokens that its `prefixes` end in.
+
+        Layer by layer, as the version that is being made sees the tokens: where every token of a text is pinned, all
+        layers' keys are those of the version without the edit.
+        """
+        for layer in sorted({layer for edit in prefixes for layer in self.kept[edit].layers}):
+            check(self.should_stop, "the revert")
+            matrices = self.matrices()
+            for edit, wanted in prefixes.items():
+                kept = self.kept[edit]
+                if layer not in kept.layers or not wanted:
+                    continue
+                one = kept.layers[layer]
+                # As the blob will keep them, so that what is solved from it later is the same.
+                keys = keys_at(self.context.model.decoder, matrices, wanted, layer).float().to(one.keys)
+                more, change = pinned(one, keys, self._metric(edit, layer))
+                self._changes[layer].append(change)
+                self._pins.setdefault((layer, edit), []).append(keys)
+                self.kept[edit] = replace(kept, layers={**kept.layers, layer: more})
 
     def _edit(
         self, groups: Sequence[SubjectGroup], contexts: Sequence[Context], settings: EditSettings, solve: Solve
@@ -154,34 +181,46 @@ class Reversal:
 
     def entries(self) -> list[dict[str, Any]]:
         """What was done to each edit, as the blob's header keeps it (`versions.deltas`)."""
-        return [{"edit": edit, "out": one.out, "in": one.back} for edit, one in self.affected.items()]
+        return [
+            {"edit": edit, "out": one.out, "in": list(one.again), "mu": self._other_mu(edit)}
+            for edit, one in self.affected.items()
+        ]
 
-    def columns_back(self) -> dict[int, dict[int, Columns]]:
-        """Layer → number of the edit → keys and residuals of the columns that came back."""
-        found: dict[int, dict[int, Columns]] = {}
+    def _other_mu(self, edit: str) -> dict[str, float]:
+        """By layer, the μ that `edit` is solved with from now on, where it is another one than before."""
+        before = self._before[edit].layers
+        return {str(layer): one.mu for layer, one in self.kept[edit].layers.items() if one.mu != before[layer].mu}
+
+    def put_in(self) -> dict[int, dict[int, PutIn]]:
+        """Layer → number of the edit in `entries` → the columns that came back, and where the edit was pinned."""
+        found: dict[int, dict[int, PutIn]] = {}
         for number, (edit, affected) in enumerate(self.affected.items()):
             for layer, one in self.kept[edit].layers.items():
-                if affected.back:
-                    first = one.keys.shape[1] - len(affected.back)
-                    found.setdefault(layer, {})[number] = (one.keys[:, first:], one.residual[:, first:])
+                first = one.keys.shape[1] - len(affected.again)
+                columns = (one.keys[:, first:], one.residual[:, first:]) if affected.again else None
+                pins = self._pins.get((layer, edit))
+                if columns is not None or pins is not None:
+                    put = PutIn(columns, None if pins is None else torch.cat(pins, dim=1))
+                    found.setdefault(layer, {})[number] = put
         return found
 
     def report(self, layer: int, weight: Tensor, delta: LayerDelta) -> LayerReport:
         """Measured at the keys that left for good: the output there should be what it was before their edit.
 
-        `weight` (d_out, d_in) is the parent's. The condition number is a bound: that of the edits as they were solved.
+        `weight` (d_out, d_in) is the parent's. The condition number is that of the edits as they were solved.
         """
         keys = torch.cat([keys for keys, _ in self._gone[layer]], dim=1)
         residual = torch.cat([residual for _, residual in self._gone[layer]], dim=1)
-        edits = [kept for kept in self.kept.values() if layer in kept.layers]
-        mu = max(kept.layers[layer].mu for kept in edits)
-        condition = max(kept.condition_number(layer) for kept in edits)
-        solution = Solution(None, None, delta.delta().to(keys.device), mu, mu, condition, "keys")
+        edits = [edit for edit, kept in self.kept.items() if layer in kept.layers]
+        asked = max(self._before[edit].layers[layer].mu for edit in edits)
+        used = max(self.kept[edit].layers[layer].mu for edit in edits)
+        condition = max(self.kept[edit].condition_number(layer) for edit in edits)
+        solution = Solution(None, None, delta.delta().to(keys.device), asked, used, condition, "keys")
         done = layer_report(weight, keys, -residual, solution, self.statistics[layer].factor)
         return LayerReport(
             layer=layer,
-            mu_asked=mu,
-            mu_used=mu,
+            mu_asked=asked,
+            mu_used=used,
             condition_number=condition,
             memorization_error=done.memorization_error,
             preservation_cost=done.preservation_cost,
