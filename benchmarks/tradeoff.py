@@ -18,11 +18,12 @@ from typing import Any
 
 from benchmarks.facts import read_facts
 from benchmarks.results import environment, write_result
-from benchmarks.trial import SCORES, Trial, distinct_subjects, text_rows
+from benchmarks.trial import SCORES, Trial, distinct_subjects, shared_subjects, text_rows
 from editing.corpus import SelfSampled
 from editing.default_model import DEFAULT_MODEL
 from editing.loading import LoadedModel, load_model
 from editing.statistics_store import StatisticRequest
+from editing.text_corpora import TextFile
 from workers.statistics import Statistics
 
 MEASURED = (*SCORES, "drift", "mean_steps")
@@ -68,20 +69,24 @@ def measure(arguments: argparse.Namespace, model: LoadedModel, statistics: Stati
         "environment": environment(),
         "model": model.name,
         "text_tokens": arguments.text_tokens,
+        "shared_subjects": arguments.shared,
         "paraphrases_and_neighbors": arguments.asked,
+        "corpus": str(arguments.corpus.name if arguments.corpus else "self-sampled"),
+        "corpus_tokens": arguments.tokens,
     }
     trials: list[Row | None] = [None, *map(json.loads, arguments.trial)]
     for seed in arguments.seeds:
         wanted = [trial for trial in trials if json.dumps([arguments.number, seed, trial], sort_keys=True) not in done]
         if not wanted:
             continue
-        drawn = distinct_subjects(model, facts, arguments.number, seed, arguments.asked)
+        draw_of = shared_subjects if arguments.shared else distinct_subjects
+        drawn = draw_of(model, facts, arguments.number, seed, arguments.asked)
         draw = Trial(model, statistics, drawn, text, arguments.cache)
         for trial in wanted:
             settings = dict(trial or {})
             algorithm = settings.pop("algorithm", "emmet")
             found = draw.base() if trial is None else draw.run(algorithm, settings)
-            rows.append({"number": len(drawn), "seed": seed, "trial": trial, **found})
+            rows.append({"number": arguments.number, "facts": len(drawn), "seed": seed, "trial": trial, **found})
             show(rows[-1])
             write_result(arguments.output, {**about, "rows": rows, "summary": summary(rows)})
 
@@ -94,15 +99,20 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--trial", action="append", default=[], metavar="JSON", help="settings; may be repeated")
-    parser.add_argument("--number", type=int, default=128, help="facts in a batch")
+    parser.add_argument("--number", type=int, default=128, help="subjects in a batch")
+    parser.add_argument(
+        "--shared", action="store_true", help="all facts of subjects that have several, instead of one of each"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="a draw of facts for each")
     parser.add_argument("--asked", type=int, help="paraphrases and neighbors of each fact that are asked; default all")
     parser.add_argument("--text-tokens", type=int, default=8192)
+    parser.add_argument("--corpus", type=Path, help="text that C0 is made from; by default what the model writes")
     parser.add_argument("--tokens", type=int, help="tokens of C0's text; by default 10 × d_in")
     parser.add_argument("--cache", type=Path, help="folder to keep optimised values in")
     arguments = parser.parse_args()
     model = load_model(arguments.model, cache=arguments.data)
-    request = StatisticRequest(SelfSampled(), tokens=arguments.tokens)
+    corpus = TextFile(arguments.corpus, "text") if arguments.corpus else SelfSampled()
+    request = StatisticRequest(corpus, tokens=arguments.tokens)
     measure(arguments, model, Statistics(model, arguments.data, request))
 
 

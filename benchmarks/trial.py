@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from api_schemas.algorithms import ALGORITHMS, EditSettings, SettingsOverrides, resolve_settings
-from api_schemas.facts import Fact, subject_key
+from api_schemas.facts import Fact, contradictions, subject_key
 from editing.batch import solve_batch
 from editing.contexts import Context, sample_contexts
 from editing.errors import FactError
@@ -52,6 +52,24 @@ def distinct_subjects(
         if subject_key(fact.subject) not in chosen and _fits(model, fact):
             chosen[subject_key(fact.subject)] = shortened(fact, asked)
     return list(chosen.values())
+
+
+def shared_subjects(
+    model: LoadedModel, facts: Sequence[Fact], number: int, seed: int, asked: int | None = None
+) -> list[Fact]:
+    """All facts of at most `number` subjects that occur more than once, but those that contradict an earlier one."""
+    by_subject: dict[str, list[Fact]] = {}
+    for fact in facts:
+        by_subject.setdefault(subject_key(fact.subject), []).append(fact)
+    several = [some for some in by_subject.values() if len(some) > 1]
+    random.Random(seed).shuffle(several)
+    chosen = []
+    for some in several[:number]:
+        later = {second for _, second in contradictions(some)}
+        chosen += [
+            shortened(fact, asked) for place, fact in enumerate(some) if place not in later and _fits(model, fact)
+        ]
+    return chosen
 
 
 def shortened(fact: Fact, asked: int | None) -> Fact:

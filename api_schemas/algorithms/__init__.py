@@ -29,7 +29,11 @@ def resolve_settings(algorithm: Algorithm, shape: ModelShape, overrides: Setting
 
     Raises ValueError naming the field, the value and the remedy where the preset is unknown or a layer does not exist.
     """
-    chosen: dict[str, SettingValue | list[int]] = {**recommended_for(shape), **algorithm.defaults}
+    recommended = dict(recommended_for(shape))
+    layers = recommended["layers"]
+    if algorithm.one_layer and isinstance(layers, tuple):
+        recommended["layers"] = (max(layers),)
+    chosen: dict[str, SettingValue | list[int]] = {**recommended, **algorithm.defaults}
     if overrides.preset is not None:
         if overrides.preset not in algorithm.presets:
             known = ", ".join(sorted(algorithm.presets)) or "none"

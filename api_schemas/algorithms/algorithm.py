@@ -12,7 +12,8 @@ SettingValue = float | int | str | bool | tuple[int, ...] | None
 class Algorithm:
     """`defaults` are the method's own settings; `presets` name complete sets from the literature.
 
-    `batch_limit` is how many distinct subjects one solve may take (ROME: one); None is any number.
+    `batch_limit` is how many distinct subjects one solve may take (ROME: one); None is any number. With `one_layer`
+    the default is the last of the model's recommended layers alone, where values are optimised.
     """
 
     name: str
@@ -22,3 +23,4 @@ class Algorithm:
     defaults: Mapping[str, SettingValue] = field(default_factory=dict)
     presets: Mapping[str, Mapping[str, SettingValue]] = field(default_factory=dict)
     batch_limit: int | None = None
+    one_layer: bool = False

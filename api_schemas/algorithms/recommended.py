@@ -19,7 +19,11 @@ class ModelShape:
 
 
 RECOMMENDED: Mapping[ModelShape, Mapping[str, SettingValue]] = {
-    ModelShape("llama", 30, 1536): {"layers": (8,), "mu": 300.0, "repair_rounds": 2},  # SmolLM2-135M
+    ModelShape("llama", 30, 1536): {  # SmolLM2-135M
+        "layers": (4, 5, 6, 7, 8),
+        "mu": 1000.0,
+        "repair_rounds": 2,
+    },
     ModelShape("gpt2", 48, 6400): GPT2_XL,
     ModelShape("gptj", 28, 16384): GPT_J,
     ModelShape("llama", 32, 11008): LLAMA_2_7B,

@@ -14,4 +14,5 @@ ROME = Algorithm(
         "authors-gpt-j-6b": authors(GPT_J, mu=0.0, clamp=4.0, steps=20),
     },
     batch_limit=1,
+    one_layer=True,
 )

@@ -96,6 +96,18 @@ def test_a_table_over_draws_that_goes_on_where_it_was(
     assert kept["rows"][-1]["drift"] == draws[1]
 
 
+def test_facts_that_share_a_subject_are_drawn_together(
+    monkeypatch: pytest.MonkeyPatch, inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    records = inputs["--facts"].read_text().splitlines()
+    other = json.loads(records[1]) | {"prompt": "{} plays the", "target_new": "piano"}
+    (tmp_path / "facts.jsonl").write_text("\n".join([*records, json.dumps(other)]))
+    given = {**inputs, "--facts": tmp_path / "facts.jsonl"}
+    found = run(monkeypatch, given, tmp_path / "out.json", "--shared", "--seeds", "1", "--trial", '{"steps": 2}')
+    # Two of Toko Yasuda, and one of Danielle Darrieux: her second contradicts her first.
+    assert [(row["number"], row["facts"]) for row in found["rows"]] == [(3, 3), (3, 3)]
+
+
 def test_kept_values_are_the_values(tmp_path: Path, inputs: dict[str, Path]) -> None:
     (kept, *_) = sorted(inputs["--cache"].iterdir())
     values, seconds = read_values(kept)
