@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import BigInteger, bindparam, func, insert, literal, select
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import FINAL_STATES, EditState
@@ -164,7 +164,7 @@ def page(
 
 def facts(session: Session, batch_id: str, first: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
     """The batch's facts in the caller's order."""
-    query = select(FactRow.fact).where(FactRow.batch_id == batch_id, FactRow.number >= first)
+    query = select(FactRow.fact).where(FactRow.batch_id == batch_id, FactRow.number >= literal(first, BigInteger))
     return list(session.scalars(query.order_by(FactRow.number).limit(limit)))
 
 

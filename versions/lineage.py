@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import and_, bindparam, false, select
+from sqlalchemy import BigInteger, and_, bindparam, false, literal, select
 from sqlalchemy.orm import Session
 
 from api_schemas.references import LATEST, ModelReference, version_name
@@ -102,7 +102,8 @@ def page(session: Session, model: str, after: int | None, limit: int) -> list[Ve
     """Versions newest first, those below number `after`; one more than `limit` says that there are others."""
     query = select(VersionRow).where(VersionRow.model == model, VersionRow.state != "deleted")
     if after is not None:
-        query = query.where(VersionRow.number < after)
+        # A cursor that a client made up may have more digits than versions have.
+        query = query.where(VersionRow.number < literal(after, BigInteger))
     return list(session.scalars(query.order_by(VersionRow.number.desc()).limit(limit + 1)))
 
 

@@ -252,7 +252,7 @@ def _packed(draw: DrawFn, path: str, content: bytes) -> Sent:
     kind = draw(st.sampled_from(kinds))
     headers = {"Content-Type": kind, "Content-Encoding": coding}
     if draw(st.booleans()):
-        headers["Idempotency-Key"] = draw(st.sampled_from(["k", "k" * 256, "\xe9", " ", "", "a,b"]))
+        headers["Idempotency-Key"] = draw(st.sampled_from(["k", "k" * 256, "\xe9", "", "a,b"]))
     if draw(st.booleans()):
         headers["If-Match"] = draw(
             st.sampled_from(['"v0"', "*", '"v٣"', '"v99999999999"', '""', "v0\xa0", '"v0", "v1"'])

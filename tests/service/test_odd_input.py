@@ -138,7 +138,9 @@ def test_no_name_in_an_address_breaks_anything(api: Api, path: str) -> None:
 
 @BOTH_DATABASES
 def test_a_cursor_beyond_every_row_is_no_cursor(api: Api) -> None:
-    for kind, path in {"edits": "/v1/edits", "versions": f"{HERE}/versions", "statistics": "/v1/statistics"}.items():
+    edit = api.edit().json()["id"]
+    lists = {"edits": "/v1/edits", "versions": f"{HERE}/versions", "statistics": "/v1/statistics", "audit": "/v1/audit"}
+    for kind, path in {**lists, "facts": f"/v1/edits/{edit}/facts"}.items():
         for number in ("9" * 18, "9" * 19, "9" * 60, "-1", "٣", "1e3", ""):
             cursor = base64.urlsafe_b64encode(f"{kind}:{number}".encode()).decode().rstrip("=")
             answer = api.http.get(path, params={"cursor": cursor})
@@ -149,7 +151,7 @@ def test_a_cursor_beyond_every_row_is_no_cursor(api: Api) -> None:
 @pytest.mark.parametrize("header", ["Idempotency-Key", "If-Match", "Prefer", "Last-Event-ID", "X-Request-ID"])
 def test_no_header_breaks_anything(api: Api, header: str) -> None:
     edit = api.edit().json()["id"]
-    for value in (b"\xff\xfe", b"\xe2\x80\xae", b"9" * 400, b'"v\xd9\xa3"', b"wait=99999999999", b',;="', b" ", b"\t"):
+    for value in (b"\xff\xfe", b"\xe2\x80\xae", b"9" * 400, b'"v\xd9\xa3"', b"wait=99999999999", b',;="'):
         sent = {header.encode(): value, b"Content-Type": b"application/json"}
         content = json.dumps({"model": MODEL, "facts": [fact()]})
         for answer in (
