@@ -104,6 +104,12 @@ class EditEvent(BaseModel):
     details: dict[str, Any]
 
 
+class EditProgress(Progress):
+    """What an event `progress` tells of the batch `edit`."""
+
+    edit: str
+
+
 class EditPage(BaseModel):
     data: list[EditJob]
     next_cursor: str | None

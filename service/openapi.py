@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from api_schemas.chat import ChatCompletionChunk, ChatRequest
 from api_schemas.completions import CompletionChunk, CompletionRequest, OpenAIError
-from api_schemas.edits import EditEvent, EditRequest
+from api_schemas.edits import EditEvent, EditProgress, EditRequest
 from api_schemas.evaluations import EvaluationRequest
 from api_schemas.exports import ExportJob
 from api_schemas.facts import Fact
@@ -35,6 +35,7 @@ from service.errors import (
     UnauthorizedError,
 )
 from service.event_stream import EVENT_STREAM_TYPE
+from service.generation.documentation import LAST_DATA
 from service.links import add_links
 from service.problems import OPENAI_PATHS, openai_responses, responses
 
@@ -58,6 +59,7 @@ TAGS: Final = [
 _READ_BY_HAND: Final = (
     EditRequest,
     EditEvent,
+    EditProgress,
     Fact,
     EvaluationRequest,
     AliasUpdate,
@@ -118,7 +120,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         for method, operation in operations.items():
             _describe_access(path, operation, RULES[method.upper(), path])
             _describe_wrong_fields(path, operation)
-            _describe_events(operation)
+            _describe_events(path, operation)
             _describe_parameters(operation)
     add_links(found["paths"])
     return found
@@ -147,13 +149,15 @@ def _describe_parameters(operation: dict[str, Any]) -> None:
         parameter["schema"] = schema
 
 
-def _describe_events(operation: dict[str, Any]) -> None:
+def _describe_events(path: str, operation: dict[str, Any]) -> None:
     """Routes name the schema of what an event's data say in JSON; of the event, OpenAPI has its fields."""
     for answer in operation["responses"].values():
         entry = answer.get("content", {}).get(EVENT_STREAM_TYPE)
         if entry is not None:
             text = {"type": "string"}
             data = {**text, "contentMediaType": "application/json", "contentSchema": entry["itemSchema"]}
+            if path in OPENAI_PATHS:
+                data = {"anyOf": [data, {"const": LAST_DATA}]}
             fields = {"data": data, "event": text, "id": text, "retry": {"type": "integer"}}
             # Written anew: what FastAPI hands over is a part of the routes themselves.
             described = {EVENT_STREAM_TYPE: {"itemSchema": {"type": "object", "properties": fields}}}

@@ -74,6 +74,10 @@ _BODY: Final[dict[str, Any]] = {
     }
 }
 
+_EVENT_DATA: Final = {
+    "anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("EditEvent", "EditProgress", "Problem")]
+}
+
 
 @router.post(
     "",
@@ -162,7 +166,7 @@ async def get_edit(
     responses={
         200: {
             "description": "Events `state`, `progress` while work is done, and other changes by their names.",
-            "content": {EVENT_STREAM_TYPE: {"itemSchema": {"$ref": "#/components/schemas/EditEvent"}}},
+            "content": {EVENT_STREAM_TYPE: {"itemSchema": _EVENT_DATA}},
         },
         204: {"description": "The batch has ended, and its last event has come: connect no more."},
         **responses(BatchNotFoundError, MalformedRequestError),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from service.event_stream import EVENT_STREAM_TYPE
 from service.generation.service import VERSION_HEADER
+
+LAST_DATA: Final = "[DONE]"
 
 
 def answered(chunk: str) -> dict[str, Any]:
@@ -13,5 +15,9 @@ def answered(chunk: str) -> dict[str, Any]:
     return {
         "description": "The answer; with `stream` its chunks as server-sent events, the last one `[DONE]`.",
         "headers": {VERSION_HEADER: {"description": "NAME@vN that answered.", "schema": {"type": "string"}}},
-        "content": {EVENT_STREAM_TYPE: {"itemSchema": {"$ref": f"#/components/schemas/{chunk}"}}},
+        "content": {
+            EVENT_STREAM_TYPE: {
+                "itemSchema": {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in (chunk, "OpenAIError")]}
+            }
+        },
     }

@@ -95,8 +95,9 @@ def test_links_lead_to_operations_and_their_parameters(document: dict[str, Any])
 def test_an_event_stream_is_described_event_by_event(document: dict[str, Any]) -> None:
     answer = document["paths"]["/v1/completions"]["post"]["responses"]["200"]["content"]["text/event-stream"]
 
-    data = answer["itemSchema"]["properties"]["data"]
-    assert data["contentSchema"] == {"$ref": "#/components/schemas/CompletionChunk"}
+    chunk, done = answer["itemSchema"]["properties"]["data"]["anyOf"]
+    assert chunk["contentSchema"]["anyOf"][0] == {"$ref": "#/components/schemas/CompletionChunk"}
+    assert done == {"const": "[DONE]"}
 
 
 def test_statuses_come_with_the_headers_that_they_need(document: dict[str, Any]) -> None:
