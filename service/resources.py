@@ -18,6 +18,7 @@ from configuration.settings import Settings
 from service.access.caller import NOBODY, Caller
 from service.access.rates import Rates
 from service.access.uses import KeyUses
+from service.access.watch import KeyWatch
 from service.diffs.weights import WeightDiffs
 from service.generation.reply_reader import ReplyReader
 from service.live_workers import LiveWorkers
@@ -52,6 +53,7 @@ class Resources:
     diffs: WeightDiffs
     rates: Rates
     uses: KeyUses
+    watch: KeyWatch
     caller: Caller = NOBODY
 
 
@@ -85,6 +87,7 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
                 diffs=WeightDiffs(blobs),
                 rates=Rates(threads_redis),
                 uses=uses,
+                watch=KeyWatch(database),
             )
     finally:
         relay.stop()

@@ -27,11 +27,7 @@ def authenticate(
         row = keys.find(session, text)
     if row is None:
         raise UnauthorizedError("the API key is not known here; look for a slip, or ask for a new one", is_wrong=True)
-    if row.revoked_at is not None:
-        raise UnauthorizedError(f"the API key {row.id} was revoked; ask for a new one", is_wrong=True)
-    if row.expires_at is not None and row.expires_at <= now():
-        moment = row.expires_at.isoformat(timespec="seconds")
-        raise UnauthorizedError(f"the API key {row.id} expired at {moment}; ask for a new one", is_wrong=True)
+    check_good(row)
     if not keys.is_used(row):
         uses.note(row.id)
     return Caller(
@@ -42,6 +38,15 @@ def authenticate(
         limits=_limits(settings, row),
         address=address,
     )
+
+
+def check_good(row: KeyRow) -> None:
+    """Raises UnauthorizedError for a key that was revoked or has expired."""
+    if row.revoked_at is not None:
+        raise UnauthorizedError(f"the API key {row.id} was revoked; ask for a new one", is_wrong=True)
+    if row.expires_at is not None and row.expires_at <= now():
+        moment = row.expires_at.isoformat(timespec="seconds")
+        raise UnauthorizedError(f"the API key {row.id} expired at {moment}; ask for a new one", is_wrong=True)
 
 
 def _bearer(authorization: str | None) -> str:

@@ -49,7 +49,7 @@ async def create_completion(request: Request, resources: ResourcesDependency) ->
 
     With `stream` the answer is a stream of server-sent events: a chunk for each piece of text as it becomes certain,
     then `[DONE]`. Errors come in OpenAI's envelope; one that comes after the first chunk is an event of its own, after
-    which the stream ends without `[DONE]`.
+    which the stream ends without `[DONE]`; so does a stream whose key is revoked or expires.
     """
     media_type(request, JSON_TYPE)
     return await service.complete(resources, request, await request.body())

@@ -186,7 +186,8 @@ async def follow_edit(
 ) -> Response:
     """All events from the batch's acceptance to its end, those of the past at once; then the stream ends.
 
-    An event's `id` is for `Last-Event-ID`. Progress is told as it changes, and has no `id`.
+    An event's `id` is for `Last-Event-ID`. Progress is told as it changes, and has no `id`. A key that is revoked or
+    expires meanwhile ends the stream with an event `error`, whose data are problem details.
     """
     after = events.last_event(last_event_id)
     seen = await run_in_threadpool(events.look, resources, edit_id, after)

@@ -18,7 +18,8 @@ from sqlalchemy.exc import DBAPIError
 from api_schemas.edits import FINAL_STATES, EditEvent, EditJob
 from service.edits import service
 from service.edits.views import edit_event, edit_job
-from service.errors import MalformedRequestError
+from service.errors import MalformedRequestError, UnauthorizedError
+from service.problems import as_problem
 from service.resources import Resources
 from versions import events
 from versions.tables import EventRow
@@ -64,7 +65,10 @@ def look(resources: Resources, edit_id: str, after: int) -> Seen:
 
 
 async def follow(resources: Resources, seen: Seen, after: int) -> AsyncGenerator[bytes, None]:
-    """`seen` and what follows, up to the batch's end. Progress has no id, so that nobody resumes after it."""
+    """`seen` and what follows, up to the batch's end. Progress has no id, so that nobody resumes after it.
+
+    Where the caller's key ends before, the last event is `error`, with problem details.
+    """
     yield format_sse_event(retry=_RECONNECT_MILLISECONDS)
     progress, spoke = None, time.monotonic()
     while True:
@@ -83,7 +87,13 @@ async def follow(resources: Resources, seen: Seen, after: int) -> AsyncGenerator
             return
         await asyncio.sleep(LOOK_SECONDS)
         try:
+            resources.watch.check(resources.caller)
             seen = await run_in_threadpool(look, resources, seen.job.id, after)
+        except UnauthorizedError as error:
+            problem, _ = as_problem(error)
+            problem.instance = f"/v1/edits/{seen.job.id}/events"
+            yield _event("error", problem.model_dump(mode="json", exclude_none=True))
+            return
         except DBAPIError as error:
             # The client connects again and goes on after the last event that it has.
             log.warning("a stream of events ends early", edit=seen.job.id, error=str(error.orig))

@@ -55,7 +55,8 @@ async def ask(resources: Resources, request: GenerationRequest) -> Asked:
 async def replies(resources: Resources, asked: Asked) -> AsyncGenerator[GenerationEvent, None]:
     """The worker's events up to, and without, the end.
 
-    Raises GenerationError where the worker tells of one, and AnswerLostError where events stop coming.
+    Raises GenerationError where the worker tells of one, AnswerLostError where events stop coming, and
+    UnauthorizedError where the caller's key is good no longer.
     """
     heard = time.monotonic()
     async with resources.replies.following(asked.request.id) as mailbox:
@@ -71,6 +72,7 @@ async def replies(resources: Resources, asked: Asked) -> AsyncGenerator[Generati
                 if isinstance(event, ErrorEvent):
                     raise GenerationError(event.status, event.code, event.message)
                 yield event
+            resources.watch.check(resources.caller)
             if time.time() > asked.request.deadline:
                 raise AnswerLostError("the answer took too long; ask for fewer tokens, or when less waits")
             if time.monotonic() - heard > LOOK_SECONDS:
