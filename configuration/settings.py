@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from api_schemas.references import NAME_PATTERN
 from configuration.access_settings import AccessSettings, Lowercase, what_is_wrong_with_auth
 from configuration.corpus_settings import CorpusSettings
+from configuration.cpus import usable_cpus
 from configuration.errors import InvalidSettingError
 from configuration.retention_settings import RetentionSettings
 from configuration.s3_settings import S3_URL, S3Settings
@@ -87,7 +88,8 @@ class Settings(AccessSettings, CorpusSettings, RetentionSettings, S3Settings):
         "auto", description="what the model computes in: auto, float32, bfloat16 or float16"
     )
     threads: PositiveInt | None = Field(
-        None, description="CPU threads of a worker; by default one for each core that the process may use"
+        None,
+        description="CPU threads of a worker; by default one for each CPU that affinity and container leave it",
     )
     hf_token: SecretStr | None = Field(None, description="Hugging Face token for gated models")
 
@@ -222,12 +224,8 @@ class Settings(AccessSettings, CorpusSettings, RetentionSettings, S3Settings):
 
     @property
     def cpu_threads(self) -> int:
-        """`threads`, or the number of cores that this process may use."""
-        if self.threads is not None:
-            return self.threads
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        """`threads`, or the number of CPUs that this process may keep busy."""
+        return self.threads if self.threads is not None else usable_cpus()
 
     def as_environment(self) -> dict[str, str]:
         """The settings as `EMMETD_*` variables, secrets in clear, for a child process that shall see the same."""

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from cli.listener import listen, url_of
 from cli.private_redis import PrivateRedis
 from cli.worker import set_thread_environment
+from configuration.cpus import usable_cpus
 from configuration.settings import load_settings
 from tests.postgres import Databases
 
@@ -70,7 +71,7 @@ def test_a_worker_settles_its_threads_before_pytorch_is_loaded(monkeypatch: pyte
     assert "OMP_NUM_THREADS" not in os.environ
     assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("PASSIVE", "0")
     set_thread_environment(load_settings())
-    assert int(os.environ["OMP_NUM_THREADS"]) == len(os.sched_getaffinity(0))
+    assert int(os.environ["OMP_NUM_THREADS"]) == usable_cpus()
     set_thread_environment(load_settings(threads=3))
     assert os.environ["OMP_NUM_THREADS"] == "3"
 
