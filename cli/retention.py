@@ -34,7 +34,7 @@ def apply(
     data: DataFolder = None,
     config: ConfigFile = None,
 ) -> None:
-    """Delete old versions, texts and evaluations. Run it as often as you like, beside everything else.
+    """Delete old versions, texts, evaluations and audit entries. Run it as often as you like, beside everything else.
 
     A version goes only where no alias, later version or running work needs it. Facts lose their texts, the versions
     that they made stay. What versions leave behind among the blobs goes with `emmetd versions collect`.
@@ -59,7 +59,8 @@ def apply(
     for evaluation in gone.evaluations:
         typer.echo(f"{evaluation} {word} deleted")
     typer.echo(
-        f"{len(gone.versions)} versions, the texts of {len(gone.edits)} edits, {len(gone.evaluations)} evaluations"
+        f"{len(gone.versions)} versions, the texts of {len(gone.edits)} edits, {len(gone.evaluations)} evaluations, "
+        f"{gone.audit_entries} entries of the audit log"
     )
 
 
@@ -74,10 +75,11 @@ def _policy(settings: Settings) -> Policy:
         keep_versions=settings.retention_keep_versions,
         facts=days(settings.retention_fact_days),
         evaluations=days(settings.retention_evaluation_days),
+        audit=days(settings.retention_audit_days),
     )
-    if policy.versions is None and policy.facts is None and policy.evaluations is None:
+    if policy == Policy(keep_versions=policy.keep_versions):
         raise CliError(
-            "everything is kept for ever; set EMMETD_RETENTION_VERSION_DAYS, EMMETD_RETENTION_FACT_DAYS or "
-            "EMMETD_RETENTION_EVALUATION_DAYS"
+            "everything is kept for ever; set EMMETD_RETENTION_VERSION_DAYS, EMMETD_RETENTION_FACT_DAYS, "
+            "EMMETD_RETENTION_EVALUATION_DAYS or EMMETD_RETENTION_AUDIT_DAYS"
         )
     return policy

@@ -21,3 +21,6 @@ class RetentionSettings(BaseSettings):
     retention_evaluation_days: PositiveInt | None = Field(
         None, description="days after which an ended evaluation goes, with its prompts"
     )
+    retention_audit_days: PositiveInt | None = Field(
+        None, description="days after which entries of the audit log go; by default it is kept for ever"
+    )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from versions.access_tables import AuditRow
@@ -14,6 +15,7 @@ from versions.clock import now
 
 LOCAL: Final = "local"
 BOOTSTRAP: Final = "bootstrap"
+PRUNED_AT_ONCE: Final = 5000
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,24 @@ def record(
             details=details,
         )
     )
+
+
+def entries_before(session: Session, moment: datetime) -> int:
+    """How many entries are older than `moment`."""
+    return session.scalar(select(func.count()).select_from(AuditRow).where(AuditRow.at < moment)) or 0
+
+
+def prune(session: Session, actor: Actor, moment: datetime) -> int:
+    """Delete the oldest entries from before `moment`, so many that other writers get their turn; returns how many.
+
+    That they went is an entry of its own.
+    """
+    old = select(AuditRow.id).where(AuditRow.at < moment).order_by(AuditRow.id).limit(PRUNED_AT_ONCE)
+    gone = list(session.scalars(old))
+    if gone:
+        session.execute(delete(AuditRow).where(AuditRow.id.in_(gone)))
+        record(session, actor, "audit.pruned", entries=len(gone), before=moment.isoformat(timespec="seconds"))
+    return len(gone)
 
 
 def page(

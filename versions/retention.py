@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, select, update
@@ -28,15 +28,20 @@ class Policy:
     keep_versions: int = 10
     facts: timedelta | None = None
     evaluations: timedelta | None = None
+    audit: timedelta | None = None
 
 
 @dataclass
 class Applied:
-    """What went, or would go: versions as (model, number), ids of edits without their texts, and of evaluations."""
+    """What went, or would go: versions as (model, number), ids of edits without their texts, and of evaluations.
+
+    `audit_entries` is how many entries of the audit log.
+    """
 
     versions: list[tuple[str, int]] = field(default_factory=list)
     edits: list[str] = field(default_factory=list)
     evaluations: list[str] = field(default_factory=list)
+    audit_entries: int = 0
 
 
 class _WouldBe(Exception):
@@ -69,6 +74,8 @@ def apply(database: Database, policy: Policy, actor: Actor, *, really: bool) -> 
         for evaluation in applied.evaluations:
             with database.writing() as session:
                 _remove_evaluation(session, evaluation, actor)
+    if policy.audit is not None:
+        applied.audit_entries = _audit_entries(database, now() - policy.audit, actor, really=really)
     return applied
 
 
@@ -117,6 +124,19 @@ def _remove_texts(session: Session, batch: BatchRow, actor: Actor) -> None:
     if batch.error is not None:  # which may quote a fact
         batch.error = {**batch.error, "detail": REMOVED}
     audit.record(session, actor, "edit.facts_removed", model=batch.model, target=batch.id, facts=batch.facts)
+
+
+def _audit_entries(database: Database, moment: datetime, actor: Actor, *, really: bool) -> int:
+    if not really:
+        with database.reading() as session:
+            return audit.entries_before(session, moment)
+    total = 0
+    while True:
+        with database.writing() as session:
+            gone = audit.prune(session, actor, moment)
+        total += gone
+        if gone < audit.PRUNED_AT_ONCE:
+            return total
 
 
 def _old_evaluations(session: Session, age: timedelta) -> list[str]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from versions import models
+from versions import audit, models
+from versions.access_tables import AuditRow
+from versions.audit import Actor
 from versions.blobs import FolderBlobStore
+from versions.clock import now
 from versions.database import Database
 
 Run = Callable[..., Result]
@@ -62,4 +67,25 @@ def test_retention_says_what_it_would_do_and_that_nothing_is_set(run: Run, monke
     assert (unset.exit_code, "everything is kept for ever" in unset.output) == (1, True)
     monkeypatch.setenv("EMMETD_RETENTION_VERSION_DAYS", "30")
     done = run("retention", "apply", "--dry-run")
-    assert (done.exit_code, done.stdout) == (0, "0 versions, the texts of 0 edits, 0 evaluations\n")
+    assert (done.exit_code, done.stdout) == (
+        0,
+        "0 versions, the texts of 0 edits, 0 evaluations, 0 entries of the audit log\n",
+    )
+
+
+def test_the_audit_log_is_pruned_where_that_is_set_and_says_so_itself(
+    run: Run, monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    database = Database(database_url)
+    with database.writing() as session:  # beside the entry of the model that was registered
+        audit.record(session, Actor("emk_1"), "alias.moved", model="tiny", target="latest")
+        session.execute(update(AuditRow).values(at=now() - timedelta(days=400)))
+    monkeypatch.setenv("EMMETD_RETENTION_AUDIT_DAYS", "365")
+    assert "2 entries of the audit log" in run("retention", "apply", "--dry-run").stdout
+    assert "alias.moved" in run("audit").stdout, "that was only a question"
+    assert "2 entries of the audit log" in run("retention", "apply").stdout
+    (entry,) = run("audit").stdout.splitlines()
+    assert "audit.pruned" in entry
+    assert "entries=2" in entry
+    assert "cli:" in entry
+    database.close()

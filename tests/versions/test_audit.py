@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from sqlalchemy import update
 
 from tests.versions.conftest import Accept, publish
 from versions import audit, lines, models
+from versions.access_tables import AuditRow
 from versions.audit import Actor
+from versions.clock import now
 from versions.database import Database
+from versions.retention import Policy, apply
 
 ADA = Actor("emk_1", "ada's", "192.0.2.1")
 
@@ -66,3 +72,31 @@ def test_pages_are_newest_first_and_narrowed(database: Database) -> None:
         assert [row.target for row in audit.page(session, first[1].id, 2, models=["a"])] == ["0"]
         assert [row.target for row in audit.page(session, None, 9, actor="emk_1", action="key.created")] == ["k"]
         assert audit.page(session, None, 9, models=[]) == []
+
+
+def test_old_entries_go_in_portions_and_only_where_a_policy_says_so(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "PRUNED_AT_ONCE", 2)
+    with database.writing() as session:
+        for number in range(6):
+            audit.record(session, ADA, "alias.moved", target=str(number))
+        session.flush()
+        session.execute(update(AuditRow).where(AuditRow.target < "5").values(at=now() - timedelta(days=40)))
+    month = Policy(audit=timedelta(days=30))
+
+    assert apply(database, Policy(versions=timedelta(days=1)), ADA, really=True).audit_entries == 0
+    assert apply(database, month, ADA, really=False).audit_entries == 5
+    assert apply(database, month, ADA, really=True).audit_entries == 5
+
+    with database.reading() as session:
+        rows = [row for row in audit.page(session, None, 99) if row.action != "model.registered"]
+    assert [(row.action, row.target, row.details.get("entries")) for row in rows] == [
+        ("audit.pruned", None, 1),
+        ("audit.pruned", None, 2),
+        ("audit.pruned", None, 2),
+        ("alias.moved", "5", None),
+    ]
+    assert apply(database, month, ADA, really=True).audit_entries == 0, "once is enough, and nothing is written of it"
+    with database.reading() as session:
+        assert len(audit.page(session, None, 99, action="audit.pruned")) == 3
