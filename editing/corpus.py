@@ -45,6 +45,14 @@ class Corpus(Protocol):
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """What was sampled up to the end of a round: `rows`, and the `state` of the generator that the next begins with."""
+
+    rows: list[list[int]]
+    state: Tensor
+
+
+@dataclass(frozen=True)
 class SelfSampled:
     """Text that the model itself makes: from its BOS token, temperature 1, whole vocabulary, up to `length` tokens.
 
@@ -61,9 +69,27 @@ class SelfSampled:
         return f"self-sampled (seed {self.seed}, {self.batch} × {self.length} tokens)"
 
     def rows(self, model: LoadedModel, tokens: int, held_out: bool, should_stop: ShouldStop) -> Iterator[Sequence[int]]:
+        known = 0
+        for sampled in self.rounds(model, tokens, held_out, should_stop):
+            yield from sampled.rows[known:]
+            known = len(sampled.rows)
+
+    def rounds(
+        self,
+        model: LoadedModel,
+        tokens: int,
+        held_out: bool,
+        should_stop: ShouldStop,
+        begun: Sampled | None = None,
+    ) -> Iterator[Sampled]:
+        """All that is sampled, after each round. With one of these as `begun` the same text goes on from there."""
         start = _opening_token(model)
         stop = stop_tokens(model.decoder)
         generator = torch.Generator(device="cpu").manual_seed(2 * self.seed + int(held_out))
+        rows: list[list[int]] = []
+        if begun is not None:
+            rows = list(begun.rows)
+            generator.set_state(begun.state)
 
         def pick(logits: Tensor, _: Tensor) -> Tensor:
             check(should_stop, "sampling text")
@@ -72,7 +98,7 @@ class SelfSampled:
             chosen = torch.searchsorted(cumulative, drawn * cumulative[:, -1:])[:, 0]
             return chosen.clamp_(max=logits.shape[1] - 1)
 
-        left = tokens
+        left = tokens - sum(map(len, rows))
         while left > 0:
             expected = math.ceil(_SPARE_ROWS * left / self.length)  # rows, in equal rounds: none is sampled for a rest
             together = math.ceil(expected / math.ceil(expected / self.batch))
@@ -80,7 +106,8 @@ class SelfSampled:
             with frame(None):
                 sampled = continue_rows(model.decoder, [[start]] * together, lengths, pick, stop=stop)
             left -= sum(len(row) + 1 for row in sampled)
-            yield from ([start, *row] for row in sampled)
+            rows += [[start, *row] for row in sampled]
+            yield Sampled(list(rows), generator.get_state())
 
 
 def _opening_token(model: LoadedModel) -> int:
@@ -102,7 +129,8 @@ def token_rows(
 ) -> TokenRows:
     """About `tokens` tokens of `corpus` (all there are, if fewer), kept under `folder` for the next time.
 
-    Raises CorpusError where there is no text at all.
+    Sampling that is interrupted, by `should_stop` or a kill, goes on from its last round. Raises CorpusError where
+    there is no text at all.
     """
     identity = f"{corpus.name}\n{model.fingerprint}\n{model.tokenizer_fingerprint}\n{tokens}\n{held_out}"
     file = folder / f"rows-{hashlib.sha256(identity.encode()).hexdigest()[:24]}.safetensors"
@@ -111,7 +139,11 @@ def token_rows(
             return _read(file)
         kept: list[Sequence[int]] = []
         found = 0
-        for row in corpus.rows(model, tokens, held_out, should_stop):
+        part = file.with_name(f"sampled-{file.name}")
+        text = corpus.rows(model, tokens, held_out, should_stop)
+        if isinstance(corpus, SelfSampled):
+            text = _sampled(corpus, model, tokens, held_out, should_stop, part)
+        for row in text:
             check(should_stop, "reading the corpus")
             kept.append(row[: tokens - found])
             found += len(kept[-1])
@@ -121,8 +153,9 @@ def token_rows(
         rows = TokenRows.of(kept)
         if len(rows) == 0:
             raise CorpusError(f"corpus {corpus.name} holds no text{' to hold out' if held_out else ''}; name another")
-        with whole_file(file) as part:
-            save_file({"flat": rows.flat, "lengths": rows.lengths}, part, metadata={"corpus": corpus.name})
+        with whole_file(file) as unfinished:
+            save_file({"flat": rows.flat, "lengths": rows.lengths}, unfinished, metadata={"corpus": corpus.name})
+        part.unlink(missing_ok=True)
         return rows
 
 
@@ -137,6 +170,29 @@ def held_out_rows(
 ) -> TokenRows:
     """The part of `corpus` that no statistic is made of, to measure drift on."""
     return token_rows(corpus, model, tokens, folder, held_out=True, on_progress=on_progress, should_stop=should_stop)
+
+
+def _sampled(
+    corpus: SelfSampled, model: LoadedModel, tokens: int, held_out: bool, should_stop: ShouldStop, part: Path
+) -> Iterator[Sequence[int]]:
+    """`corpus.rows`, with what is sampled kept in `part` after each round and gone on from."""
+    begun = _read_sampled(part) if part.is_file() else None
+    known = 0
+    if begun is not None:
+        yield from begun.rows
+        known = len(begun.rows)
+    for sampled in corpus.rounds(model, tokens, held_out, should_stop, begun):
+        rows = TokenRows.of(sampled.rows)
+        with whole_file(part) as unfinished:
+            save_file({"flat": rows.flat, "lengths": rows.lengths, "state": sampled.state}, unfinished)
+        yield from sampled.rows[known:]
+        known = len(sampled.rows)
+
+
+def _read_sampled(part: Path) -> Sampled:
+    rows = _read(part)
+    with safe_open(str(part), framework="pt") as stored:
+        return Sampled([row.tolist() for row in rows.rows()], stored.get_tensor("state"))
 
 
 def _read(file: Path) -> TokenRows:

@@ -84,6 +84,40 @@ def test_an_interrupted_sampling_keeps_nothing(model: LoadedModel, tmp_path: Pat
     assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
+def test_an_interrupted_sampling_goes_on_from_its_last_round_with_the_same_text(
+    model: LoadedModel, tmp_path: Path
+) -> None:
+    corpus = SelfSampled(length=12, batch=4)
+    calls: list[int] = []
+    found: list[int] = []
+
+    def steps(until: int | None = None) -> ShouldStop:
+        calls.clear()
+
+        def should_stop() -> bool:
+            calls.append(1)
+            return until is not None and len(calls) > until
+
+        return should_stop
+
+    whole = token_rows(corpus, model, 400, tmp_path / "whole", should_stop=steps())
+    all_steps = len(calls)
+    for _ in range(2):
+        with pytest.raises(EditInterrupted):
+            token_rows(corpus, model, 400, tmp_path / "cut", should_stop=steps(all_steps // 3))
+    resumed = token_rows(
+        corpus, model, 400, tmp_path / "cut", should_stop=steps(), on_progress=lambda _, done, __: found.append(done)
+    )
+
+    assert len(calls) < all_steps, "what was sampled is not sampled again"
+    assert found[-1] == 400
+    assert torch.equal(resumed.flat, whole.flat)
+    assert torch.equal(resumed.lengths, whole.lengths)
+    names = [[path.name for path in folder.glob("*.safetensors")] for folder in (tmp_path / "cut", tmp_path / "whole")]
+    assert names[0] == names[1]
+    assert len(names[0]) == 1
+
+
 def test_a_corpus_without_text_is_refused(model: LoadedModel, tmp_path: Path) -> None:
     @dataclass(frozen=True)
     class Nothing:
