@@ -81,10 +81,10 @@ def api_roots() -> list[Requirement]:
 
 
 def worker_roots() -> list[Requirement]:
-    """What pyproject.toml names, with the driver of PostgreSQL."""
+    """What pyproject.toml names, with the driver of PostgreSQL and the reader of Parquet files."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    named = [*project["dependencies"], *extras.get("worker", ()), *extras["postgres"]]
+    named = [*project["dependencies"], *extras["parquet"], *extras["postgres"]]
     return [requirement for requirement in map(Requirement, named) if _applies(requirement, "")]
 
 

@@ -94,6 +94,12 @@ def test_the_front_ends_image_installs_no_pytorch() -> None:
     assert "torch" not in (DOCKER / "api.Dockerfile").read_text().replace("without PyTorch", "").lower()
 
 
+def test_the_workers_image_reads_parquet_and_speaks_to_postgresql() -> None:
+    listed = (DOCKER / "worker-requirements.txt").read_text()
+    for name in ("pyarrow", "psycopg-binary"):
+        assert re.search(rf"^{name}==", listed, re.MULTILINE)
+
+
 def test_the_lists_of_packages_are_what_the_code_imports_and_what_was_tested() -> None:
     done = subprocess.run(
         [sys.executable, str(DOCKER / "requirements.py"), "--check"], capture_output=True, text=True, check=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -181,16 +182,15 @@ def test_a_bad_record_is_named_by_line(tmp_path: Path) -> None:
         list(documents(path, "text"))
 
 
-def test_parquet_is_read_where_its_package_is_installed(tmp_path: Path) -> None:
+def test_parquet_is_read_where_its_package_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
     path = tmp_path / "a.parquet"
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        with pytest.raises(CorpusError, match="needs the package pyarrow"):
-            list(documents(path, "text"))
-        return
     parquet.write_table(pyarrow.table({"text": ["one", None, " ", "two"], "id": [1, 2, 3, 4]}), path)
     assert list(documents(path, "text")) == ["one", "two"]
     with pytest.raises(CorpusError, match="no column 'body'; it has text, id"):
         list(islice(documents(path, "body"), 1))
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)  # as where it is not installed
+    with pytest.raises(CorpusError, match="needs the package pyarrow"):
+        list(documents(path, "text"))
