@@ -11,7 +11,7 @@ from api_schemas.algorithms import ALGORITHMS, SettingsOverrides
 from api_schemas.facts import FactList
 from api_schemas.metrics import BatchMetrics, Thresholds
 from api_schemas.references import ReferenceText
-from api_schemas.texts import CleanText
+from api_schemas.texts import Clean
 
 EditState = Literal[
     "queued", "planning", "optimising", "solving", "checking", "succeeded", "rejected", "failed", "cancelled"
@@ -19,7 +19,7 @@ EditState = Literal[
 FINAL_STATES: frozenset[EditState] = frozenset({"succeeded", "rejected", "failed", "cancelled"})
 RUNNING_STATES: tuple[EditState, ...] = ("planning", "optimising", "solving", "checking")
 
-Label = Annotated[CleanText, StringConstraints(max_length=200)]
+Label = Annotated[str, StringConstraints(max_length=200), Clean()]
 
 
 class EditRequest(BaseModel):

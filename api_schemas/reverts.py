@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from api_schemas.edits import Label
 from api_schemas.metrics import Thresholds
 from api_schemas.references import VersionName
-from api_schemas.texts import CleanText
+from api_schemas.texts import Clean
 
 
 class RevertRequest(BaseModel):
@@ -30,7 +30,7 @@ class RevertRequest(BaseModel):
         ),
     ] = None
     edits: Annotated[
-        list[Annotated[CleanText, Field(max_length=40)]],
+        list[Annotated[str, Field(max_length=40), Clean()]],
         Field(max_length=1000, description="Ids of edits of the lineage, of which everything that is left goes."),
     ] = []
     label: Label | None = None

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api_schemas.algorithms.settings import LayerNumber
 from api_schemas.edits import EditError, Progress
-from api_schemas.texts import CleanText
+from api_schemas.texts import Clean
 
 
 class StatisticRequest(BaseModel):
@@ -17,7 +17,7 @@ class StatisticRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: Annotated[CleanText, Field(max_length=64, examples=["smollm2-135m"], description="A model's NAME.")]
+    model: Annotated[str, Field(max_length=64, examples=["smollm2-135m"], description="A model's NAME."), Clean()]
     layers: Annotated[
         list[LayerNumber] | None,
         Field(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_after_validator_function
 
 NO_NUL: Final = r"^[^\u0000]*$"
 """For schemas: PostgreSQL keeps no NUL character."""
@@ -25,8 +29,18 @@ def printable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
+@dataclass(frozen=True)
+class Clean:
+    """In an annotation, behind limits of length: what `clean` refuses is refused."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(clean, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": NO_NUL}
+
+
 PromptText = Annotated[str, Field(max_length=1_000_000)]
 """What a model goes on from, NUL characters too. The limit is far beyond any context, and keeps tokenizers from being
 busy for minutes with what is refused then; having one, pydantic looks at the text and refuses halves of pairs."""
-CleanText = Annotated[str, AfterValidator(clean), Field(json_schema_extra={"pattern": NO_NUL})]
 PrintableText = Annotated[str, BeforeValidator(printable)]
