@@ -75,7 +75,7 @@ async def run_all(
     url = url_of(listener)
     port = int(listener.getsockname()[1])
     needs_key = settings.auth == "on" or settings.api_key is not None
-    probes = settings.worker_metrics_port or free_port(settings.host, after=port)
+    probes = settings.worker_metrics_port or free_port(settings.worker_metrics_host or settings.host, after=port)
     environment = {
         **os.environ,
         **settings.as_environment(),

@@ -29,6 +29,7 @@ from configuration.access_settings import AccessSettings, Lowercase, what_is_wro
 from configuration.corpus_settings import CorpusSettings
 from configuration.cpus import usable_cpus
 from configuration.errors import InvalidSettingError
+from configuration.observability_settings import ObservabilitySettings
 from configuration.retention_settings import RetentionSettings
 from configuration.s3_settings import S3_URL, S3Settings
 from configuration.sources import ConfigFileSource, describe_problem, mask_url, passwords_in
@@ -43,7 +44,7 @@ def default_data_folder() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "emmetd"
 
 
-class Settings(AccessSettings, CorpusSettings, RetentionSettings, S3Settings):
+class Settings(AccessSettings, CorpusSettings, ObservabilitySettings, RetentionSettings, S3Settings):
     """Resolved settings; never changed after they were made. Make them with `load_settings`."""
 
     model_config = SettingsConfigDict(
@@ -116,9 +117,6 @@ class Settings(AccessSettings, CorpusSettings, RetentionSettings, S3Settings):
         description="seconds that `emmetd migrate`, and so `emmetd serve`, waits for a database that is away",
     )
     shard_seconds: float = Field(60, ge=1, le=3600, description="seconds of optimisation that one shard aims at")
-    worker_metrics_port: int | None = Field(
-        None, ge=1, le=65535, description="port for a worker's own /metrics, 1 to 65535; by default none"
-    )
 
     log_format: Annotated[Literal["auto", "json", "text"], Lowercase] = Field(
         "auto", description="json, text, or auto: text on a terminal and JSON elsewhere"

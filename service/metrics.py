@@ -18,9 +18,11 @@ from api_schemas.references import version_name
 from configuration.redis_keys import generate_stream
 from service.live_workers import LiveWorkers
 from versions import models, stored
+from versions.blobs import BlobStore
 from versions.clock import now
 from versions.database import Database
-from versions.waiting import waiting
+from versions.errors import BlobError
+from versions.waiting import KINDS, running, waiting
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -40,9 +42,9 @@ class ServiceMetrics:
             buckets=_BUCKETS,
         )
 
-    def watch(self, database: Database, redis: Redis, workers: LiveWorkers) -> None:
-        """Read `database` and `redis` at every scrape."""
-        self.registry.register(_AtScrape(database, redis, workers))
+    def watch(self, database: Database, redis: Redis, workers: LiveWorkers, blobs: BlobStore) -> None:
+        """Read `database`, `redis` and the room for `blobs` at every scrape."""
+        self.registry.register(_AtScrape(database, redis, workers, blobs))
 
     def exposition(self) -> bytes:
         """The text that Prometheus reads."""
@@ -52,10 +54,11 @@ class ServiceMetrics:
 class _AtScrape(Collector):
     """Leaves out what cannot be read now: a gap in a graph is truer than a zero."""
 
-    def __init__(self, database: Database, redis: Redis, workers: LiveWorkers) -> None:
+    def __init__(self, database: Database, redis: Redis, workers: LiveWorkers, blobs: BlobStore) -> None:
         self._database = database
         self._redis = redis
         self._workers = workers
+        self._blobs = blobs
 
     def describe(self) -> Iterable[Metric]:
         return ()
@@ -76,6 +79,7 @@ class _AtScrape(Collector):
         kept = GaugeMetricFamily(
             "emmetd_store_bytes", "Bytes of the deltas and matrices of all versions", labels=["model"]
         )
+        tasks = GaugeMetricFamily("emmetd_tasks_running", "Tasks that workers do now", labels=["model", "kind"])
         up = GaugeMetricFamily("emmetd_worker_up", "Workers of the model that are ready", labels=["model"])
         try:
             with self._database.reading() as session:
@@ -90,6 +94,9 @@ class _AtScrape(Collector):
                         scores.add_metric([*version, metric], value)
                 for name, size in stored.bytes_by_model(session).items():
                     kept.add_metric([name], size)
+                held = running(session)
+                for model, kind in sorted({*held, *((name, kind) for name in names for kind in KINDS)}):
+                    tasks.add_metric([model, kind], held.get((model, kind), 0))
             for name in names:
                 stream = generate_stream(name)
                 depth.add_metric([stream], float(self._redis.xlen(stream)))
@@ -97,7 +104,18 @@ class _AtScrape(Collector):
                 up.add_metric([name], ready)
         except (SQLAlchemyError, RedisError, OSError) as error:
             log.warning("metrics are incomplete", error=f"{type(error).__name__}: {error}")
-        yield from (depth, age, info, scores, kept, up)
+        yield from (depth, age, info, scores, kept, tasks, up, self._room())
+
+    def _room(self) -> Metric:
+        free = GaugeMetricFamily("emmetd_store_free_bytes", "Bytes that may still be written to the store of blobs")
+        try:
+            found = self._blobs.free_bytes()
+        except (BlobError, OSError) as error:
+            log.warning("metrics are incomplete", error=f"{type(error).__name__}: {error}")
+        else:
+            if found is not None:
+                free.add_metric([], found)
+        return free
 
 
 def _measured(metrics: dict[str, Any]) -> dict[str, float]:

@@ -68,7 +68,7 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
     workers = LiveWorkers(threads_redis)
     uses = KeyUses(database)
     relay = Relay(database, threads_redis)
-    metrics.watch(database, threads_redis, workers)
+    metrics.watch(database, threads_redis, workers, blobs)
     relay.start()
     try:
         async with ReplyReader(async_redis).running() as replies:

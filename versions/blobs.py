@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,6 +63,10 @@ class BlobStore(Protocol):
 
     def sweep(self, before: datetime) -> int:
         """Delete what interrupted writes and collections left before then; how much that was."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Bytes that may still be written; None where nothing bounds them. Raises OSError where a disk is away."""
         ...
 
 
@@ -175,6 +180,13 @@ class FolderBlobStore:
                 path.unlink(missing_ok=True)
                 swept += 1
         return swept
+
+    def free_bytes(self) -> int:
+        if self._was_there:
+            self._check_that_it_is_there()
+        # The first blob makes the folder: until then what counts is the disk that it will be made on.
+        there = next(path for path in (self.folder, *self.folder.absolute().parents) if path.is_dir())
+        return shutil.disk_usage(there).free
 
     def _check_that_it_is_there(self) -> None:
         """A folder that was there comes back one day; what was written in its place until then would be hidden."""

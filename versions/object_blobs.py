@@ -149,6 +149,9 @@ class ObjectBlobStore:
         known = self._head(_key(sha256))
         return known is not None and known["last_modified"] < before
 
+    def free_bytes(self) -> None:
+        """A bucket has no bound."""
+
     def _head(self, key: str) -> ObjectMeta | None:
         with asking(self.url):
             try:

@@ -1,14 +1,19 @@
-"""Queries on what waits, for graphs and alarms."""
+"""Queries on what waits and what runs, for graphs and alarms."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from versions.clock import now
 from versions.tables import BatchRow, TaskRow
+
+KINDS: Final = ("plan", "values", "solve", "revert", "evaluate", "export", "statistic")
+"""Of tasks."""
 
 
 @dataclass(frozen=True)
@@ -31,3 +36,11 @@ def waiting(session: Session) -> list[Waiting]:
     ]
     found += [(name, depth, oldest) for name, depth, oldest in session.execute(tasks.group_by(TaskRow.queue))]
     return [Waiting(*row) for row in found]
+
+
+def running(session: Session) -> dict[tuple[str, str], int]:
+    """(model, kind) → tasks that a worker holds a live lease of. What no worker has is left out."""
+    held = select(TaskRow.model, TaskRow.kind, func.count()).where(
+        TaskRow.state == "running", TaskRow.lease_expires_at >= now()
+    )
+    return {(model, kind): found for model, kind, found in session.execute(held.group_by(TaskRow.model, TaskRow.kind))}

@@ -62,7 +62,8 @@ def run(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, _end)
     try:
         if settings.worker_metrics_port is not None:
-            probes = ProbeServer(settings.host, settings.worker_metrics_port, status)
+            host = settings.worker_metrics_host or settings.host
+            probes = ProbeServer(host, settings.worker_metrics_port, status)
         with Console(status) as console:
             status.set("loading", f"loading {settings.model}")
             model = load_model(

@@ -23,3 +23,4 @@ TOKENS: Final = Query(
 ENDED: Final = Query(f"sum by (state) (increase(emmetd_edits_total{{{OF_MODEL}}}[$window]))", "{{state}}")
 ERRORS: Final = Query("emmetd:emmetd_http_request_errors:ratio_rate5m", "server errors")
 READY: Final = Query(f"max by (model) (emmetd_worker_up{{{OF_MODEL}}})", "{{model}}")
+RUNNING: Final = Query(f"sum by (kind) (max by (model, kind) (emmetd_tasks_running{{{OF_MODEL}}}))", "{{kind}}")

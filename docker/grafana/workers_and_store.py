@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from panels import AMBER, Json, Query, Row, dashboard, graph, table
-from queries import MODEL, OF_MODEL, READY
+from panels import AMBER, RED, Json, Query, Row, dashboard, graph, table
+from queries import MODEL, OF_MODEL, READY, RUNNING
 
 
 def build() -> Json:
@@ -50,6 +50,7 @@ def build() -> Json:
                         "CPU seconds a second, of each worker",
                         width=8,
                     ),
+                    graph("Tasks running", [RUNNING], "What workers do now, by kind", width=24, stacked=True),
                 ],
             ),
             Row(
@@ -60,13 +61,23 @@ def build() -> Json:
                         [Query(f"max by (model) (emmetd_store_bytes{{{OF_MODEL}}})", "{{model}}")],
                         "Deltas and matrices of all versions, by model",
                         "bytes",
+                        width=8,
                         stacked=True,
+                    ),
+                    graph(
+                        "Free",
+                        [Query("min(emmetd_store_free_bytes)", "free")],
+                        "What may still be written where the blobs lie; a full disk refuses new edits",
+                        "bytes",
+                        width=8,
+                        limits=[(2e9, RED)],
                     ),
                     graph(
                         "Growth",
                         [Query("emmetd:emmetd_store_bytes:growth_per_day", "all models")],
                         "A day, by the course of the last six hours",
                         "bytes",
+                        width=8,
                         limits=[(20e9, AMBER)],
                     ),
                     table(

@@ -84,6 +84,8 @@ def test_everything_that_was_promised_is_shown() -> None:
         "emmetd_generation_tokens_total",
         "emmetd_worker_up",
         "emmetd_store_bytes",
+        "emmetd_store_free_bytes",
+        "emmetd_tasks_running",
         "emmetd:emmetd_http_request_errors:ratio_rate5m",
     }
     assert promised <= shown

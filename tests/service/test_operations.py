@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +13,10 @@ import pytest
 from pydantic import SecretStr
 
 from cli.private_redis import PrivateRedis
+from configuration.redis_keys import evaluate_queue
 from tests.service.conftest import MODEL, Api, fact
 from tests.service.stand_in_worker import StandInWorker
+from versions import tasks
 
 KEY = "a-key-of-some-length"
 
@@ -104,6 +108,30 @@ def test_metrics_show_queues_workers_and_versions(api: Api, worker: StandInWorke
     assert found[f'emmetd_queue_oldest_age_seconds{{queue="edits:{MODEL}"}}'] >= 0
     assert found[f'emmetd_worker_up{{model="{MODEL}"}}'] == 1
     assert found[f'emmetd_model_version_info{{alias="latest",model="{MODEL}",version="v0"}}'] == 1
+
+
+def test_metrics_show_tasks_while_a_worker_holds_them(api: Api, model: str) -> None:
+    series = f'emmetd_tasks_running{{kind="evaluate",model="{MODEL}"}}'
+    assert samples(api)[series] == 0
+    with api.resources.database.writing() as session:
+        held = [tasks.create(session, model=MODEL, queue=evaluate_queue(MODEL), kind="evaluate").id for _ in range(3)]
+    with api.resources.database.writing() as session:
+        for task_id, lease_seconds in zip(held, (60, 60, -1), strict=True):
+            tasks.acquire(session, task_id, "w", lease_seconds)
+
+    assert samples(api)[series] == 2  # the third one's worker is gone
+
+
+def test_metrics_show_the_room_for_blobs(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert samples(api)["emmetd_store_free_bytes"] == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.05)
+
+    def away(_: Path) -> None:
+        raise OSError(errno.ENOTCONN, "not connected")
+
+    monkeypatch.setattr("versions.blobs.shutil.disk_usage", away)
+    found = samples(api)
+    assert "emmetd_store_free_bytes" not in found
+    assert f'emmetd_store_bytes{{model="{MODEL}"}}' in found
 
 
 def test_requests_are_counted_by_route_and_not_by_path(api: Api) -> None:

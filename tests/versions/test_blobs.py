@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from versions.arrays import pack, unpack
 from versions.blobs import FolderBlobStore, open_blob_store
-from versions.errors import BlobCorruptError, BlobMissingError
+from versions.errors import BlobCorruptError, BlobMissingError, BlobStoreAwayError
 from versions.object_blobs import ObjectBlobStore
 
 
@@ -21,6 +22,15 @@ def test_a_blob_is_named_by_its_content_and_kept_once(tmp_path: Path) -> None:
     assert store.put(b"delta") == name
     assert store.get(name) == b"delta"
     assert [path.name for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == [name]
+
+
+def test_it_says_how_much_room_there_is_before_its_folder_is_made_and_not_after_that_is_gone(tmp_path: Path) -> None:
+    store = FolderBlobStore(tmp_path / "not" / "there" / "yet")
+    assert store.free_bytes() == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.05)
+    store.put(b"delta")
+    shutil.rmtree(tmp_path / "not")
+    with pytest.raises(BlobStoreAwayError, match="is its disk or share mounted"):
+        store.free_bytes()
 
 
 @pytest.mark.parametrize("damage", [b"", b"delt", b"dElta"])
