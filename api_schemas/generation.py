@@ -18,6 +18,7 @@ class GenerationRequest(BaseModel):
     """One claimable piece of decoding: every prompt of one HTTP request, `n` choices each, on one version.
 
     Choice number i * n + j is the j-th of prompt i. `deadline` is seconds since the epoch: nobody listens after it.
+    `traceparent` is where it stands in the trace of its HTTP request, if that has one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,6 +36,7 @@ class GenerationRequest(BaseModel):
     logprobs: int | None = None
     echo: bool = False
     deadline: float
+    traceparent: str | None = None
 
 
 class TokenInfo(BaseModel):

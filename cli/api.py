@@ -26,6 +26,10 @@ def api(
     Example:
       EMMETD_DATABASE_URL=postgresql://… EMMETD_REDIS_URL=redis://… emmetd api --host 0.0.0.0
     """
+    from configuration.lean_redis import import_redis
+
+    import_redis()
+
     from configuration.access_settings import require_keys
     from configuration.redis_connection import redis_url_of
     from configuration.settings import load_settings

@@ -20,6 +20,10 @@ def worker(
     Example:
       EMMETD_DATABASE_URL=postgresql://… EMMETD_REDIS_URL=redis://… emmetd worker --model openai-community/gpt2-xl
     """
+    from configuration.lean_redis import import_redis
+
+    import_redis()
+
     from cli.migrate import end_where_the_database_refuses
     from configuration.redis_connection import redis_url_of
     from configuration.settings import load_settings

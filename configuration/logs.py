@@ -20,6 +20,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from configuration import tracing
 from configuration.settings import Settings
 from configuration.sources import MASK
 
@@ -91,6 +92,7 @@ def configure_logs(settings: Settings, process: str, stream: TextIO | None = Non
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and stream.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_trace_id,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
@@ -133,6 +135,12 @@ def configure_logs(settings: Settings, process: str, stream: TextIO | None = Non
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def _add_trace_id(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    if (trace_id := tracing.trace_id()) is not None:
+        event["trace_id"] = trace_id
+    return event
 
 
 class _Stamp:

@@ -247,7 +247,7 @@ class Settings(AccessSettings, CorpusSettings, ObservabilitySettings, RetentionS
             value = getattr(self, name)
             if name == "redis_url" and value is not None:
                 value = mask_url(value.get_secret_value())
-            elif name == "database_url":
+            elif name in ("database_url", "otlp_endpoint") and value is not None:
                 value = mask_url(value)
             elif isinstance(value, dict):
                 value = json.dumps(value)
@@ -257,7 +257,7 @@ class Settings(AccessSettings, CorpusSettings, ObservabilitySettings, RetentionS
     def secrets(self) -> list[str]:
         """Every secret in clear, for the log's redaction."""
         values = [self.api_key, self.redis_url, self.hf_token, self.s3_access_key_id, self.s3_secret_access_key]
-        words = passwords_in(self.database_url)
+        words = passwords_in(self.database_url) | passwords_in(self.otlp_endpoint or "")
         if self.redis_url is not None:
             words |= passwords_in(self.redis_url.get_secret_value())
         return [value.get_secret_value() for value in values if value] + sorted(words)

@@ -20,7 +20,7 @@ from configuration.errors import ConfigFileError
 
 CONFIG_FILE_NAME: Final = "emmetd.toml"
 MASK: Final = "********"
-_URL_FIELDS: Final = frozenset({"database_url", "redis_url"})
+_URL_FIELDS: Final = frozenset({"database_url", "otlp_endpoint", "redis_url"})
 _PASSWORD: Final = re.compile(r"((?:^|(?<=&))(?:ssl_?)?password=)([^&]+)", re.IGNORECASE)
 """Of a URL's query: libpq and redis-py take passwords there too, also of a TLS key's file."""
 

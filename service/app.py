@@ -12,6 +12,7 @@ import structlog
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
+from configuration import tracing
 from configuration.access_settings import require_keys
 from configuration.logs import configure_logs
 from configuration.settings import Settings, load_settings
@@ -33,6 +34,7 @@ from service.models import endpoints as models
 from service.operations import endpoints as operations
 from service.problems import responses
 from service.request_log import RequestLog
+from service.request_trace import RequestTrace
 from service.resources import open_resources
 from service.reverts import endpoints as reverts
 from service.security_headers import SecurityHeaders
@@ -63,14 +65,15 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_resources(settings, metrics) as resources:
-            app.state.resources = resources
-            # What lives as long as the process need not be walked at each collection: a pause of some 150 ms.
-            gc.collect()
-            gc.freeze()
-            log.info("the API has started")
-            yield
-            log.info("the API stops")
+        with tracing.running(settings, "api"):
+            async with open_resources(settings, metrics) as resources:
+                app.state.resources = resources
+                # What lives as long as the process need not be walked at each collection: a pause of some 150 ms.
+                gc.collect()
+                gc.freeze()
+                log.info("the API has started")
+                yield
+                log.info("the API stops")
 
     app = FastAPI(
         title="emmetd",
@@ -96,6 +99,8 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.allowed_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins, **_CORS)
     app.add_middleware(RequestLog, metrics=metrics)
+    if tracing.endpoint_of(settings) is not None:
+        app.add_middleware(RequestTrace)
     app.add_middleware(SecurityHeaders)
     return app
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
+from contextlib import AbstractContextManager
 from typing import Final
 
 import structlog
@@ -18,10 +19,11 @@ from rq.serializers import JSONSerializer
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from configuration import tracing
 from configuration.redis_keys import RELAY_WAKE
 from versions import batches, evaluations, exports, lines, statistics, tasks
 from versions.database import Database
-from versions.tables import TaskRow
+from versions.tables import BatchRow, TaskRow
 
 JOB: Final = "workers.jobs.run"
 """What RQ calls in a worker, with the task's id."""
@@ -109,22 +111,25 @@ class Relay(threading.Thread):
             if not lines.startable(session) and not tasks.to_enqueue(session, limit=1):
                 return
         with self._database.writing() as session:
-            lines.advance(session)
-            waiting = [(task.id, task.token, task.queue) for task in tasks.to_enqueue(session)]
+            started = lines.advance(session)
+            waiting = tasks.to_enqueue(session)
+        for batch in started:
+            _trace_the_wait(batch)
         # Redis is spoken to outside of the transaction: while it hangs nobody else could write. A crash in between
         # leaves the task to be enqueued again, under the same job id.
-        for task_id, token, queue in waiting:
-            self._queue(queue).enqueue_call(
-                JOB,
-                args=(task_id,),
-                job_id=job_id(task_id, token),
-                timeout=-1,
-                result_ttl=0,
-                failure_ttl=_FAILED_JOB_SECONDS,
-            )
+        for task in waiting:
+            with _enqueuing(task):
+                self._queue(task.queue).enqueue_call(
+                    JOB,
+                    args=(task.id,),
+                    job_id=job_id(task.id, task.token),
+                    timeout=-1,
+                    result_ttl=0,
+                    failure_ttl=_FAILED_JOB_SECONDS,
+                )
         if waiting:
             with self._database.writing() as session:
-                tasks.mark_enqueued(session, [task_id for task_id, _, _ in waiting])
+                tasks.mark_enqueued(session, [task.id for task in waiting])
 
     def _take_from_the_dead(self) -> None:
         with self._database.reading() as session:
@@ -132,12 +137,13 @@ class Relay(threading.Thread):
                 return
         with self._database.writing() as session:
             for task in tasks.expired(session):
-                if task.attempts >= tasks.MOST_ATTEMPTS:
-                    log.error("a task is given up", task=task.id, kind=task.kind, attempts=task.attempts)
-                    _give_up(session, task)
-                else:
-                    log.warning("a worker is gone; its task is handed on", task=task.id, owner=task.owner)
-                    tasks.release(session, task)
+                with tracing.continuing(task.traceparent):
+                    if task.attempts >= tasks.MOST_ATTEMPTS:
+                        log.error("a task is given up", task=task.id, kind=task.kind, attempts=task.attempts)
+                        _give_up(session, task)
+                    else:
+                        log.warning("a worker is gone; its task is handed on", task=task.id, owner=task.owner)
+                        tasks.release(session, task)
 
     def _recall_the_forgotten(self) -> None:
         with self._database.reading() as session:
@@ -161,6 +167,24 @@ class Relay(threading.Thread):
 def job_id(task_id: str, token: int) -> str:
     """RQ's job id for a task: the same until a worker has held the task."""
     return f"{task_id}-{token}"
+
+
+def _enqueuing(task: TaskRow) -> AbstractContextManager[object]:
+    """A span around handing the task to RQ, linked to the attempt that did not end it."""
+    about = {
+        "emmetd.task.id": task.id,
+        "emmetd.task.kind": task.kind,
+        "emmetd.task.shard": task.shard if task.kind == "values" else None,
+        "emmetd.edit.id": task.batch_id,
+    }
+    return tracing.span("enqueue", about, kind="producer", parent=task.traceparent, links=(task.attempt_traceparent,))
+
+
+def _trace_the_wait(batch: BatchRow) -> None:
+    """The time that the batch has waited for its line, which has ended now, as a span."""
+    assert batch.started_at is not None
+    about = {"emmetd.edit.id": batch.id, "emmetd.model": batch.model}
+    tracing.record("queued", about, parent=batch.traceparent, start=batch.created_at, end=batch.started_at)
 
 
 def _give_up(session: Session, task: TaskRow) -> None:

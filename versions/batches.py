@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from api_schemas.edits import FINAL_STATES, EditState
 from api_schemas.references import ModelReference, version_name
+from configuration import tracing
 from versions import events, lineage
 from versions.clock import new_id, now
 from versions.errors import (
@@ -96,6 +97,7 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
         caller=new.caller,
         idempotency_key=new.idempotency_key,
         body_sha256=new.body_sha256,
+        traceparent=tracing.traceparent(),
         created_at=now(),
     )
     session.add(row)

@@ -106,6 +106,7 @@ class BatchRow(Base):
     """An edit batch. `seq` is the order in which batches were accepted; `line` is the alias that it will move.
 
     A batch of kind `revert` takes facts of earlier batches out: `reverts` is a list of {"edit": id, "facts": [index]}.
+    `traceparent` is the place of the request that brought it in that request's trace (W3C), if it has one.
     """
 
     __tablename__ = "batches"
@@ -140,6 +141,7 @@ class BatchRow(Base):
     caller: Mapped[str] = mapped_column(String(64), default="")
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
     body_sha256: Mapped[str | None] = mapped_column(String(64))
+    traceparent: Mapped[str | None] = mapped_column(String(55))
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -216,7 +218,8 @@ class TaskRow(Base):
     """A piece of work that travels through RQ as its id alone: outbox row, lease and resume point in one.
 
     pending → (enqueued) → running under a lease → done. `token` grows with every lease, so that a worker that was
-    thought dead cannot commit after another took over.
+    thought dead cannot commit after another took over. `traceparent` is that of the request that it goes back to,
+    `attempt_traceparent` that of the newest attempt.
     """
 
     __tablename__ = "tasks"
@@ -236,6 +239,8 @@ class TaskRow(Base):
     state: Mapped[str] = mapped_column(String(16), default="pending")
     token: Mapped[int] = mapped_column(default=0)
     attempts: Mapped[int] = mapped_column(default=0)
+    traceparent: Mapped[str | None] = mapped_column(String(55))
+    attempt_traceparent: Mapped[str | None] = mapped_column(String(55))
     owner: Mapped[str | None] = mapped_column(String(100))
     lease_expires_at: Mapped[datetime | None]
     enqueued_at: Mapped[datetime | None]

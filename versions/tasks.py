@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
+from configuration import tracing
 from versions.clock import new_id, now
 from versions.errors import LeaseLostError
-from versions.tables import TaskRow
+from versions.tables import BatchRow, TaskRow
 
 MOST_ATTEMPTS = 5
 
@@ -28,7 +29,11 @@ def create(
     shard: int = 0,
     payload: dict[str, Any] | None = None,
 ) -> TaskRow:
-    """A task, waiting for the relay to enqueue it. The row commits with what made it necessary."""
+    """A task, waiting for the relay to enqueue it. The row commits with what made it necessary.
+
+    It belongs to the trace of the request that brought its batch, or else to the current one.
+    """
+    batch = None if batch_id is None else session.get(BatchRow, batch_id)
     row = TaskRow(
         id=new_id("task"),
         model=model,
@@ -40,6 +45,7 @@ def create(
         statistic_id=statistic_id,
         shard=shard,
         payload=payload or {},
+        traceparent=tracing.traceparent() if batch is None else batch.traceparent,
         state="pending",
         created_at=now(),
     )
@@ -111,6 +117,12 @@ def renew(session: Session, task_id: str, token: int, lease_seconds: float) -> N
     ).scalar()
     if renewed is None:
         raise LeaseLostError(f"task {task_id} is no longer held under token {token}")
+
+
+def remember_attempt(session: Session, task_id: str, token: int, traceparent: str | None) -> None:
+    """Keep the place in its trace of the attempt that holds the task under `token`."""
+    held = update(TaskRow).where(TaskRow.id == task_id, TaskRow.token == token)
+    session.execute(held.values(attempt_traceparent=traceparent))
 
 
 def complete(session: Session, task_id: str, token: int, result: dict[str, Any] | None = None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 import torch
 
+from configuration import tracing
 from editing.errors import EditingError, EditInterrupted, FactError
 from editing.progress import check
 from versions import batches, evaluations, exports, statistics, tasks
@@ -23,6 +24,7 @@ from workers.plan import plan
 from workers.prepare_statistic import prepare_statistic
 from workers.revert import revert
 from workers.solve import solve
+from workers.task_trace import attempt
 from workers.values import optimise_shard
 
 Handler = Callable[[WorkerContext, TaskRow, Lease], None]
@@ -60,7 +62,10 @@ def run(task_id: str) -> None:
         "statistic": task.statistic_id,
     }
     about = {name: value for name, value in about.items() if value is not None}
-    with structlog.contextvars.bound_contextvars(task=task.id, stage=task.kind, shard=task.shard, **about):
+    with (
+        structlog.contextvars.bound_contextvars(task=task.id, stage=task.kind, shard=task.shard, **about),
+        attempt(context.database, task, context.id),
+    ):
         context.status.busy(task.kind)
         try:
             with Lease(context.database, task, context.settings.lease_seconds, context.stopping) as lease:
@@ -76,6 +81,7 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         HANDLERS[task.kind](context, task, lease)
         log.info("task done")
     except LeaseLostError:
+        tracing.fail("lease_lost")
         log.warning("another worker holds this task now; its work goes on there")
     except EditInterrupted:
         _interrupted(context, task, lease)
@@ -83,6 +89,7 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         _cancelled(context, task)
     except DATABASE_AWAY as error:
         # The database is away: nothing can be said there. The lease runs out and the task is taken up again.
+        tracing.fail("database_away")
         log.error("database lost during the task", error=str(getattr(error, "orig", error)))
     except BlobStoreAwayError as error:
         _wait_for_the_disk(context, task, str(error))
@@ -120,6 +127,7 @@ def _interrupted(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         log.info("task given back: this worker stops")
         _give_back(context, task, tried=False)
     else:
+        tracing.fail("lease_lost")
         log.warning("another worker holds this task now; its work goes on there")
 
 
@@ -130,6 +138,7 @@ def _cancelled(context: WorkerContext, task: TaskRow) -> None:
 
 def _give_back(context: WorkerContext, task: TaskRow, *, tried: bool = True) -> None:
     """`tried` where it counts as an attempt at the task."""
+    tracing.fail("given_back")
     with context.database.writing() as session:
         row = tasks.get(session, task.id)
         if row is not None and row.token == task.token and row.state == "running":
@@ -146,6 +155,7 @@ def _retry_or_fail(context: WorkerContext, task: TaskRow, most: int, code: str, 
 
 def _fail(context: WorkerContext, task: TaskRow, code: str, title: str, detail: str, facts: list[int]) -> None:
     error: dict[str, Any] = {"code": code, "title": title, "detail": detail, "facts": facts}
+    tracing.fail(code)
     with context.database.writing() as session:
         try:
             tasks.complete(session, task.id, task.token, {"error": code})

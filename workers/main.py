@@ -16,6 +16,7 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from api_schemas.edits import FINAL_STATES
+from configuration import tracing
 from configuration.redis_connection import make_redis
 from configuration.redis_keys import queues_for
 from configuration.settings import Settings
@@ -46,6 +47,11 @@ log = structlog.get_logger(__name__)
 
 def run(settings: Settings) -> None:
     """Serve `settings.model` until SIGTERM or Ctrl-C. Raises what makes it impossible to start."""
+    with tracing.running(settings, "worker"):
+        _run(settings)
+
+
+def _run(settings: Settings) -> None:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     # In a container both host name and process id are the same after a restart; the dead one must not seem to live.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from api_schemas.metrics import BatchMetrics, LayerReport
 from api_schemas.references import version_name
+from configuration import tracing
 from editing.statistic import Statistic
 from versions import batches, events, lineage, tasks
 from versions.clock import now
@@ -58,6 +59,7 @@ def conclude(context: WorkerContext, task: TaskRow, batch: BatchRow, candidate: 
         refused = bool(candidate.checked.breaches)
         new = None if refused or batch.dry_run else _durable(context, batch, candidate)
         version = _commit(context, task, batch, candidate, new)
+        tracing.note({"emmetd.version": None if version is None else version_name(version), "emmetd.rejected": refused})
     if version is None:
         return
     context.matrices.put(version, candidate.matrices)

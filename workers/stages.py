@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
+from configuration import tracing
 from versions.tables import BatchRow, EventRow
 from workers.metrics import EDIT_STAGE_SECONDS
 
@@ -20,11 +21,13 @@ _STAGE_OF_STATE = {
 
 
 @contextmanager
-def timed(batch: BatchRow, stage: str) -> Iterator[None]:
-    """Observe the block's duration as `stage` of the batch, also when it raises."""
+def timed(batch: BatchRow, stage: str, shard: int | None = None) -> Iterator[None]:
+    """Observe the block's duration as `stage` of the batch, also when it raises, and trace it as a span."""
     started = time.monotonic()
+    about = {"emmetd.edit.id": batch.id, "emmetd.algorithm": batch.algorithm, "emmetd.task.shard": shard}
     try:
-        yield
+        with tracing.span(stage, about):
+            yield
     finally:
         EDIT_STAGE_SECONDS.labels(batch.model, batch.algorithm, stage).observe(time.monotonic() - started)
 

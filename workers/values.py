@@ -57,7 +57,7 @@ def optimise_shard(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         report("optimising", done / total * len(facts), len(facts))
 
     budget = MEMORY_BUDGET
-    with timed(batch, "values"):
+    with timed(batch, "values", task.shard):
         while True:
             try:
                 values = optimise_values(

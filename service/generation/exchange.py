@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi.concurrency import run_in_threadpool
+from opentelemetry.trace import Span
 from pydantic import TypeAdapter
 from redis.exceptions import RedisError
 
 from api_schemas.generation import STREAM_FIELD, EndEvent, ErrorEvent, GenerationEvent, GenerationRequest
+from api_schemas.references import version_name
+from configuration import tracing
 from configuration.redis_keys import GENERATE_GROUP, cancelled_key, claimed_key, generate_stream, reply_stream
 from service.errors import AnswerLostError, BusyError, GenerationError, NoWorkerError
 from service.resources import Resources
@@ -36,23 +40,53 @@ _EVENT: Final[TypeAdapter[Any]] = TypeAdapter(GenerationEvent)
 
 @dataclass
 class Asked:
-    """A request before the model's workers, and its entry on their stream."""
+    """A request before the model's workers, its entry on their stream, and the span that ends with the replies."""
 
     request: GenerationRequest
     entry: bytes
+    span: Span
 
 
 async def ask(resources: Resources, request: GenerationRequest) -> Asked:
     """Put the request before the model's workers. Raises BusyError where too many wait already."""
     stream, mark = generate_stream(request.model), f"{reply_stream(request.id)}:asked"
-    arguments = (str(MOST_WAITING), STREAM_FIELD, request.model_dump_json())
-    entry: Any = await resources.async_redis.eval(_ASK, 2, stream, mark, *arguments)
-    if entry is None:
-        raise BusyError(f"{MOST_WAITING} requests wait already for model {request.model!r}; try again later")
-    return Asked(request, entry)
+    about = {
+        "gen_ai.request.model": request.model,
+        "emmetd.version": version_name(request.version),
+        "emmetd.generation.id": request.id,
+    }
+    span = tracing.begin("generate", about, kind="client")
+    traced = request.model_copy(update={"traceparent": tracing.traceparent(span)})
+    try:
+        # A worker of the release before knows no traceparent: what is null is left out.
+        arguments = (str(MOST_WAITING), STREAM_FIELD, traced.model_dump_json(exclude_none=True))
+        entry: Any = await resources.async_redis.eval(_ASK, 2, stream, mark, *arguments)
+        if entry is None:
+            raise BusyError(f"{MOST_WAITING} requests wait already for model {request.model!r}; try again later")
+    except BaseException as error:
+        tracing.fail(type(error).__name__, span)
+        span.end()
+        raise
+    return Asked(request, entry, span)
 
 
-async def replies(resources: Resources, asked: Asked) -> AsyncGenerator[GenerationEvent, None]:
+def replies(resources: Resources, asked: Asked) -> AsyncGenerator[GenerationEvent, None]:
+    """The worker's events up to, and without, the end. Once begun they are read to their end, or closed.
+
+    Raises what `_replies` does.
+    """
+    events = _replies(resources, asked)
+    return _traced(events, asked.span) if tracing.is_on() else events
+
+
+async def _traced(events: AsyncGenerator[GenerationEvent, None], span: Span) -> AsyncGenerator[GenerationEvent, None]:
+    with tracing.ending(span):
+        async with aclosing(events):
+            async for event in events:
+                yield event
+
+
+async def _replies(resources: Resources, asked: Asked) -> AsyncGenerator[GenerationEvent, None]:
     """The worker's events up to, and without, the end.
 
     Raises GenerationError where the worker tells of one, AnswerLostError where events stop coming, and

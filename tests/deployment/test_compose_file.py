@@ -98,6 +98,13 @@ def test_only_the_front_can_be_reached_and_only_from_this_machine_unless_said_ot
         assert services()[name]["networks"] == ["data"]
 
 
+def test_traces_go_where_one_variable_says_from_the_api_and_from_workers_alike() -> None:
+    for name in ("api", "worker-cpu", "worker-cuda"):
+        assert services()[name]["environment"]["EMMETD_OTLP_ENDPOINT"] == ""  # so none, unless somebody asks for them
+        assert "metrics" in services()[name]["networks"]
+    assert PATH.read_text().count("${EMMETD_OTLP_ENDPOINT:-}") == 2
+
+
 def test_nothing_starts_before_the_tables_are_there() -> None:
     for name in ("api", "worker-cpu", "worker-cuda"):
         assert services()[name]["depends_on"][ONE_SHOT] == {"condition": "service_completed_successfully"}

@@ -100,6 +100,13 @@ def test_the_workers_image_reads_parquet_and_speaks_to_postgresql() -> None:
         assert re.search(rf"^{name}==", listed, re.MULTILINE)
 
 
+@pytest.mark.parametrize("image", ["api", "worker"])
+def test_each_image_can_send_traces(image: str) -> None:
+    listed = (DOCKER / f"{image}-requirements.txt").read_text()
+    for name in ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http", "protobuf"):
+        assert re.search(rf"^{name}==", listed, re.MULTILINE)
+
+
 def test_the_lists_of_packages_are_what_the_code_imports_and_what_was_tested() -> None:
     done = subprocess.run(
         [sys.executable, str(DOCKER / "requirements.py"), "--check"], capture_output=True, text=True, check=False

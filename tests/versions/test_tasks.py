@@ -82,3 +82,26 @@ def test_a_withdrawn_task_is_never_taken(database: Database, task: TaskRow) -> N
         with pytest.raises(LeaseLostError):
             tasks.complete(session, task.id, held.token)
         assert tasks.acquire(session, task.id, "b", 60) is None
+
+
+def test_tasks_of_a_batch_stand_in_its_trace_and_remember_the_attempt_that_holds_them(
+    database: Database, accept: Accept
+) -> None:
+    place, attempt = f"00-{'a' * 32}-{'b' * 16}-01", f"00-{'a' * 32}-{'c' * 16}-01"
+    with database.writing() as session:
+        batch = accept(session)
+        batch.traceparent = place
+        lines.advance(session)
+        (task,) = tasks.of_batch(session, batch.id, "plan")
+        zombie = tasks.acquire(session, task.id, "zombie", OVER)
+        assert zombie is not None
+        old = zombie.token
+    with database.writing() as session:
+        heir = tasks.acquire(session, task.id, "heir", 60)
+        assert heir is not None
+        tasks.remember_attempt(session, task.id, heir.token, attempt)
+        tasks.remember_attempt(session, task.id, old, place)
+    with database.reading() as session:
+        found = tasks.get(session, task.id)
+        assert found is not None
+        assert (found.traceparent, found.attempt_traceparent) == (place, attempt)

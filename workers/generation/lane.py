@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+from opentelemetry.trace import Span
 from pydantic import ValidationError
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError, ResponseError
 
 from api_schemas.generation import STREAM_FIELD, EndEvent, ErrorEvent, GenerationEvent, GenerationRequest
+from api_schemas.references import version_name
+from configuration import tracing
 from configuration.redis_keys import GENERATE_GROUP, cancelled_key, claimed_key, generate_stream, reply_stream
 from versions.errors import StoreError
 from workers.generation.decoding import DecodeBatch, RowEvents
@@ -37,13 +40,21 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class _Active:
-    """A claimed request: rows that have not finished, events that were sent, and what its metrics need."""
+    """A claimed request: rows that have not finished, events that were sent, its span and what its metrics need."""
 
     request: GenerationRequest
     open: int
+    span: Span
     claimed: float = field(default_factory=time.monotonic)
     tokens: int = 0
     told: int = 0
+
+    def over(self, reason: str | None = None) -> None:
+        """Nothing more is done for it; `reason` where it was not answered whole."""
+        tracing.note({"gen_ai.usage.output_tokens": self.tokens}, self.span)
+        if reason is not None:
+            tracing.fail(reason, self.span)
+        self.span.end()
 
 
 class GenerationLane(threading.Thread):
@@ -82,7 +93,7 @@ class GenerationLane(threading.Thread):
             except RedisError as error:
                 # Nobody can hear what is being decoded; the front end has told its clients already.
                 self._forgotten |= set(self._active)
-                self._forget_everything()
+                self._forget_everything("redis_away")
                 log.warning("generation waits for redis", error=str(error), retry_seconds=delay)
                 self._stop_requested.wait(delay)
                 delay = min(delay * 2, 10)
@@ -144,7 +155,8 @@ class GenerationLane(threading.Thread):
             self._forgotten |= {request.id for request in requests}
             raise
         for request in requests:
-            self._accept(request)
+            with tracing.continuing(request.traceparent):
+                self._accept(request)
 
     def _read(self, fields: dict[bytes, bytes] | None) -> GenerationRequest | None:
         if not fields:  # handed to us once, and deleted since
@@ -171,8 +183,19 @@ class GenerationLane(threading.Thread):
             return
         tokenizer = self.batch.tokenizer
         rows = [Row(request, choice, matrices, tokenizer) for choice in range(len(request.prompts) * request.n)]
-        self._active[request.id] = _Active(request, len(rows))
+        self._active[request.id] = _Active(request, len(rows), self._span(request))
         self._waiting.extend(rows)
+
+    def _span(self, request: GenerationRequest) -> Span:
+        about: tracing.Attributes = {
+            "gen_ai.request.model": request.model,
+            "gen_ai.usage.input_tokens": sum(map(len, request.prompts)),
+            "emmetd.version": version_name(request.version),
+            "emmetd.generation.id": request.id,
+            "emmetd.generation.choices": len(request.prompts) * request.n,
+            "emmetd.worker.id": self.worker_id,
+        }
+        return tracing.begin("decode", about, kind="server", parent=request.traceparent)
 
     def _refuse(self, request: GenerationRequest, message: str) -> None:
         self._reply(request.id, [ErrorEvent(status=503, code="version_unavailable", message=message)])
@@ -199,6 +222,7 @@ class GenerationLane(threading.Thread):
                 continue
             if not active.tokens and any(event.kind == "tokens" for event in events):
                 TIME_TO_FIRST_TOKEN.labels(self.model).observe(time.monotonic() - active.claimed)
+                active.span.add_event("first token")
             active.tokens += sum(event.count for event in events if event.kind == "tokens")
             active.open -= row.done
             if not active.open:
@@ -215,6 +239,7 @@ class GenerationLane(threading.Thread):
         # Only now: an end that could not be told is a request to be forgotten like any other.
         for active in finished:
             del self._active[active.request.id]
+            active.over()
             GENERATED_TOKENS.labels(self.model).inc(active.tokens)
             GENERATION_SECONDS.labels(self.model).observe(time.monotonic() - active.claimed)
 
@@ -241,7 +266,7 @@ class GenerationLane(threading.Thread):
             self.batch.leave(lambda row: row.request.id in gone)
             self._waiting = deque(row for row in self._waiting if row.request.id not in gone)
             for request_id in gone:
-                del self._active[request_id]
+                self._active.pop(request_id).over("nobody_listens")
         pipeline = self.redis.pipeline(transaction=False)
         for request_id in self._active:
             pipeline.set(claimed_key(request_id), self.worker_id, ex=CLAIM_SECONDS)
@@ -251,11 +276,13 @@ class GenerationLane(threading.Thread):
         message = "generation failed; the worker's log says why"
         for request_id in self._active:
             self._reply(request_id, [ErrorEvent(status=500, code="generation_failed", message=message)])
-        self._forget_everything()
+        self._forget_everything("generation_failed")
 
-    def _forget_everything(self) -> None:
+    def _forget_everything(self, reason: str) -> None:
         self.batch.leave(lambda _: True)
         self._waiting.clear()
+        for active in self._active.values():
+            active.over(reason)
         self._active.clear()
 
 
