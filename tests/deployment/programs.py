@@ -39,6 +39,13 @@ def program(name: str) -> Path:
     return Path(found) if found else missing(name, SOURCES[name])
 
 
+def lint_metrics(text: str) -> None:
+    """Prometheus's own opinion of an exposition: that it can be read, and how its metrics are named and explained."""
+    command = [str(program("promtool")), "check", "metrics"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def compose() -> list[str]:
     """The command line of Docker Compose: the client's plug-in, the program, or the one that a package brings."""
     if shutil.which("docker") and _runs(["docker", "compose", "version"]):

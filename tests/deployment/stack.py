@@ -38,8 +38,8 @@ def free_port() -> int:
         return port
 
 
-def wait_until(true: Callable[[], object], what: Callable[[], str]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def wait_until(true: Callable[[], object], what: Callable[[], str], seconds: float = PATIENCE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"never happened: {what()}"
         time.sleep(0.1)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.deployment import dashboards
+from tests.deployment.answers import has_values, result
 from tests.deployment.manifests import scaling_queries
-from tests.deployment.programs import program
+from tests.deployment.programs import lint_metrics
 from tests.deployment.stack import Stack, running_stack, wait_until
 
 
@@ -27,18 +25,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def http() -> Iterator[httpx.Client]:
     with httpx.Client(trust_env=False, verify=False, timeout=10) as client:
         yield client
-
-
-def result(http: httpx.Client, stack: Stack, expr: str) -> list[Any]:
-    answer = http.post(f"{stack.prometheus_url}/api/v1/query", data={"query": expr})
-    assert answer.status_code == 200, f"{expr}: {answer.text}"
-    found: list[Any] = answer.json()["data"]["result"]
-    return found
-
-
-def has_values(found: list[Any]) -> bool:
-    """Whether there is a number: a percentile of nothing is a series of NaN."""
-    return any(not math.isnan(float(series["value"][1])) for series in found)
 
 
 @pytest.mark.parametrize("name", ["api", "worker-cpu", "redis", "postgres", "prometheus", "blackbox"])
@@ -105,8 +91,4 @@ def test_no_alert_fires_in_a_healthy_stack(stack: Stack, http: httpx.Client) -> 
 
 @pytest.mark.parametrize("name", ["api", "worker"])
 def test_the_metrics_are_named_as_prometheus_wants_it(stack: Stack, http: httpx.Client, name: str) -> None:
-    text = http.get(f"http://127.0.0.1:{stack.ports[name]}/metrics").text
-    done = subprocess.run(
-        [program("promtool"), "check", "metrics"], input=text, capture_output=True, text=True, check=False
-    )
-    assert [line for line in done.stderr.splitlines() if line.startswith("emmetd_")] == []
+    lint_metrics(http.get(f"http://127.0.0.1:{stack.ports[name]}/metrics").text)

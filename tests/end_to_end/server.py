@@ -79,6 +79,13 @@ class Server:
         assert self._process is not None
         return self._process
 
+    @property
+    def metrics_port(self) -> int:
+        """The worker's own."""
+        found = re.search(r"its probes and metrics are on port (\d+)", self.said())
+        assert found, self.said()
+        return int(found[1])
+
     def start(self) -> None:
         """Start it; `ready` waits for it."""
         with self._log.open("ab") as log:
