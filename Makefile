@@ -45,7 +45,7 @@ format: setup ## Rewrite the code in the house format and repair what ruff can
 bench: setup ## Measure speed and memory, with settings and hardware named (ARGS=...)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-acceptance: setup ## Hold a real server and model against their promises (ARGS="--facts FILE --text FILE")
+acceptance: setup $(CLIENTS) ## Hold a real server and model against their promises (ARGS="--facts FILE --text FILE")
 	@$(BIN)/python -m benchmarks.acceptance $(ARGS)
 
 clean: ## Remove .venv, caches and build outputs; data folders stay

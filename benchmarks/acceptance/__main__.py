@@ -56,6 +56,10 @@ PROMISES = {
     "version_walks": Promise(
         "weights of versions after random walks, on two workers", "benchmarks.acceptance.version_walks", (), False
     ),
+    "schemathesis": Promise(
+        "every operation against the OpenAPI document", "benchmarks.acceptance.openapi_document", (), False
+    ),
+    "odd_facts": Promise("facts that no one means, by the thousand", "benchmarks.acceptance.odd_facts", (), False),
     "methods_128": _methods(128),
     "methods_256": _methods(256),
 }

@@ -13,13 +13,14 @@ import torch
 from redis import Redis
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from api_schemas.facts import Fact
 from api_schemas.references import parse_reference
 from cli.private_redis import prepare_private_redis
 from cli.tethered import tethered
 from configuration.settings import Settings
 from editing.loading import LoadedModel, load_model
 from tests.service.conftest import _quiet, served  # noqa: F401 - a fixture
-from tests.workers.saved_models import save_tiny_model
+from tests.workers.saved_models import fact, save_tiny_model
 from versions import batches, lineage
 from versions.blobs import open_blob_store
 from versions.database import Database, migrate
@@ -30,7 +31,8 @@ from workers.main import bind_model
 from workers.materialise import MatrixCache, add_up, matrix_hash
 from workers.status import StatusBoard
 
-MODEL = "tiny"
+MODEL = "smollm2-135m"
+"""The default model's name, which the examples of the OpenAPI document are written for."""
 EDITED = f"{MODEL}@v1"
 LAYER = 2
 CACHE_BYTES = 64 * 1024**2
@@ -45,6 +47,7 @@ class Serving:
     url: str
     folder: Path
     merged: Path
+    settings: Settings
     lane: GenerationLane
 
     @property
@@ -88,7 +91,7 @@ def _serve(settings: Settings, folder: Path, merged: Path) -> Iterator[Serving]:
     status.set("ready")
     try:
         with served(settings) as api:
-            yield Serving(api.url, folder, merged, lane)
+            yield Serving(api.url, folder, merged, settings, lane)
     finally:
         lane.stop()
         lane.join()
@@ -117,7 +120,7 @@ def _publish(model: LoadedModel, settings: Settings, database: Database) -> torc
         metrics={},
     )
     with database.writing() as session:
-        wanted = batches.NewBatch(parse_reference(MODEL), "emmet", {}, {}, [{}])
+        wanted = batches.NewBatch(parse_reference(MODEL), "emmet", {}, {}, [Fact.model_validate(fact(0)).model_dump()])
         batch, _ = batches.accept(session, wanted, most_queued=1)
         batch.base_version = 0
         version = lineage.publish(session, batch, new)
