@@ -23,9 +23,10 @@ LABEL org.opencontainers.image.title="emmetd-api" \
       org.opencontainers.image.description="The HTTP front end of emmetd: edits, versions, evaluations and completions."
 RUN groupadd --gid 10001 emmetd \
     && useradd --uid 10001 --gid emmetd --home-dir /srv/emmetd/data --no-create-home --shell /usr/sbin/nologin emmetd \
-    && install --directory --owner emmetd --group emmetd /srv/emmetd /srv/emmetd/data /srv/emmetd/blobs
+    && install --directory --owner emmetd --group emmetd /srv/emmetd /srv/emmetd/data /srv/emmetd/blobs \
+       /srv/emmetd/backups
 COPY --from=dependencies /opt/emmetd /opt/emmetd
-COPY docker/entrypoint.sh docker/health.py /usr/local/lib/emmetd/
+COPY docker/entrypoint.sh docker/health.py docker/housekeeping.py /usr/local/lib/emmetd/
 RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
     pip --disable-pip-version-check --python /opt/emmetd/bin/python install --no-cache-dir --no-deps /wheels/*.whl
 ENV PATH=/opt/emmetd/bin:$PATH \

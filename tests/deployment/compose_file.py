@@ -12,7 +12,7 @@ import yaml
 ROOT: Final = Path(__file__).parent.parent.parent
 PATH: Final = ROOT / "docker-compose.yml"
 S3_PATH: Final = ROOT / "docker-compose.s3.yml"
-OURS: Final = ("api", "migrate", "worker-cpu", "worker-cuda")
+OURS: Final = ("api", "housekeeping", "migrate", "worker-cpu", "worker-cuda")
 ONE_SHOT: Final = "migrate"
 
 Service = dict[str, Any]

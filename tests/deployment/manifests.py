@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
@@ -26,6 +29,25 @@ def built(overlay: str) -> tuple[Manifest, ...]:
     return tuple(yaml.safe_load_all(done.stdout))
 
 
+@cache
+def added_by(component: str) -> tuple[Manifest, ...]:
+    """What a component adds to an overlay that does not have it."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [
+            "apiVersion: kustomize.config.k8s.io/v1beta1",
+            "kind: Kustomization",
+            "namespace: emmetd",
+            f"resources: [{os.path.relpath(FOLDER / 'overlays' / 'cpu', os.path.realpath(folder))}]",
+            f"components: [{os.path.relpath(FOLDER / 'components' / component, os.path.realpath(folder))}]",
+        ]
+        (Path(folder) / "kustomization.yaml").write_text("\n".join(lines))
+        done = subprocess.run([program("kubectl"), "kustomize", folder], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    there = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in built("cpu")}
+    found = yaml.safe_load_all(done.stdout)
+    return tuple(manifest for manifest in found if (manifest["kind"], manifest["metadata"]["name"]) not in there)
+
+
 def of_kind(overlay: str, *kinds: str) -> list[Manifest]:
     return [manifest for manifest in built(overlay) if manifest["kind"] in kinds]
 
@@ -36,7 +58,8 @@ def named(overlay: str, kind: str, name: str) -> Manifest:
 
 
 def pod(workload: Manifest) -> Manifest:
-    found: Manifest = workload["spec"]["template"]["spec"]
+    spec = workload["spec"]["jobTemplate"]["spec"] if workload["kind"] == "CronJob" else workload["spec"]
+    found: Manifest = spec["template"]["spec"]
     return found
 
 

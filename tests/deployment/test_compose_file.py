@@ -18,8 +18,9 @@ SECRET = re.compile(r"(?i)(password|secret|token|api_key|database_url|redis_url)
 
 
 def test_it_has_what_a_production_service_needs() -> None:
-    wanted = {"api", "migrate", "worker-cpu", "worker-cuda", "redis", "postgres", "prometheus", "grafana", "blackbox"}
+    wanted = {*OURS, "redis", "postgres", "prometheus", "grafana", "blackbox"}
     assert set(services()) == wanted
+    assert services()["housekeeping"]["profiles"] == ["housekeeping"], "it runs where it is asked for"
     assert services()["worker-cpu"]["profiles"] == ["cpu"]
     assert services()["worker-cuda"]["profiles"] == ["cuda"]
 
@@ -106,13 +107,13 @@ def test_traces_go_where_one_variable_says_from_the_api_and_from_workers_alike()
 
 
 def test_nothing_starts_before_the_tables_are_there() -> None:
-    for name in ("api", "worker-cpu", "worker-cuda"):
+    for name in set(OURS) - {ONE_SHOT}:
         assert services()[name]["depends_on"][ONE_SHOT] == {"condition": "service_completed_successfully"}
     assert services()[ONE_SHOT]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
 
 
 def test_it_says_plainly_where_blobs_lie() -> None:
-    for name in ("api", "worker-cpu", "worker-cuda"):
+    for name in set(OURS) - {ONE_SHOT}:
         assert "blobs:/srv/emmetd/blobs" in services()[name]["volumes"]
 
 
@@ -125,7 +126,22 @@ def test_compose_accepts_it(profile: str) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     resolved = yaml.safe_load(done.stdout)["services"]
-    assert resolved.keys() == services().keys() - {"worker-cpu", "worker-cuda"} | {f"worker-{profile}"}
+    off = {"housekeeping", "worker-cpu", "worker-cuda"} - {f"worker-{profile}"}
+    assert resolved.keys() == services().keys() - off
     assert resolved["api"]["ports"][0]["host_ip"] == "127.0.0.1"
     worker = resolved[f"worker-{profile}"]
     assert worker["environment"]["EMMETD_THREADS"] == str(int(worker["deploy"]["resources"]["limits"]["cpus"]))
+
+
+def test_compose_runs_the_housekeeping_where_its_profile_is_asked_for() -> None:
+    profiles = ["--profile", "cpu", "--profile", "housekeeping"]
+    command = [*programs.compose(), "--file", str(PATH), *profiles, "config", "--no-path-resolution"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("EMMETD_", "COMPOSE_"))}
+    given = {"EMMETD_RETENTION_FACT_DAYS": "30", "EMMETD_BACKUPS": "/srv/copies"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean | given)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    service = yaml.safe_load(done.stdout)["services"]["housekeeping"]
+    assert service["environment"]["EMMETD_RETENTION_FACT_DAYS"] == "30"
+    assert service["environment"]["EMMETD_RETENTION_AUDIT_DAYS"] == ""
+    assert [volume["source"] for volume in service["volumes"]] == ["blobs", "/srv/copies"]

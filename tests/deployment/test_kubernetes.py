@@ -10,7 +10,17 @@ import sys
 import pytest
 
 from tests.deployment.compose_file import document, services
-from tests.deployment.manifests import FOLDER, OVERLAYS, WORKLOADS, built, named, of_kind, pod, scaling_queries
+from tests.deployment.manifests import (
+    FOLDER,
+    OVERLAYS,
+    WORKLOADS,
+    added_by,
+    built,
+    named,
+    of_kind,
+    pod,
+    scaling_queries,
+)
 from tests.deployment.metric_names import exposed, used
 from tests.deployment.programs import missing
 
@@ -38,11 +48,46 @@ def test_the_schema_of_kubernetes_knows_every_field(overlay: str) -> None:
             kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
 
 
+def test_the_schema_of_kubernetes_knows_every_field_of_the_housekeeping() -> None:
+    if importlib.util.find_spec("kubernetes_validate") is None:
+        missing("Kubernetes's schema", "pip install kubernetes-validate")
+    import kubernetes_validate
+
+    for manifest in added_by("housekeeping"):
+        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+def test_the_housekeeping_is_that_of_the_compose_file_and_off_unless_it_is_asked_for() -> None:
+    found = {manifest["kind"]: manifest for manifest in added_by("housekeeping")}
+    assert found.keys() == {"CronJob", "NetworkPolicy", "PersistentVolumeClaim"}
+    assert not of_kind("cpu", "CronJob")
+    service, spec = services()["housekeeping"], pod(found["CronJob"])
+    (container,) = spec["containers"]
+    assert container["image"] == service["image"]
+    assert [*container["args"], "--daily"] == service["command"], "Kubernetes has the clock"
+    given = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert given.items() <= service["environment"].items()
+    hour, minute = map(int, service["environment"]["HOUSEKEEPING_AT"].split(":"))
+    schedule = found["CronJob"]["spec"]
+    assert (schedule["schedule"], schedule["timeZone"]) == (f"{minute} {hour} * * *", "Etc/UTC")
+    (secret,) = [volume["secret"] for volume in spec["volumes"] if "secret" in volume]
+    assert [item["key"] for item in secret["items"]] == service["secrets"]
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert {volume.rpartition(":")[2] for volume in service["volumes"]} <= mounted
+    claims = [one["persistentVolumeClaim"]["claimName"] for one in spec["volumes"] if "persistentVolumeClaim" in one]
+    assert claims == ["blobs", found["PersistentVolumeClaim"]["metadata"]["name"]]
+    policy = found["NetworkPolicy"]["spec"]
+    labels = found["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+    assert policy["egress"] == named("cpu", "NetworkPolicy", "to-database")["spec"]["egress"]
+
+
 @overlays
 def test_every_pod_keeps_to_the_restricted_profile(overlay: str) -> None:
     namespace = named(overlay, "Namespace", "emmetd")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    for workload in of_kind(overlay, *WORKLOADS):
+    nightly = [manifest for manifest in added_by("housekeeping") if manifest["kind"] == "CronJob"]
+    for workload in (*of_kind(overlay, *WORKLOADS), *nightly):
         spec = pod(workload)
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
