@@ -108,13 +108,13 @@ class Settings(AccessSettings, CorpusSettings, ObservabilitySettings, RetentionS
     max_completion_tokens: PositiveInt = Field(2048, description="tokens that one completion may ask for, at most")
     wait_limit_seconds: float = Field(60, ge=0, le=3600, description="seconds that `Prefer: wait` may ask for, at most")
 
-    lease_seconds: float = Field(
-        15, ge=1, le=3600, description="seconds without a heartbeat after which a worker's work is given to another"
-    )
     database_wait_seconds: float = Field(
         600,
         ge=0,
         description="seconds that `emmetd migrate`, and so `emmetd serve`, waits for a database that is away",
+    )
+    lease_seconds: float = Field(
+        15, ge=1, le=3600, description="seconds without a heartbeat after which a worker's work is given to another"
     )
     shard_seconds: float = Field(60, ge=1, le=3600, description="seconds of optimisation that one shard aims at")
 

@@ -34,6 +34,11 @@ _SQLITE: Final = {
     "no such table": _TABLES,
     "no such column": _TABLES,
 }
+# A connection that is refused has no SQLSTATE: all that there is is what the server said.
+_REFUSED: Final = {
+    "authentication failed": "the database refuses the user or password of EMMETD_DATABASE_URL",
+    "no pg_hba.conf entry": "the database refuses this machine or user (pg_hba.conf)",
+}
 _POSTGRES: Final = {
     "53100": "the database's disk is full; free some space on PostgreSQL's machine",
     "25006": "the database is read-only; is this a standby?",
@@ -54,7 +59,7 @@ def database_trouble(error: Exception) -> str:
         state = getattr(error.orig, "sqlstate", None)
         if state in _POSTGRES:
             return _POSTGRES[state]
-        for said, meaning in _SQLITE.items():
+        for said, meaning in (_SQLITE | _REFUSED).items():
             if said in str(error.orig):
                 return meaning
     return "the database does not answer"

@@ -17,7 +17,8 @@ from cli.private_redis import PrivateRedis
 from cli.worker import set_thread_environment
 from configuration.cpus import usable_cpus
 from configuration.settings import load_settings
-from tests.postgres import Databases
+from tests.postgres import Cluster, Databases, require_postgres
+from versions.database import migrate
 
 EMMETD = (sys.executable, "-P", "-m", "cli.main")
 
@@ -88,6 +89,27 @@ def test_a_wrong_password_of_the_database_ends_it_at_once(
     assert "set EMMETD_DATABASE_URL" in done.stderr
     assert "Traceback" not in done.stderr
     assert "not-this-one" not in done.stderr
+
+
+def test_the_api_says_that_its_database_is_away_at_the_start_and_goes_on_by_itself(environment: dict[str, str]) -> None:
+    require_postgres()
+    cluster = Cluster()
+    environment["EMMETD_DATABASE_URL"] = cluster.url()
+    with listen("127.0.0.1", 0) as listener:
+        fd = listener.fileno()
+        process = subprocess.Popen([*EMMETD, "api", "--fd", str(fd)], env=environment, pass_fds=[fd])
+        try:
+            with httpx.Client(base_url=url_of(listener), trust_env=False, timeout=60) as client:
+                assert client.get("/livez").status_code == 200
+                away = client.get("/readyz")
+                assert (away.status_code, away.json()["detail"]) == (503, "waiting: the database does not answer")
+                cluster.start()
+                migrate(cluster.url())
+                assert "no worker has registered a model yet" in client.get("/readyz").json()["detail"]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+            cluster.close()
 
 
 def test_a_migration_waits_for_its_database_and_gives_up_in_the_end(environment: dict[str, str]) -> None:

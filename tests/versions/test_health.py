@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
+from tests.postgres import Databases
 from versions.blobs import FolderBlobStore
 from versions.database import Database
 from versions.errors import BlobStoreAwayError
@@ -45,6 +47,15 @@ def test_a_server_that_is_not_there() -> None:
     with pytest.raises(DBAPIError) as refused:
         probe_database(database)
     assert database_trouble(refused.value) == "the database does not answer"
+    database.close()
+
+
+def test_a_server_that_refuses_the_password_is_not_taken_for_one_that_is_away(postgres_databases: Databases) -> None:
+    url = make_url(postgres_databases.cluster.url()).set(password="another")
+    database = Database(url.render_as_string(hide_password=False))
+    with pytest.raises(DBAPIError) as refused:
+        probe_database(database)
+    assert database_trouble(refused.value) == "the database refuses the user or password of EMMETD_DATABASE_URL"
     database.close()
 
 
