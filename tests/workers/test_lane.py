@@ -29,7 +29,7 @@ from tests.workers.conftest import MODEL, Place, wait_until
 from tests.workers.own_server import OwnServer
 from tests.workers.saved_models import SUBJECTS
 from workers.generation.decoding import DecodeBatch
-from workers.generation.lane import GenerationLane
+from workers.generation.lane import LOOK_SECONDS, MOST_ROWS, GenerationLane
 
 EVENT: TypeAdapter[Any] = TypeAdapter(GenerationEvent)
 
@@ -105,6 +105,14 @@ def client(two_versions: Place, redis_server: PrivateRedis) -> Iterator[Client]:
 
 def prompt(number: int) -> str:
     return f"The mother tongue of {SUBJECTS[number]} is"
+
+
+def test_a_request_that_takes_the_whole_batch_after_a_quiet_while_is_answered(
+    lane: GenerationLane, client: Client
+) -> None:
+    time.sleep(2 * LOOK_SECONDS)  # so that the lane also looks for lost requests in the turn in which it takes this one
+
+    assert len(client.texts(client.ask(prompt(0), n=MOST_ROWS))) == MOST_ROWS
 
 
 def test_a_request_is_answered_and_leaves_nothing_behind(lane: GenerationLane, client: Client) -> None:

@@ -100,8 +100,7 @@ class GenerationLane(threading.Thread):
 
     def _turn(self) -> None:
         """Claim and admit what fits, then one decode step."""
-        has_room = not self._waiting and len(self.batch.rows) < MOST_ROWS and not self._stop_requested.is_set()
-        if has_room:
+        if self._has_room():
             self._claim()
         try:
             admitted = self._admit()
@@ -117,9 +116,12 @@ class GenerationLane(threading.Thread):
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._looked = time.monotonic()
             self._drop_unheard()
-            if has_room:
+            if self._has_room():  # what was claimed above may have taken it all, and Redis reads no 0 entries
                 # A read whose answer was lost on the way is made again, but its entries are handed out only once.
                 self._claim(again=True)
+
+    def _has_room(self) -> bool:
+        return not self._waiting and len(self.batch.rows) < MOST_ROWS and not self._stop_requested.is_set()
 
     def _ensure_group(self) -> None:
         try:
