@@ -29,7 +29,7 @@ class Neighbor(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    prompt: Text
+    prompt: FilledText
     target: Text | None = None
 
     @field_validator("prompt", "target")
@@ -47,7 +47,7 @@ class Fact(BaseModel):
     subject: FilledText = Field(examples=["Danielle Darrieux"])
     target_new: FilledText = Field(examples=["English"])
     target_old: FilledText | None = Field(default=None, examples=["French"])
-    paraphrases: Annotated[list[Text], Field(max_length=100)] = []
+    paraphrases: Annotated[list[FilledText], Field(max_length=100)] = []
     neighbors: Annotated[list[Neighbor], Field(max_length=100)] = []
 
     @model_validator(mode="before")

@@ -41,6 +41,7 @@ def read_facts(values: Any, settings: Settings, errors: FieldErrors) -> list[Fac
                 index, *rest = detail["loc"]
                 errors.add_one({**detail, "loc": tuple(rest)}, Fact, ("facts", first + int(index)))
     for index, fact in enumerate(facts if not errors.total else ()):
+        _check_filled(index, fact, errors)
         _check_lengths_of_text(index, fact, settings.max_text_chars, errors)
     return facts
 
@@ -98,6 +99,15 @@ def _measured(fact: Fact, with_prompt: bool) -> Iterator[tuple[str, str, Sequenc
     for number, neighbor in enumerate(fact.neighbors):
         answers = [fact.target_new] if neighbor.target is None else [fact.target_new, neighbor.target]
         yield f"neighbors[{number}].prompt", neighbor.prompt, answers
+
+
+def _check_filled(index: int, fact: Fact, errors: FieldErrors) -> None:
+    """Of texts that a model goes on from, none may be empty: it would have no token to begin with."""
+    texts = [(f"paraphrases[{number}]", text) for number, text in enumerate(fact.paraphrases)]
+    texts += [(f"neighbors[{number}].prompt", neighbor.prompt) for number, neighbor in enumerate(fact.neighbors)]
+    for field, text in texts:
+        if not text.strip():
+            errors.add(f"facts[{index}].{field}", "is empty; leave it out")
 
 
 def _check_lengths_of_text(index: int, fact: Fact, most: int, errors: FieldErrors) -> None:

@@ -25,6 +25,7 @@ from tests.end_to_end.unharmed import Unharmed
 REPOSITORY = Path(__file__).parents[2]
 CONFIGURATION = REPOSITORY / "tests" / "clients" / "schemathesis.toml"
 HOOKS = "tests.clients.schemathesis_hooks"
+PHASES = "examples,coverage,fuzzing,stateful"
 PATIENCE_SECONDS = 1800
 MOST_TOKENS = 64
 """In a completion: what a client may ask for is otherwise a minute's work for the worker."""
@@ -54,15 +55,14 @@ def examples_of_each(examples: int, operations: int) -> int:
     return -(-examples // operations)
 
 
-def run(folder: Path, examples: int, seed: int) -> dict[str, Any]:
+def run(folder: Path, examples: int, seed: int, phases: str) -> dict[str, Any]:
     with tiny_server(folder, wait_limit_seconds=1, max_completion_tokens=MOST_TOKENS) as server:
         unharmed = Unharmed(server, NAME)
         document = server.http.get("/openapi.json").json()
         operations = sum(len(methods) for methods in document["paths"].values())
         each = examples_of_each(examples, operations)
-        told = schemathesis(
-            str(server.http.base_url).rstrip("/"), KEY, folder, "--seed", str(seed), "--max-examples", str(each)
-        )
+        options = ("--seed", str(seed), "--max-examples", str(each), "--phases", phases)
+        told = schemathesis(str(server.http.base_url).rstrip("/"), KEY, folder, *options)
         print(told["printed"], flush=True)
         violations = unharmed.violations(PATIENCE_SECONDS)
         return {
@@ -71,7 +71,15 @@ def run(folder: Path, examples: int, seed: int) -> dict[str, Any]:
             "examples_of_each_operation": each,
             **{
                 name: told[name]
-                for name in ("schemathesis_version", "operations", "phases", "test_cases", "failures", "errors")
+                for name in (
+                    "schemathesis_version",
+                    "operations",
+                    "phases",
+                    "test_cases",
+                    "failures",
+                    "filtered",
+                    "errors",
+                )
             },
             "seconds": told["running_time"],
             "outcomes": unharmed.outcomes(),
@@ -83,11 +91,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--examples", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--phases", default=PHASES, help=f"by default {PHASES}")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
-        result = run(Path(temporary), arguments.examples, arguments.seed)
+        result = run(Path(temporary), arguments.examples, arguments.seed, arguments.phases)
     if arguments.output is not None:
         write_result(arguments.output, result)
     wrong = [result[name] for name in ("failures", "errors", "violations") if result[name]]

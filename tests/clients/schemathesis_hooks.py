@@ -64,7 +64,7 @@ REFUSALS: Final = (
     Refusal(_FACTS, r"^facts\[\d+\]\.prompt: .* has \{\} more than once", "no pattern can count"),
     Refusal(_FACTS, r"^facts\[\d+\]\.target_new: .* equals target_old", _TWO_FIELDS),
     Refusal(_FACTS, r"^facts\[\d+\]\.target_new: .* contradicts facts", "facts are looked at together"),
-    Refusal(_FACTS, r"^facts\[\d+\]\.\w+: is empty", "Unicode has more white space than the \\s of a schema"),
+    Refusal(_FACTS, r"^facts\[\d+\]\.[\w\[\].]+: is empty", "Unicode has more white space than the \\s of a schema"),
     Refusal(_FACTS, r"^facts\[\d+\]\.[\w\[\].]+: .*(tokens|inside the token)", _TOKENS),
     Refusal(_EDITS, r"^facts: \w+ edits 1 subject at a time", "a method's own limit"),
     Refusal(_EDITS, r"^thresholds\.\w+: .* cannot be measured on this batch", _TWO_FIELDS),

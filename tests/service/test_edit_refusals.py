@@ -61,6 +61,16 @@ REFUSALS = [
     wrong("empty target", "facts[0].target_new", "is empty", "say what it is", facts=[fact(target_new="  ")]),
     wrong("empty old target", "facts[0].target_old", "is empty", "leave it out", facts=[fact(target_old="")]),
     wrong(
+        "empty paraphrase", "facts[0].paraphrases[1]", "is empty", "leave it out", facts=[fact(paraphrases=["a", ""])]
+    ),
+    wrong(
+        "empty neighbor",
+        "facts[0].neighbors[0].prompt",
+        "is empty",
+        "leave it out",
+        facts=[fact(neighbors=[{"prompt": " "}])],
+    ),
+    wrong(
         "target equal to old",
         "facts[0].target_new",
         "'Paris' equals target_old",
