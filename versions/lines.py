@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from typing import Final
+
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import RUNNING_STATES
@@ -16,23 +18,32 @@ from versions.tables import BatchRow
 _FIRST_TASKS = {"edit": ("plan", control_queue), "revert": ("revert", solve_queue)}
 
 
+# Asked at every turn of the relay: hundreds of batches may wait on a line, and only its head is read.
+_BUSY: Final = select(BatchRow.model, BatchRow.line).where(
+    BatchRow.state.in_(RUNNING_STATES), BatchRow.line.is_not(None)
+)
+_QUEUED: Final = select(BatchRow).where(BatchRow.state == "queued")
+_BRANCHES: Final = _QUEUED.where(BatchRow.line.is_(None))
+_WAITING: Final = (
+    select(BatchRow.model, BatchRow.line).where(BatchRow.state == "queued", BatchRow.line.is_not(None)).distinct()
+)
+_HEAD: Final = (
+    _QUEUED.where(BatchRow.model == bindparam("of_model"), BatchRow.line == bindparam("of_line"))
+    .order_by(BatchRow.urgent.desc(), BatchRow.seq)
+    .limit(1)
+)
+
+
 def startable(session: Session) -> list[BatchRow]:
     """Queued batches at the head of a line on which nothing runs, and all queued branches.
 
     Urgent batches of a line come before the others that still wait.
     """
-    busy = select(BatchRow.model, BatchRow.line).where(BatchRow.state.in_(RUNNING_STATES), BatchRow.line.is_not(None))
-    queued = select(BatchRow).where(BatchRow.state == "queued")
-    # Asked at every turn of the relay: hundreds of batches may wait on a line, and only its head is read.
-    waiting = (
-        select(BatchRow.model, BatchRow.line).where(BatchRow.state == "queued", BatchRow.line.is_not(None)).distinct()
-    )
-    taken = {tuple(line) for line in session.execute(busy)}
-    heads = list(session.scalars(queued.where(BatchRow.line.is_(None))))
-    for model, line in session.execute(waiting).all():
+    taken = {tuple(line) for line in session.execute(_BUSY)}
+    heads = list(session.scalars(_BRANCHES))
+    for model, line in session.execute(_WAITING).all():
         if (model, line) not in taken:
-            of_line = queued.where(BatchRow.model == model, BatchRow.line == line)
-            heads += session.scalars(of_line.order_by(BatchRow.urgent.desc(), BatchRow.seq).limit(1))
+            heads += session.scalars(_HEAD, {"of_model": model, "of_line": line})
     return sorted(heads, key=lambda row: (not row.urgent, row.seq))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from api_schemas.references import parse_reference
@@ -100,6 +100,24 @@ def test_readers_neither_wait_for_a_writer_nor_see_what_it_has_not_committed(dat
         assert models.get(reader, "tiny").next_version == 1, "a reader sees one moment for as long as it reads"
     with database.reading() as reader:
         assert models.get(reader, "tiny").next_version == 2
+
+
+def test_a_writer_that_waits_too_long_for_another_of_its_process_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("versions.database.WAIT_SECONDS", 0.05)
+    database = Database(f"sqlite:///{tmp_path}/own.sqlite3")
+
+    def second() -> None:
+        with database.writing():
+            pytest.fail("two writers at once")
+
+    with ThreadPoolExecutor(1) as pool:
+        with database.writing(), pytest.raises(DBAPIError, match="database is locked"):
+            pool.submit(second).result(60)
+        with database.writing() as session:
+            assert session.scalar(text("SELECT 1")) == 1
+    database.close()
 
 
 @pytest.fixture

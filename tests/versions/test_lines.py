@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from api_schemas.references import parse_reference
@@ -83,12 +85,31 @@ def test_an_alias_moves_only_from_where_it_was_expected(database: Database, acce
             lineage.resolve(session, parse_reference("tiny@production"))
 
 
-def test_unknown_references_name_what_exists(database: Database) -> None:
+@pytest.mark.parametrize("ask", [lineage.resolve, lineage.meant])
+def test_unknown_references_name_what_exists(database: Database, ask: Callable[..., object]) -> None:
     with database.reading() as session:
         with pytest.raises(ModelNotFoundError, match="known models: tiny"):
-            lineage.resolve(session, parse_reference("other"))
+            ask(session, parse_reference("other"))
         with pytest.raises(VersionNotFoundError, match="v0 to v0"):
-            lineage.resolve(session, parse_reference("tiny@v3"))
+            ask(session, parse_reference("tiny@v3"))
+        with pytest.raises(VersionNotFoundError, match=r"no alias 'production'; its aliases: latest"):
+            ask(session, parse_reference("tiny@production"))
+
+
+def test_a_reference_means_one_version(database: Database, accept: Accept) -> None:
+    with database.writing() as session:
+        batch = accept(session)
+        lines.advance(session)
+        publish(session, batch)
+        aliases.put(session, "tiny", "production", 0, expected=None, protected=True, admin=True)
+        for reference, version, protected in (
+            ("tiny", 1, False),
+            ("tiny@v0", 0, False),
+            ("tiny@v1", 1, False),
+            ("tiny@production", 0, True),
+        ):
+            assert lineage.meant(session, parse_reference(reference)) == (version, protected)
+            assert lineage.resolve(session, parse_reference(reference)).number == version
 
 
 def test_a_full_queue_refuses(database: Database, accept: Accept) -> None:
