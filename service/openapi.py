@@ -155,7 +155,11 @@ def _describe_events(path: str, operation: dict[str, Any]) -> None:
         entry = answer.get("content", {}).get(EVENT_STREAM_TYPE)
         if entry is not None:
             text = {"type": "string"}
-            data = {**text, "contentMediaType": "application/json", "contentSchema": entry["itemSchema"]}
+            data: dict[str, Any] = {
+                **text,
+                "contentMediaType": "application/json",
+                "contentSchema": entry["itemSchema"],
+            }
             if path in OPENAI_PATHS:
                 data = {"anyOf": [data, {"const": LAST_DATA}]}
             fields = {"data": data, "event": text, "id": text, "retry": {"type": "integer"}}
