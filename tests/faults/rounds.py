@@ -114,11 +114,20 @@ class Rounds:
             return [str(error)]
         return []
 
+    def _answers(self, reference: str) -> bool:
+        """A worker that was killed counts as ready for some seconds more, and its successor may still be starting."""
+        until = time.monotonic() + END_SECONDS
+        while not ask(self.installation, self.told, reference, PROMPTS):
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.5)
+        return True
+
     def _check(self, versions: int) -> list[str]:
         """Nothing is wrong in SQL and blobs, and each version says in the calm what it said in the storm."""
         newest = self.newest()
         for number in range(max(versions - 1, 0), newest + 1):
-            if not any(ask(self.installation, self.told, f"{MODEL}@v{number}", PROMPTS) for _ in range(5)):
+            if not self._answers(f"{MODEL}@v{number}"):
                 self.told.wrong.append(f"v{number} does not answer: {self.told.refusals}")
         found = violations(self.database, self.installation.blobs, settled=True, verified=self._verified)
         with self.database.reading() as session:
