@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, ByteSize, Field, PositiveInt, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 SELF_SAMPLED: Final = "self"
@@ -84,6 +84,11 @@ class CorpusSettings(BaseSettings):
     )
     corpus_tokens: PositiveInt | None = Field(
         None, description="tokens that C0 of edits is made from; by default ten for each input of the edited matrix"
+    )
+    statistic_share_bytes: ByteSize = Field(
+        ByteSize(256 * 1024**2),
+        ge=0,
+        description="bytes of one layer's C0, made on request, up to which it goes to the blob store for all workers",
     )
 
     @field_validator("corpora")

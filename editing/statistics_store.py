@@ -82,6 +82,21 @@ def load_statistic(model: LoadedModel, layer: int, request: StatisticRequest, fo
     return statistic
 
 
+def has_statistic(model: LoadedModel, layer: int, request: StatisticRequest, folder: Path) -> bool:
+    """Whether `folder` holds the statistic of `layer`."""
+    return _file(model, layer, request, folder).is_file()
+
+
+def keep_statistic(model: LoadedModel, layer: int, request: StatisticRequest, folder: Path, made: Statistic) -> None:
+    """Write what was made elsewhere where `load_statistic` finds it."""
+    write_statistic(made, _file(model, layer, request, folder))
+
+
+def statistic_key(model: LoadedModel, layer: int, request: StatisticRequest) -> str:
+    """What tells this statistic from all others: weights, tokenizer, layer, text, number of tokens, shrinkage."""
+    return _key(model, [layer], request)
+
+
 def read_statistic(file: Path, device: torch.device | str = "cpu") -> Statistic:
     """Read one statistic file. Raises StatisticError naming the file where it is not one."""
     try:

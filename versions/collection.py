@@ -13,7 +13,8 @@ from versions import exports
 from versions.blobs import BlobStore, StoredBlob
 from versions.clock import now
 from versions.database import Database
-from versions.tables import BatchRow, ExportRow, ModelRow, TaskRow, VersionRow
+from versions.statistics import shared_blobs
+from versions.tables import BatchRow, ExportRow, ModelRow, StatisticRow, TaskRow, VersionRow
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,14 @@ class Collection:
 def collect(database: Database, blobs: BlobStore, grace: timedelta, *, delete: bool) -> Collection:
     """Find, and with `delete` delete, blobs that nothing names and that were not put within `grace`.
 
-    Named are: the deltas and matrices of all versions, the models' tokenizers, values of batches that have not ended,
-    and exports younger than `grace`. Safe beside running processes: a blob is put before it is named, and putting it
-    starts its time of grace anew. Each blob's name is looked up again before it goes.
+    Named are: the deltas and matrices of all versions, the models' tokenizers, statistics that workers share, values of
+    batches that have not ended, and exports younger than `grace`. Safe beside running processes: a blob is put before
+    it is named, and putting it starts its time of grace anew. Each blob's name is looked up again before it goes.
     """
     before = now() - grace
     stale = _expire_exports(database, before, delete=delete)
     with database.reading() as session:
-        named = named_blobs(session, exports_since=before)
+        named = _in_use(session, exports_since=before)
     found, kept = [], 0
     for blob in sorted(blobs.entries(), key=lambda one: one.sha256):
         if blob.sha256 in named or blob.put_at >= before:
@@ -49,7 +50,7 @@ def collect(database: Database, blobs: BlobStore, grace: timedelta, *, delete: b
     if delete:
         blobs.sweep(before)
         with database.reading() as session:
-            named = named_blobs(session, exports_since=before)
+            named = _in_use(session, exports_since=before)
         found = [blob for blob in found if blob.sha256 not in named and blobs.discard(blob.sha256, before)]
     return Collection(tuple(found), kept, stale)
 
@@ -64,6 +65,12 @@ def named_blobs(session: Session, exports_since: datetime) -> set[str]:
     for result in session.scalars(select(TaskRow.result).where(TaskRow.batch_id.in_(running))):
         names.add((result or {}).get("blob"))
     return {name for name in names if name is not None}
+
+
+def _in_use(session: Session, exports_since: datetime) -> set[str]:
+    """Those, and the statistics that workers share: they can be made again, and a backup goes without them."""
+    reports = session.scalars(select(StatisticRow.report))
+    return named_blobs(session, exports_since).union(*(shared_blobs(report).values() for report in reports))
 
 
 def _expire_exports(database: Database, before: datetime, *, delete: bool) -> int:

@@ -60,6 +60,21 @@ def page(
     return list(session.scalars(query.order_by(StatisticRow.seq.desc()).limit(limit + 1)))
 
 
+def shared_blob(session: Session, key: str) -> str | None:
+    """The blob of a statistic that some worker made, of whichever NAME its weights have; the newest, if several."""
+    made = select(StatisticRow.report).where(StatisticRow.state == "succeeded").order_by(StatisticRow.seq.desc())
+    for report in session.scalars(made):
+        blob = shared_blobs(report).get(key)
+        if blob is not None:
+            return blob
+    return None
+
+
+def shared_blobs(report: dict[str, Any] | None) -> dict[str, str]:
+    """What a statistic's report says that lies in the blob store: by key, the names of blobs."""
+    return dict((report or {}).get("blobs", {}))
+
+
 def unfinished(session: Session, model: str) -> int:
     query = select(func.count()).select_from(StatisticRow)
     return session.scalar(query.where(StatisticRow.model == model, StatisticRow.finished_at.is_(None))) or 0

@@ -37,6 +37,7 @@ from workers.metrics import EDITS
 from workers.patience import patiently
 from workers.probes import ProbeServer
 from workers.rq_worker import work_until_stopped
+from workers.shared_statistics import SharedStatistics
 from workers.statistics import Statistics
 from workers.status import StatusBoard
 
@@ -83,7 +84,8 @@ def _run(settings: Settings) -> None:
             )
             patiently(status, lambda: bind_model(database, blobs, settings, model))
             status.set("statistics", "C0")
-            statistics = Statistics(model, settings.data, default_request(settings))
+            shared = SharedStatistics(database, blobs, model, int(settings.statistic_share_bytes))
+            statistics = Statistics(model, settings.data, default_request(settings), shared)
             patiently(status, lambda: statistics.get(statistics.default_layers(), console))
             patiently(status, lambda: statistics.held_out(console))
         context = WorkerContext(

@@ -35,6 +35,7 @@ def prepare_statistic(context: WorkerContext, task: TaskRow, lease: Lease) -> No
         "fingerprint": context.model.fingerprint,
         "seconds": round(time.monotonic() - started, 3),
         "layers": [described(made[layer]) for layer in sorted(made)],
+        "blobs": context.statistics.share(made, request),
     }
     log.info("statistic made", layers=list(layers), corpus=row.corpus, seconds=report["seconds"])
     with context.database.writing() as session:

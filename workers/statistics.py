@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,15 @@ from editing.loading import LoadedModel
 from editing.prepared import prepared_statistics
 from editing.progress import Progress, ShouldStop, never, silent
 from editing.statistic import Statistic
-from editing.statistics_store import StatisticRequest, prepare_statistics, read_statistic
+from editing.statistics_store import (
+    StatisticRequest,
+    has_statistic,
+    keep_statistic,
+    prepare_statistics,
+    read_statistic,
+)
 from editing.token_rows import TokenRows
+from workers.shared_statistics import SharedStatistics
 
 
 @dataclass(frozen=True)
@@ -32,9 +40,16 @@ class MadeFrom:
 class Statistics:
     """Statistics by layer, and the held-out text that drift is measured on. Safe between threads."""
 
-    def __init__(self, model: LoadedModel, data: Path, request: StatisticRequest | None = None) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        data: Path,
+        request: StatisticRequest | None = None,
+        shared: SharedStatistics | None = None,
+    ) -> None:
         self.request = request or StatisticRequest(SelfSampled())
         self._model = model
+        self._shared = shared
         self._folder = data / "statistics"
         self._held: dict[int, Statistic] = {}
         self._text: TokenRows | None = None
@@ -53,6 +68,7 @@ class Statistics:
         with self._lock:
             missing = [layer for layer in layers if layer not in self._held]
             if missing:
+                self._fetch(missing, self.request)
                 self._held |= prepare_statistics(
                     self._model,
                     missing,
@@ -85,9 +101,24 @@ class Statistics:
         """The statistics of `layers` made as `request` says, built where they are not kept on disk yet."""
         if request == self.request:
             return self.get(layers, on_progress, should_stop)
+        self._fetch(layers, request)
         return prepare_statistics(
             self._model, layers, request, self._folder, on_progress=on_progress, should_stop=should_stop
         )
+
+    def share(self, made: dict[int, Statistic], request: StatisticRequest) -> dict[str, str]:
+        """Let other workers have these; by key, the names of their blobs."""
+        return {} if self._shared is None else self._shared.share(made, request)
+
+    def _fetch(self, layers: Sequence[int], request: StatisticRequest) -> None:
+        """Keep what another worker made of what this one has not, so that it need not be made again."""
+        if self._shared is None:
+            return
+        for layer in layers:
+            if not has_statistic(self._model, layer, request, self._folder):
+                found = self._shared.find(layer, request)
+                if found is not None:
+                    keep_statistic(self._model, layer, request, self._folder, found)
 
     def held_out(self, on_progress: Progress = silent, should_stop: ShouldStop = never) -> TokenRows:
         """Text of the same kind as C0's that no statistic was made from."""

@@ -63,7 +63,10 @@ _BODY: Final[dict[str, Any]] = {
 async def submit(
     request: Request, response: Response, resources: ResourcesDependency, prefer: Prefer = None
 ) -> StatisticJob:
-    """What is there already is not made again. Edits use the default corpus; `GET /v1/corpora` says which it is."""
+    """What is there already is not made again, and what one worker made the others of the model fetch.
+
+    Edits use the default corpus; `GET /v1/corpora` says which it is.
+    """
     media_type(request, JSON_TYPE)
     job = await run_in_threadpool(service.submit, resources, await request.body())
     job = await _awaited(request, response, resources, job, prefer)
