@@ -105,6 +105,10 @@ class Stack:
     def environment(self, name: str) -> dict[str, str]:
         """What the service's processes see: nothing of ours but what the file and the image say."""
         (self.folder / "bin").mkdir(exist_ok=True)
+        (self.folder / "backups").mkdir(exist_ok=True)
+        emmetd = self.folder / "bin" / "emmetd"
+        emmetd.write_text(f'#!/bin/sh\nexec {sys.executable} -m cli.main "$@"\n')
+        emmetd.chmod(0o755)
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("EMMETD_")}
         return {
             **inherited,
@@ -114,6 +118,8 @@ class Stack:
             "EMMETD_SECRETS": str(self.secrets_of(name)),
             "EMMETD_DATA": str(self.folder / "data"),
             "EMMETD_BLOB_URL": str(self.folder / "blobs"),
+            "BACKUPS": str(self.folder / "backups"),
+            "HOUSEKEEPING_STATE": str(self.folder / "housekeeping"),
             "REDIS_PASSWORD_FILE": str(self.secrets / "redis_password"),
             "REDIS_PORT": str(self.ports["redis"]),
             "VALKEY_CONF": str(self.folder / "valkey.conf"),

@@ -20,6 +20,7 @@ from configuration.redis_connection import make_redis
 from configuration.redis_keys import values_queue, worker_key
 from configuration.settings import load_settings
 from versions import batches, lineage, models, tasks
+from versions.blobs import BlobStore, open_blob_store
 from versions.database import Database
 from workers import metrics
 
@@ -31,13 +32,13 @@ MEASURED: Final = {
 }
 
 
-def publish(database: Database) -> None:
+def publish(database: Database, blobs: BlobStore) -> None:
     """A version v1 with its measurements, and a task that waits for a worker."""
     new = lineage.NewVersion(
         layers=[1],
         rank=1,
-        blob="0" * 64,
-        matrices_blob="1" * 64,
+        blob=blobs.put(b"a delta"),
+        matrices_blob=blobs.put(b"its matrices"),
         bytes=4096,
         matrix_hashes={},
         provenance={},
@@ -76,7 +77,7 @@ def main() -> None:
     settings = load_settings()
     assert settings.worker_metrics_port is not None
     database = Database(settings.database_url)
-    publish(database)
+    publish(database, open_blob_store(settings.blob_url, settings.s3))
     database.close()
     redis = make_redis(settings, "stand-in")
     status = WorkerStatus(

@@ -10,6 +10,7 @@ import pytest
 
 from tests.deployment import dashboards
 from tests.deployment.answers import has_values, result
+from tests.deployment.compose_file import services
 from tests.deployment.manifests import scaling_queries
 from tests.deployment.programs import lint_metrics
 from tests.deployment.stack import Stack, running_stack, wait_until
@@ -49,6 +50,17 @@ def test_secrets_are_in_no_command_line_and_no_log(stack: Stack) -> None:
     shown = [stack.log(name) for name in stack.processes]
     shown += [Path(f"/proc/{process.pid}/cmdline").read_text(errors="replace") for process in stack.processes.values()]
     assert not [password for password in passwords for text in shown if password in text]
+
+
+def test_the_nightly_round_makes_a_backup_and_its_health_check_knows(stack: Stack) -> None:
+    assert not stack.is_healthy("housekeeping")
+    command = [word for word in services()["housekeeping"]["command"] if word != "--daily"]
+    done = stack.run("housekeeping", command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (backup,) = (stack.folder / "backups").iterdir()
+    checked = stack.run("housekeeping", ["emmetd", "restore", str(backup), "--check"])
+    assert "is whole" in checked.stdout, checked.stderr
+    assert stack.is_healthy("housekeeping")
 
 
 def test_prometheus_reads_every_target(stack: Stack, http: httpx.Client) -> None:
