@@ -27,6 +27,8 @@ from editing.key_metric import KeyMetric, pinned_metric
 from editing.solve import CONDITION_LIMIT, KeyFactor, factor_keys
 
 _ROUNDING = 1e-12
+_SAME_KEY = 1e-5
+"""Keys nearer to one another than this, relative to their length, are one key in float32's rounding."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,13 @@ def pinned(kept: KeptLayer, keys: Tensor, metric: KeyMetric) -> tuple[KeptLayer,
 
     At the same μ, except where the batch's own keys are so near to the pinned ones that what is left of them is nearly
     dependent: then at the smallest μ that is well conditioned (`editing.solve`), which `mu` says, and Δ' − Δ may have
-    any rank.
+    any rank. A key that is pinned already is not pinned again: what differs is rounding, which needs no direction.
     """
+    if kept.pins is not None:
+        nearest = torch.cdist(keys.T, kept.pins.T).min(dim=1).values
+        keys = keys[:, nearest.gt(_SAME_KEY * torch.linalg.vector_norm(keys, dim=0))]
+    if not keys.shape[1]:
+        return kept, Change(keys.new_zeros(0, keys.shape[0]), kept.residual[:, :0])
     pins = keys if kept.pins is None else torch.cat([kept.pins, keys], 1)
     if not kept.keys.shape[1]:
         return replace(kept, pins=pins), Change(keys.new_zeros(0, keys.shape[0]), kept.residual[:, :0])

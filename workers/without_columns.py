@@ -152,7 +152,9 @@ class Reversal:
                 keys = keys_at(self.context.model.decoder, matrices, wanted, layer).float().to(one.keys)
                 more, change = pinned(one, keys, self._metric(edit, layer))
                 self._changes[layer].append(change)
-                self._pins.setdefault((layer, edit), []).append(keys)
+                assert more.pins is not None
+                already = 0 if one.pins is None else one.pins.shape[1]
+                self._pins.setdefault((layer, edit), []).append(more.pins[:, already:])
                 self.kept[edit] = replace(kept, layers={**kept.layers, layer: more})
 
     def _edit(
