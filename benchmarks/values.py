@@ -35,7 +35,7 @@ FIXED = {"stop_loss": 0.0, "stop_after_argmax": -1}
 """Settings under which every fact takes all of its steps, so that times and losses can be compared."""
 KEY_FACTS = 128
 TURNS = 3
-HALF_SECONDS = 240
+HALF_SECONDS = 90
 """About how long the run in bfloat16 may take."""
 MATRIX_SIZE = 2048
 OPERATIONS = {
