@@ -32,7 +32,7 @@ class StatisticRequest(BaseModel):
     ] = None
     tokens: Annotated[
         int | None,
-        Field(ge=1, le=1_000_000_000, description="By default ten for each input of the layer's edited matrix."),
+        Field(ge=1, le=100_000_000, description="By default ten for each input of the layer's edited matrix."),
     ] = None
 
 
