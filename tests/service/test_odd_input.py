@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -177,5 +178,5 @@ def test_a_key_that_cannot_be_written_is_refused(api: Api) -> None:
 
 @pytest.mark.parametrize("name", ["v0\n", "v٣"])
 def test_only_a_whole_name_is_a_version(api: Api, name: str) -> None:
-    assert api.http.get(f"{HERE}/versions/{name}").status_code == 404
+    assert api.http.get(f"{HERE}/versions/{quote(name)}").status_code == 404
     assert api.http.post("/v1/edits", json={"model": f"{MODEL}@{name}", "facts": [fact()]}).status_code == 422

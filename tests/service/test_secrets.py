@@ -42,6 +42,7 @@ def test_a_process_with_nothing_behind_it_tells_no_secret(tmp_path: Path, comman
         "EMMETD_HF_TOKEN": "hunter-token",
         "EMMETD_REDIS_URL": "redis://:hunter-redis@127.0.0.1:1/0",
         "EMMETD_DATABASE_URL": "postgresql://ada:hunter-sql%40@127.0.0.1:1/d?sslpassword=hunter-query",
+        "EMMETD_DATABASE_WAIT_SECONDS": "0",
         "EMMETD_LOG_LEVEL": "debug",
     }
     told = []
