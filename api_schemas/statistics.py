@@ -52,7 +52,7 @@ class StatisticJob(BaseModel):
 
     id: str
     object: Literal["statistic"] = "statistic"
-    state: Literal["queued", "running", "succeeded", "failed"]
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
     model: str
     layers: list[int] | None
     corpus: str

@@ -52,6 +52,8 @@ _CORS: Final[dict[str, Any]] = {
         "Last-Event-ID",
         "Prefer",
         "X-Request-ID",
+        "traceparent",
+        "tracestate",
     ],
     "expose_headers": ["ETag", "Location", "Retry-After", "X-Emmetd-Version", "X-Request-ID"],
 }

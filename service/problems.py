@@ -50,6 +50,8 @@ STORE_ANSWERS: Final[Mapping[type[store.StoreError], tuple[int, str]]] = {
     store.QueueFullError: (429, "Too much waits already"),
     store.CursorError: (400, "The cursor cannot be read"),
     store.BlobStoreAwayError: (503, "The blob store does not answer"),
+    store.BlobMissingError: (503, "A blob of the version is missing"),
+    store.BlobCorruptError: (503, "A blob of the version is damaged"),
     store.StoreError: (500, "The store refused"),
 }
 _RETRY_SECONDS: Final = "30"

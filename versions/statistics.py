@@ -12,7 +12,7 @@ from configuration.redis_keys import values_queue
 from versions import tasks
 from versions.clock import new_id, now
 from versions.errors import StatisticNotFoundError
-from versions.tables import StatisticRow
+from versions.tables import StatisticRow, TaskRow
 
 
 def create(session: Session, *, model: str, layers: list[int] | None, corpus: str, tokens: int | None) -> StatisticRow:
@@ -78,6 +78,16 @@ def shared_blobs(report: dict[str, Any] | None) -> dict[str, str]:
 def unfinished(session: Session, model: str) -> int:
     query = select(func.count()).select_from(StatisticRow)
     return session.scalar(query.where(StatisticRow.model == model, StatisticRow.finished_at.is_(None))) or 0
+
+
+def cancel(session: Session, row: StatisticRow) -> StatisticRow:
+    """End it now, unless it has ended. A worker that makes it learns with its lease that nobody waits for it."""
+    if row.finished_at is None:
+        for task in session.scalars(select(TaskRow).where(TaskRow.statistic_id == row.id, TaskRow.state != "done")):
+            tasks.abandon(session, task)
+        row.state, row.finished_at = "cancelled", now()
+        row.error = {"code": "cancelled", "title": "Cancelled", "detail": "cancelled on request", "facts": []}
+    return row
 
 
 def finish(

@@ -148,6 +148,14 @@ def release(session: Session, row: TaskRow) -> None:
     row.state, row.owner, row.lease_expires_at, row.enqueued_at = "pending", None, None, None
 
 
+def more_urgent_waits(session: Session, row: TaskRow) -> bool:
+    """Whether anything of the task's model waits to be run, other than what is of its own kind."""
+    waiting = select(TaskRow.id).where(
+        TaskRow.model == row.model, TaskRow.state == "pending", TaskRow.kind != row.kind, TaskRow.id != row.id
+    )
+    return session.scalar(waiting.limit(1)) is not None
+
+
 def abandon(session: Session, row: TaskRow) -> None:
     """This task shall not be tried again; a worker that still holds it can no longer commit."""
     row.state, row.owner, row.lease_expires_at, row.finished_at = "withdrawn", None, None, now()

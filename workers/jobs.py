@@ -41,6 +41,7 @@ HANDLERS: dict[str, Handler] = {
 _WHAT = {"evaluate": "evaluation", "export": "export", "statistic": "statistic"}
 DISK_SECONDS = 2.0
 """A worker whose disk is full or away looks again after this long."""
+_NO_LONGER_HELD = "this worker's hold on the task is gone: another has it, or nobody waits for it any more"
 MOST_UNEXPECTED = 2
 """Attempts of a task that ends with an error we did not foresee, before its batch fails."""
 
@@ -82,7 +83,7 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         log.info("task done")
     except LeaseLostError:
         tracing.fail("lease_lost")
-        log.warning("another worker holds this task now; its work goes on there")
+        log.warning(_NO_LONGER_HELD)
     except EditInterrupted:
         _interrupted(context, task, lease)
     except CancelledError:
@@ -126,9 +127,12 @@ def _interrupted(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     elif lease.reason == "stopping":
         log.info("task given back: this worker stops")
         _give_back(context, task, tried=False)
+    elif lease.reason == "yielding":
+        log.info("task given back: something else waits")
+        _give_back(context, task, tried=False)
     else:
         tracing.fail("lease_lost")
-        log.warning("another worker holds this task now; its work goes on there")
+        log.warning(_NO_LONGER_HELD)
 
 
 def _cancelled(context: WorkerContext, task: TaskRow) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,7 +14,9 @@ from versions.database import Database
 from versions.errors import LeaseLostError
 from versions.tables import BatchRow, TaskRow
 
-StopReason = Literal["lost", "cancelled", "stopping"]
+StopReason = Literal["lost", "cancelled", "stopping", "yielding"]
+_YIELDING: Final = ("statistic",)
+"""Kinds of tasks that are given back when anything else waits: they take long, and go on where they were."""
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +60,8 @@ class Lease:
                 batch = session.get(BatchRow, self.task.batch_id) if self.task.batch_id else None
                 if batch is not None and batch.cancel_requested:
                     self.reason = "cancelled"
+                elif self.task.kind in _YIELDING and tasks.more_urgent_waits(session, self.task):
+                    self.reason = "yielding"
         except LeaseLostError:
             self.reason = "lost"
         except SQLAlchemyError as error:

@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 def prepare_statistic(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     assert task.statistic_id is not None
     with context.database.writing() as session:
+        tasks.renew(session, task.id, task.token, context.settings.lease_seconds)  # it may just have been cancelled
         row = statistics.get(session, task.statistic_id)
         row.state = "running"
         layers = tuple(row.layers) if row.layers is not None else context.statistics.default_layers()

@@ -57,6 +57,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("POST", "/v1/statistics"): EDIT,
     ("GET", "/v1/statistics"): READ,
     ("GET", "/v1/statistics/{statistic_id}"): READ,
+    ("POST", "/v1/statistics/{statistic_id}/cancel"): EDIT,
     ("GET", "/v1/corpora"): ANY_KEY,
     ("GET", "/v1/algorithms"): ANY_KEY,
     ("POST", "/v1/completions"): GENERATE,

@@ -12,7 +12,13 @@ from service.errors import DiffTooLargeError, InvalidFieldsError
 from service.models.parameters import Name
 from service.problems import responses
 from service.resources import ResourcesDependency
-from versions.errors import ModelNotFoundError, VersionNotFoundError
+from versions.errors import (
+    BlobCorruptError,
+    BlobMissingError,
+    BlobStoreAwayError,
+    ModelNotFoundError,
+    VersionNotFoundError,
+)
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -20,7 +26,15 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 @router.get(
     "/{model}/diff",
     summary="Compare two versions",
-    responses=responses(ModelNotFoundError, VersionNotFoundError, DiffTooLargeError, InvalidFieldsError),
+    responses=responses(
+        ModelNotFoundError,
+        VersionNotFoundError,
+        DiffTooLargeError,
+        InvalidFieldsError,
+        BlobMissingError,
+        BlobCorruptError,
+        BlobStoreAwayError,
+    ),
 )
 def get_diff(
     resources: ResourcesDependency,

@@ -26,6 +26,7 @@ from versions.errors import CursorError, ModelNotFoundError, StatisticNotFoundEr
 
 router = APIRouter(prefix="/v1", tags=["statistics"])
 
+StatisticId = Annotated[str, Path(max_length=40)]
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -46,7 +47,7 @@ _BODY: Final[dict[str, Any]] = {
     openapi_extra=_BODY,
     responses={
         202: {
-            "description": "Kept; a worker makes it when no edit needs it.",
+            "description": "Kept; a worker makes it while nothing else of the model waits.",
             "headers": {"Location": {"description": "Where it is watched.", "schema": {"type": "string"}}},
         },
         **responses(
@@ -90,12 +91,20 @@ async def get_statistic(
     request: Request,
     response: Response,
     resources: ResourcesDependency,
-    statistic_id: Annotated[str, Path(max_length=40)],
+    statistic_id: StatisticId,
     prefer: Prefer = None,
 ) -> StatisticJob:
     """How far it is and, when it has succeeded, what each layer's C0 is like."""
     job = await run_in_threadpool(service.get, resources, statistic_id)
     return await _awaited(request, response, resources, job, prefer)
+
+
+@router.post(
+    "/statistics/{statistic_id}/cancel", summary="Cancel a statistic", responses=responses(StatisticNotFoundError)
+)
+def cancel(resources: ResourcesDependency, statistic_id: StatisticId) -> StatisticJob:
+    """What it has read so far is kept on the worker's disk, where the same statistic asked for again goes on."""
+    return service.cancel(resources, statistic_id)
 
 
 @router.get("/corpora", summary="List what C0 can be made from")

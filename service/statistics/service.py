@@ -64,6 +64,18 @@ def submit(resources: Resources, body: bytes) -> StatisticJob:
     return job
 
 
+def cancel(resources: Resources, statistic_id: str) -> StatisticJob:
+    """What has ended stays as it is."""
+    with resources.database.writing() as session:
+        row = statistics.get(session, statistic_id)
+        resources.caller.check_owner(row.model, f"statistic {row.id}")
+        if row.finished_at is None:
+            audit.record(session, resources.caller.actor, "statistic.cancelled", model=row.model, target=row.id)
+        job = statistic_job(statistics.cancel(session, row))
+    log.info("cancel asked for", statistic=job.id, state=job.state)
+    return job
+
+
 def get(resources: Resources, statistic_id: str) -> StatisticJob:
     with resources.database.reading() as session:
         row = statistics.get(session, statistic_id)

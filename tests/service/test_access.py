@@ -85,6 +85,9 @@ PROBES = {
     ("POST", "/v1/statistics"): Probe("/v1/statistics", {"model": OTHER}, "statistic.accepted"),
     ("GET", "/v1/statistics"): Probe("/v1/statistics", lists=True),
     ("GET", "/v1/statistics/{statistic_id}"): Probe("/v1/statistics/{statistic}"),
+    ("POST", "/v1/statistics/{statistic_id}/cancel"): Probe(
+        "/v1/statistics/{statistic}/cancel", change="statistic.cancelled"
+    ),
     ("GET", "/v1/corpora"): Probe("/v1/corpora", lists=True),
     ("GET", "/v1/algorithms"): Probe(f"/v1/algorithms?model={OTHER}"),
     ("POST", "/v1/completions"): Probe("/v1/completions", {"model": OTHER, "prompt": "Lyon"}),

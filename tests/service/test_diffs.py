@@ -99,7 +99,23 @@ def test_weights_are_computed_once(api: Api, versions: None, database: Database)
     assert api.http.get(f"/v1/models/{MODEL}/diff?from=v1&to=v2").json() == first
     with pytest.raises(BlobMissingError):
         api.resources.blobs.get(blob)
-    assert api.http.get(f"/v1/models/{MODEL}/diff?from=v0&to=v2").status_code == 500
+
+
+@pytest.mark.parametrize("damaged", [None, b"", b"not what its name says"])
+def test_a_damaged_delta_is_said_and_facts_are_still_told(
+    api: Api, versions: None, database: Database, damaged: bytes | None
+) -> None:
+    with database.reading() as session:
+        blob = lineage.get(session, MODEL, 2).blob
+    path = api.resources.blobs.path(blob)  # type: ignore[attr-defined]
+    path.unlink() if damaged is None else (path.chmod(0o600), path.write_bytes(damaged))
+
+    answer = api.http.get(f"/v1/models/{MODEL}/diff?from=v0&to=v2")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "blob_missing" if damaged is None else "blob_corrupt")
+    assert str(blob) in answer.json()["detail"]
+    found = api.http.get(f"/v1/models/{MODEL}/diff?from=v0&to=v2&weights=false")
+    assert found.json()["facts_added"]["total"] == 3
 
 
 def test_what_is_too_large_is_refused(api: Api, versions: None) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.service.conftest import MODEL, N_LAYERS, Api
 from tests.service.test_evaluations import all_tasks
-from versions import statistics
+from versions import statistics, tasks
 from versions.database import Database
 
 LAYER = {"layer": 1, "tokens": 160, "corpus": "self-sampled", "shrinkage": 0.0, "condition_number": 1e5}
@@ -49,6 +49,29 @@ def test_layers_corpus_and_tokens_can_be_chosen(serve: Callable[..., Api], model
         {"name": "wiki", "kind": "data_set", "data_set": "Salesforce/wikitext@c0ffee", "default": False},
     ]
     assert "secret" not in listed.text + by_default.text
+
+
+def test_what_has_not_ended_can_be_cancelled_and_no_worker_takes_it_up(api: Api, database: Database) -> None:
+    where = ask(api).headers["location"]
+    (task,) = all_tasks(database)
+
+    cancelled = api.http.post(f"{where}/cancel").json()
+
+    assert (cancelled["state"], cancelled["error"]["code"]) == ("cancelled", "cancelled")
+    assert cancelled["finished_at"] is not None
+    with database.writing() as session:
+        assert tasks.acquire(session, task.id, "worker", 15) is None
+    assert api.http.post(f"{where}/cancel").json() == cancelled == api.http.get(where).json()
+    entries = api.http.get("/v1/audit").json()["data"]
+    assert [entry["action"] for entry in entries][:2] == ["statistic.cancelled", "statistic.accepted"]
+
+
+def test_what_has_ended_is_not_cancelled(api: Api, database: Database) -> None:
+    job = ask(api).json()
+    with database.writing() as session:
+        report = {"fingerprint": "f" * 64, "seconds": 1.5, "layers": [LAYER]}
+        statistics.finish(session, statistics.get(session, job["id"]), report=report)
+    assert api.http.post(f"/v1/statistics/{job['id']}/cancel").json()["state"] == "succeeded"
 
 
 def test_its_report_is_told_and_the_list_is_paged(api: Api, database: Database) -> None:

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from tests.conftest import BOTH_DATABASES
-from tests.workers.conftest import Place, wait_until
-from versions import batches, tasks
+from tests.workers.conftest import MODEL, Place, wait_until
+from versions import batches, statistics, tasks
 from versions.clock import now
 from versions.tables import TaskRow
 from workers.lease import Lease
@@ -57,6 +57,46 @@ def test_it_hears_a_cancel(place: Place, task: TaskRow) -> None:
             batches.request_cancel(session, batches.get(session, task.batch_id))
         wait_until(held.should_stop, "the cancel is heard")
     assert held.reason == "cancelled"
+
+
+@pytest.fixture
+def statistic(place: Place) -> TaskRow:
+    """Held by this worker, and nothing else waits."""
+    with place.database.writing() as session:
+        statistics.create(session, model=MODEL, layers=[1], corpus="self", tokens=1000)
+        (waiting,) = tasks.to_enqueue(session)
+        held = tasks.acquire(session, waiting.id, "worker", SECONDS)
+    assert held is not None
+    return held
+
+
+def test_a_statistic_makes_way_for_an_edit_but_not_for_another_statistic(place: Place, statistic: TaskRow) -> None:
+    with place.database.writing() as session:
+        statistics.create(session, model=MODEL, layers=[2], corpus="self", tokens=1000)
+    with lease(place, statistic) as held:
+        assert not held.should_stop()
+        place.accept()
+        place.ready()
+        wait_until(held.should_stop, "the edit is noticed")
+    assert held.reason == "yielding"
+
+
+def test_an_edit_makes_way_for_nothing(place: Place, task: TaskRow) -> None:
+    with place.database.writing() as session:
+        statistics.create(session, model=MODEL, layers=[2], corpus="self", tokens=1000)
+    with lease(place, task) as held:
+        renewed = place.task(task.id).lease_expires_at
+        wait_until(lambda: place.task(task.id).lease_expires_at != renewed, "it looks again")
+        assert not held.should_stop()
+
+
+def test_a_cancelled_statistic_is_held_no_longer(place: Place, statistic: TaskRow) -> None:
+    with lease(place, statistic) as held:
+        with place.database.writing() as session:
+            assert statistic.statistic_id is not None
+            statistics.cancel(session, statistics.get(session, statistic.statistic_id))
+        wait_until(held.should_stop, "the cancel is heard")
+    assert held.reason == "lost"
 
 
 def test_it_knows_of_an_earlier_cancel_at_once(place: Place, task: TaskRow) -> None:

@@ -102,6 +102,36 @@ def test_a_worker_that_stops_gives_it_back_and_another_makes_it(place: Place) ->
     assert report_of(row)["layers"][0]["tokens"] == 3000
 
 
+def test_it_makes_way_for_an_edit_and_goes_on_afterwards(place: Place) -> None:
+    asked = ask(place, [2], "self", 3000)
+    (task,) = place.ready()
+    batch_id = place.accept()
+    place.ready()
+
+    jobs.run(task.id)
+
+    assert (place.task(task.id).state, place.task(task.id).attempts) == ("pending", 0)
+    assert found(place, asked).state == "queued"
+    while edits := [one for one in place.ready() if one.kind != "statistic"]:
+        jobs.run(edits[0].id)
+    assert place.run() == ["statistic"]
+    assert (place.batch(batch_id).state, found(place, asked).state) == ("succeeded", "succeeded")
+
+
+def test_a_cancel_while_it_runs_holds(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ask(place, [2], "self", 3000)
+
+    def cancelled_meanwhile(*_: Any) -> Any:
+        with place.database.writing() as session:
+            statistics.cancel(session, statistics.get(session, asked))
+        return place.loaded.statistics.get((1,))
+
+    monkeypatch.setattr(place.loaded.statistics, "prepare", cancelled_meanwhile)
+    assert place.run() == ["statistic"]
+    row = found(place, asked)
+    assert (row.state, row.report, place.run()) == ("cancelled", None, [])
+
+
 def test_edits_use_the_corpus_that_the_operator_chose(place_of: Callable[..., Place], tmp_path: Path) -> None:
     file = tmp_path / "news.jsonl"
     file.write_text("\n".join(json.dumps({"text": line}) for line in LINES.split("\n\n")))
