@@ -18,6 +18,9 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 STAMP := $(VENV)/.setup-$(TORCH)
 CLIENTS := $(VENV)/.clients
 
+# Files of tests that run side by side, on one core each: the tests' models are too small for several.
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
+
 # Threads that spin while they wait take the cores away from the other processes of a small machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 0
@@ -30,8 +33,8 @@ setup: $(STAMP) ## Make .venv with everything that is needed (TORCH=cuda for NVI
 run: setup ## Start emmetd: API, worker and queue in one (ARGS="--port 9000")
 	@exec $(BIN)/emmetd serve $(ARGS)
 
-test: setup $(CLIENTS) ## Run the test suite (ARGS="tests/editing -k solve")
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup $(CLIENTS) ## Run the test suite (ARGS="tests/editing -k solve"; JOBS=0 in this process)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 lint: setup ## Check format, lint, types and the layers of imports
 	@echo "ruff format"; $(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }

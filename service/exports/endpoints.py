@@ -16,7 +16,7 @@ from service.models.parameters import Name, Version
 from service.preferences import Prefer, applied, wait_for, wait_seconds
 from service.problems import responses
 from service.resources import Resources, ResourcesDependency
-from versions.errors import ModelNotFoundError, VersionNotFoundError
+from versions.errors import BlobCorruptError, BlobStoreAwayError, ModelNotFoundError, VersionNotFoundError
 from versions.tables import ExportRow
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
@@ -57,6 +57,8 @@ _HEADERS: Final[dict[str, Any]] = {
             InvalidFieldsError,
             ExportFailedError,
             BusyError,
+            BlobCorruptError,
+            BlobStoreAwayError,
         ),
     },
 )

@@ -42,4 +42,4 @@ def test_nothing_breaks_whatever_is_sent(server: Server) -> None:
     send()
     assert unharmed.violations(patience_seconds=120) == []
     assert onslaught.answers["202"] > EXAMPLES / 20, onslaught.answers
-    assert len(onslaught.answers) > 3, onslaught.answers
+    assert len(onslaught.answers) >= 3, onslaught.answers

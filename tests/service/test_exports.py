@@ -96,7 +96,7 @@ def test_a_damaged_file_is_not_given_out_and_a_lost_one_is_made_again(
     path = api.resources.blobs.path(blob)  # type: ignore[attr-defined]
     path.write_bytes(CONTENT[:-1] + b"x")
     damaged = api.http.get(f"{PATH}/v1/export")
-    assert (damaged.status_code, damaged.json()["code"]) == (500, "blob_corrupt")
+    assert (damaged.status_code, damaged.json()["code"]) == (503, "blob_corrupt")
     path.unlink()
     again = api.http.get(f"{PATH}/v1/export")
     assert (again.status_code, again.json()["id"] != first) == (202, True)
