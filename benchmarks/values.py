@@ -112,7 +112,7 @@ def compare(
     plain: list[PlainValue] = []
     plain_seconds = 0.0
     runs: list[tuple[Values, dict[str, Any]]] = []
-    turns = [all_steps, settings]
+    turns = [all_steps, settings.model_copy(update={"steps": steps})]
     for turn in range(TURNS):
         started = time.perf_counter()
         for group in groups[turn * plain_facts // TURNS : (turn + 1) * plain_facts // TURNS]:
