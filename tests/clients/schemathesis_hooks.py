@@ -75,6 +75,7 @@ REFUSALS: Final = (
     Refusal("^POST /v1/evaluations$", r"^compare_with: .* is of another model", _TWO_FIELDS),
     Refusal("^POST /v1/statistics$", r"^corpus: .* is not configured", "corpora are the operator's"),
     Refusal("^POST /v1/statistics$", r"^layers\[\d+\]: is \d+; the model has layers 0 to", _SHAPE),
+    Refusal("^GET .*/export$", r"has rank \d+; in \d+ ranks it would be off", "the rank is the version's"),
     Refusal("^PUT .*/aliases/", r"^body: says nothing to change", _TWO_FIELDS),
     Refusal(_REVERT, r"^body: names nothing to take out", _TWO_FIELDS),
     Refusal(_REVERT, r"^body: `of` says which version", _TWO_FIELDS),
