@@ -37,7 +37,9 @@ KEY_FACTS = 128
 TURNS = 3
 HALF_SECONDS = 90
 """About how long the run in bfloat16 may take."""
-MATRIX_SIZE = 2048
+MATRIX_SIZES = {"cpu": 2048}
+ACCELERATOR_MATRIX_SIZE = 8192
+"""Of the square matrices whose product is the machine's rate: large enough to reach it."""
 OPERATIONS = {
     "matrix products": ("aten::mm", "aten::addmm"),
     "attention's products": ("aten::bmm",),
@@ -222,14 +224,15 @@ def in_bfloat16(
 
 def matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32, repetitions: int = 12) -> float:
     """Floating-point operations a second of a large square matrix product; the best of a few runs."""
-    a, b = (torch.randn(MATRIX_SIZE, MATRIX_SIZE, device=device).to(dtype) for _ in range(2))
+    size = MATRIX_SIZES.get(device.type, ACCELERATOR_MATRIX_SIZE)
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     best = float("inf")
     for _ in range(repetitions):
         started = time.perf_counter()
         product = torch.nn.functional.linear(a, b)
         float(product[0, 0])  # waits for the device
         best = min(best, time.perf_counter() - started)
-    return 2 * MATRIX_SIZE**3 / best
+    return 2 * size**3 / best
 
 
 def step_time(

@@ -32,20 +32,22 @@ def in_batches(lengths: Sequence[int], row_bytes: RowBytes, limit: float, device
         yield from _cut(numbers, [sizes[number] for number in numbers], limit)
 
 
+def even_parts(sizes: Sequence[float], parts: int) -> list[list[int]]:
+    """The indices of `sizes`, in their order, in at most `parts` runs of nearly the same sum; none is empty."""
+    total, done = sum(sizes), 0.0
+    found: list[list[int]] = [[] for _ in range(parts)]
+    for index, size in enumerate(sizes):
+        found[min(int((done + size / 2) * parts / total), parts - 1)].append(index)
+        done += size
+    return [part for part in found if part]
+
+
 def _cut(numbers: Sequence[int], sizes: Sequence[float], limit: float) -> list[list[int]]:
     """`numbers`, in order of their `sizes`, in the fewest even batches; each row takes its batch's largest size."""
-    total = sum(sizes)
-    for parts in range(max(1, math.ceil(total / limit)), len(numbers)):
-        batches: list[list[int]] = [[] for _ in range(parts)]
-        largest = [0.0] * parts
-        done = 0.0
-        for number, size in zip(numbers, sizes, strict=True):
-            part = int((done + size / 2) * parts / total)
-            batches[part].append(number)
-            largest[part] = size
-            done += size
-        if all(len(batch) * size <= limit for batch, size in zip(batches, largest, strict=True)):
-            return [batch for batch in batches if batch]
+    for parts in range(max(1, math.ceil(sum(sizes) / limit)), len(numbers)):
+        batches = even_parts(sizes, parts)
+        if all(len(batch) * sizes[batch[-1]] <= limit for batch in batches):
+            return [[numbers[index] for index in batch] for batch in batches]
     return [[number] for number in numbers]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from editing.batching import even_parts
 from editing.decoder import Decoder
 from editing.lower import Lower
 from editing.packed_layers import PackedLayers, Segment
@@ -91,14 +92,9 @@ def blocks_of(
     units = sorted(by_unit.values(), key=lambda unit: (rows[unit[0]].suffix_length, rows[unit[0]].subject))
     sizes = [sum(row_bytes(rows[number]) for number in unit) for unit in units]
     parts = min(threads * max(1, math.ceil(sum(sizes) / limit)), len(units))
-    shares: list[list[int]] = [[] for _ in range(parts)]
-    done = 0.0
-    for unit, size in zip(units, sizes, strict=True):
-        shares[int((done + size / 2) * parts / sum(sizes))] += unit
-        done += size
-    for share in shares:
-        if share:
-            yield _block(decoder, contexts, [rows[n] for n in share], [lower[n] for n in share], layer)
+    for part in even_parts(sizes, parts):
+        share = [number for place in part for number in units[place]]
+        yield _block(decoder, contexts, [rows[n] for n in share], [lower[n] for n in share], layer)
 
 
 def _block(decoder: Decoder, contexts: Prefix | None, rows: Sequence[Row], lower: Sequence[Lower], layer: int) -> Block:

@@ -82,6 +82,13 @@ class Decoder:
         return int(self.config.num_attention_heads)
 
     @property
+    def key_value_width(self) -> int:
+        """Numbers that a layer keeps of a token as its keys, and as many as its values."""
+        heads = getattr(self.config, "num_key_value_heads", None) or self.attention_heads
+        size = getattr(self.config, "head_dim", None) or self.config.hidden_size // self.attention_heads
+        return int(heads * size)
+
+    @property
     def vocabulary(self) -> int:
         """Number of logits, which may be more than the tokenizer's entries."""
         return int(self.head.get_parameter("weight").shape[0])

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 
 from api_schemas.facts import Fact, subject_key
 from api_schemas.subjects import FactTokens, FactTokensError, check_length, fact_tokens
+from editing.batching import even_parts
 from editing.errors import ContextLengthError, SubjectNotFoundError
 
 
@@ -79,11 +80,7 @@ def cut_shards(groups: Sequence[SubjectGroup], contexts: int, tokens: int) -> tu
     cost nearly the same, so that none is a mere rest.
     """
     costs = [tokens_per_step(group, contexts) for group in groups]
-    total = sum(costs)
-    shards: list[list[int]] = [[] for _ in range(max(1, -(-total // max(tokens, 1))))]
-    before = 0
-    for number in sorted(range(len(groups)), key=lambda number: (costs[number], number)):
-        middle = before + costs[number] / 2
-        shards[int(middle * len(shards) / total)].append(number)
-        before += costs[number]
-    return tuple(tuple(shard) for shard in shards if shard)
+    order = sorted(range(len(groups)), key=lambda number: (costs[number], number))
+    parts = max(1, -(-sum(costs) // max(tokens, 1)))
+    shards = even_parts([costs[number] for number in order], parts)
+    return tuple(tuple(order[place] for place in shard) for shard in shards)

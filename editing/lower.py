@@ -20,7 +20,8 @@ from editing.progress import ShouldStop, check, never
 from editing.projection import Matrices, Recorder, Version, frame
 from editing.rows import BARE, Row
 
-TOKENS_AT_ONCE = 2048
+TOKENS_AT_ONCE = {"cpu": 2048}
+ACCELERATOR_TOKENS_AT_ONCE = 16384
 """How many tokens, padding included, are run in one go where no backward pass keeps anything."""
 
 
@@ -157,7 +158,8 @@ def _run(
 
 
 def _batches(lengths: Sequence[int], device: torch.device) -> list[list[int]]:
-    return list(in_batches(lengths, lambda _, tokens: tokens, TOKENS_AT_ONCE, device))
+    limit = TOKENS_AT_ONCE.get(device.type, ACCELERATOR_TOKENS_AT_ONCE)
+    return list(in_batches(lengths, lambda _, tokens: tokens, limit, device))
 
 
 def _padded(sequences: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:

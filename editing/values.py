@@ -9,9 +9,10 @@ written to nor hooked.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from editing.decoder import Decoder
 from editing.facts import SubjectGroup
 from editing.keys import bare_states, mean_keys
 from editing.lower import Lower, context_prefix, run_lower
+from editing.memory import MemoryBudget, memory_budget, portions
 from editing.packed_layers import PackedLayers
 from editing.parallel import Parallel, threads_for
 from editing.prefix import Prefix
@@ -31,8 +33,13 @@ from editing.projection import Matrices
 from editing.rows import Row, rows_of
 from editing.value_loss import Loss, value_loss
 
-MEMORY_BUDGET = 512 * 1024**2
 BETAS, EPSILON = (0.9, 0.999), 1e-8
+REBUILDING = {"cpu": 1.0}
+ACCELERATOR_REBUILDING = 0.85
+"""Blocks are made anew, without the groups that are done, once these leave at most this share of the tokens: on an
+accelerator many small copies cost more than a few tokens too many."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ def optimise_values(
     *,
     should_stop: ShouldStop = never,
     on_progress: Progress = silent,
-    memory_budget_bytes: int = MEMORY_BUDGET,
+    budget: MemoryBudget | None = None,
 ) -> Values:
     """Find δ for every group on top of the version `matrices`, at the last of `settings.layers`.
 
@@ -73,12 +80,57 @@ def optimise_values(
     targets are the argmax in all contexts, `stop_after_argmax` steps after they first were.
 
     `on_progress` hears of stage "values" in optimiser steps of a group; a group that is done early counts as whole.
-    `should_stop` is asked between blocks of rows; EditInterrupted when it says so. `memory_budget_bytes` bounds what
-    blocks that run at once keep for their backward pass, beside the model and the constant prefixes.
+    `should_stop` is asked between blocks of rows; EditInterrupted when it says so. As many groups are optimised
+    together as the memory `budget` holds, by default the device's. Where that was too much for an accelerator, those
+    that it ran out of memory with are tried again in smaller portions; torch.OutOfMemoryError where none is left.
     """
-    return ValueOptimisation(decoder, matrices, groups, contexts, settings, should_stop, memory_budget_bytes).run(
-        on_progress
-    )
+    if not groups:
+        raise ValueError("there is no group of facts to optimise a value for")
+
+    def cut(numbers: Sequence[int], room: MemoryBudget) -> list[tuple[list[int], MemoryBudget]]:
+        some = [groups[number] for number in numbers]
+        first_layer = steps_from(decoder, max(settings.layers))
+        parts = portions(decoder, some, len(contexts), settings.kl_factor, first_layer, room.constants)
+        return [([numbers[place] for place in part], room) for part in parts]
+
+    def report(stage: str, done: int, total: int) -> None:
+        on_progress(stage, len(order) * settings.steps + done, len(groups) * settings.steps)
+
+    def attempt(some: Sequence[SubjectGroup], room: MemoryBudget) -> Values | None:
+        try:
+            return ValueOptimisation(decoder, matrices, some, contexts, settings, should_stop, room.backward).run(
+                report
+            )
+        except torch.OutOfMemoryError:
+            if room.halved() is None:
+                raise
+            return None
+
+    order: list[int] = []
+    found: list[Values] = []
+    waiting = cut(range(len(groups)), budget or memory_budget(decoder.device))
+    while waiting:
+        numbers, room = waiting.pop(0)
+        values = attempt([groups[number] for number in numbers], room)
+        if values is not None:
+            order += numbers
+            found.append(values)
+        elif smaller := room.halved():
+            log.warning("out of memory with %d subjects at a time; trying again with less", len(numbers))
+            torch.cuda.empty_cache()
+            waiting[:0] = cut(numbers, smaller)
+    return _joined(found, order)
+
+
+def _joined(found: Sequence[Values], order: Sequence[int]) -> Values:
+    """`found`, which hold the groups that `order` names, one after another, in the groups' order."""
+    back = torch.tensor(order).argsort().to(found[0].deltas.device)
+    of_all = {
+        field.name: torch.cat([getattr(values, field.name) for values in found])[back]
+        for field in fields(Values)
+        if field.name != "layer"
+    }
+    return Values(layer=found[0].layer, **of_all)
 
 
 class ValueOptimisation:
@@ -92,12 +144,11 @@ class ValueOptimisation:
         contexts: Sequence[Context],
         settings: EditSettings,
         should_stop: ShouldStop = never,
-        memory_budget_bytes: int = MEMORY_BUDGET,
+        backward_bytes: float | None = None,
     ) -> None:
         self.decoder, self.matrices, self.settings = decoder, matrices, settings
-        self.should_stop, self.budget = should_stop, memory_budget_bytes
-        if not groups:
-            raise ValueError("there is no group of facts to optimise a value for")
+        self.should_stop = should_stop
+        self.backward_bytes = memory_budget(decoder.device).backward if backward_bytes is None else backward_bytes
         self.layer = max(settings.layers)
         self.first_layer = steps_from(decoder, self.layer)
         self.rows: list[Row] = rows_of(groups, len(contexts), settings.kl_factor)
@@ -124,6 +175,9 @@ class ValueOptimisation:
         self.first_reached = torch.full((number,), -1, device=decoder.device)
         self.steps = torch.zeros(number, dtype=torch.long, device=decoder.device)
         self.active = torch.ones(number, dtype=torch.bool, device=decoder.device)
+        of_row = torch.tensor([(row.group, row.suffix_length) for row in self.rows], device=decoder.device)
+        self.tokens = torch.zeros_like(self.steps).index_add(0, *of_row.unbind(1))
+        self.worth_rebuilding = REBUILDING.get(decoder.device.type, ACCELERATOR_REBUILDING)
         vocabulary = decoder.vocabulary if settings.kl_factor > 0 else 0
         self.reference = self.states.new_zeros(number, vocabulary)
         self.known = torch.zeros_like(self.reached)
@@ -135,7 +189,7 @@ class ValueOptimisation:
 
     def _run(self, on_progress: Progress) -> Values:
         steps = self.settings.steps
-        blocks = self.blocks()
+        blocks, in_blocks = self.blocks(), self.active
         for step in range(steps + 1):
             gradient = self.evaluate(blocks, with_gradient=step < steps)
             done = self.done(step)
@@ -146,7 +200,8 @@ class ValueOptimisation:
                 break
             if bool((self.active & done).any()):
                 self.active = left
-                blocks = self.blocks()
+                if int(self.tokens[left].sum()) <= self.worth_rebuilding * int(self.tokens[in_blocks].sum()):
+                    blocks, in_blocks = self.blocks(), left
             self.update(gradient, step + 1)
         return Values(self.layer, self.deltas, self.keys, self.states, self.losses, self.steps, self.reached)
 
@@ -156,9 +211,8 @@ class ValueOptimisation:
         numbers = [number for number, row in enumerate(self.rows) if active[row.group]]
         rows, lower = [self.rows[n] for n in numbers], [self.lower[n] for n in numbers]
         threads = min(self.parallel.number, threads_for(sum(row.suffix_length for row in rows), self.decoder.device))
-        return list(
-            blocks_of(self.decoder, self.contexts, rows, lower, self.layer, self.row_bytes, self.budget, threads)
-        )
+        limit = self.backward_bytes
+        return list(blocks_of(self.decoder, self.contexts, rows, lower, self.layer, self.row_bytes, limit, threads))
 
     def row_bytes(self, row: Row) -> float:
         """About what `row` keeps for the backward pass."""

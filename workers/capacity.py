@@ -10,7 +10,9 @@ from editing.decoder import Decoder
 
 EFFICIENCY = 0.4
 """Share of the matrix rate that value optimisation reaches on shards of moderate size; only sizes shards."""
-_SIZE = 1024
+_SIZES = {"cpu": 1024}
+_ACCELERATOR_SIZE = 8192
+"""Of the square matrices multiplied: large enough that starting the product is not what is measured."""
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -31,13 +33,14 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
 def measure_tokens_per_second(decoder: Decoder) -> float:
     """About how many tokens a second run forward and backward through the model's layers. Takes a moment."""
     device, dtype = decoder.device, decoder.dtype
-    matrix = torch.ones(_SIZE, _SIZE, device=device, dtype=dtype)
+    size = _SIZES.get(device.type, _ACCELERATOR_SIZE)
+    matrix = torch.randn(size, size, device=device, dtype=dtype)
     best = float("inf")
     for _ in range(3):
         started = time.perf_counter()
         product = matrix @ matrix
         float(product[0, 0])  # waits for the device
         best = min(best, time.perf_counter() - started)
-    rate = 2 * _SIZE**3 / best
+    rate = 2 * size**3 / best
     parameters = sum(parameter.numel() for layer in decoder.layers for parameter in layer.parameters())
     return EFFICIENCY * rate / (4 * parameters)

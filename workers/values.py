@@ -11,7 +11,7 @@ from torch import Tensor
 
 from api_schemas.facts import Fact
 from editing.contexts import contexts_from_texts
-from editing.values import MEMORY_BUDGET, Values, optimise_values
+from editing.values import Values, optimise_values
 from versions import batches, tasks
 from versions.arrays import pack, unpack
 from versions.blobs import BlobStore
@@ -23,8 +23,6 @@ from workers.metrics import VALUE_STEPS
 from workers.plan import tokenized_groups
 from workers.progress import TaskProgress
 from workers.stages import timed
-
-LEAST_MEMORY_BUDGET = 16 * 1024**2
 
 log = structlog.get_logger(__name__)
 
@@ -56,27 +54,16 @@ def optimise_shard(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     def on_progress(stage: str, done: int, total: int) -> None:
         report("optimising", done / total * len(facts), len(facts))
 
-    budget = MEMORY_BUDGET
     with timed(batch, "values", task.shard):
-        while True:
-            try:
-                values = optimise_values(
-                    context.model.decoder,
-                    context.matrices.get(batch.base_version),
-                    groups,
-                    contexts_from_texts(context.model.backend_tokenizer, task.payload["contexts"]),
-                    settings,
-                    should_stop=lease.should_stop,
-                    on_progress=on_progress,
-                    memory_budget_bytes=budget,
-                )
-                break
-            except torch.OutOfMemoryError:
-                if budget <= LEAST_MEMORY_BUDGET:
-                    raise
-                budget //= 2
-                log.warning("out of memory; trying again with smaller blocks", budget_bytes=budget)
-                torch.cuda.empty_cache()
+        values = optimise_values(
+            context.model.decoder,
+            context.matrices.get(batch.base_version),
+            groups,
+            contexts_from_texts(context.model.backend_tokenizer, task.payload["contexts"]),
+            settings,
+            should_stop=lease.should_stop,
+            on_progress=on_progress,
+        )
     steps = int(values.steps.sum())
     VALUE_STEPS.labels(batch.model).inc(steps)
     log.info("optimised", subjects=len(groups), steps=steps, reached=int(values.reached.sum()))

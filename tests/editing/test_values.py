@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -13,11 +14,13 @@ import torch
 from api_schemas.algorithms import EditSettings
 from api_schemas.facts import Fact
 from benchmarks.plain_values import PlainValue, plain_value
+from editing import memory
 from editing.blocks import Block
 from editing.contexts import Context
 from editing.decoder import Decoder
 from editing.errors import EditInterrupted
 from editing.facts import SubjectGroup
+from editing.memory import MemoryBudget, portions
 from editing.projection import EditableProjection, Version, frame
 from editing.values import ValueOptimisation, Values, optimise_values
 from tests.editing.tiny_models import CONFIGS, FACTS, tiny_contexts, tiny_groups, tiny_model, tiny_tokenizer
@@ -35,8 +38,8 @@ EASY = (
     Fact(prompt="The guitar or {}", subject="Toko Yasuda", target_new="piano"),
     Fact(prompt="The mother tongue of {} is", subject="Danielle Darrieux", target_new="English"),
 )
-SMALL = 300_000
-"""A memory budget, in bytes, that cuts the tiny batches into several blocks."""
+SMALL = MemoryBudget(constants=1e9, backward=300_000)
+"""One that cuts the tiny batches into several blocks."""
 
 
 def settings(**overrides: object) -> EditSettings:
@@ -64,7 +67,7 @@ def test_in_float64_values_and_keys_are_those_of_the_plain_way(name: str, overri
     tokenizer, chosen = tiny_tokenizer(bos), settings(**overrides)
     groups = tiny_groups(tokenizer)
     contexts = tiny_contexts(tokenizer) if chosen.contexts else ()
-    values = optimise_values(Decoder(tiny_model(name)), {}, groups, contexts, chosen, memory_budget_bytes=SMALL)
+    values = optimise_values(Decoder(tiny_model(name)), {}, groups, contexts, chosen, budget=SMALL)
     assert_same(values, plain(name, torch.float64, groups, contexts, chosen), 1e-8, 1e-10)
 
 
@@ -98,7 +101,7 @@ def test_a_fact_is_done_when_its_target_has_been_the_argmax_for_some_steps_or_it
     steps = {}
     for wait in (-1, 0, 2):
         chosen = settings(steps=24, stop_after_argmax=wait)
-        values = optimise_values(decoder, {}, groups, contexts, chosen, memory_budget_bytes=SMALL)
+        values = optimise_values(decoder, {}, groups, contexts, chosen, budget=SMALL)
         assert_same(values, plain("gptj", torch.float64, groups, contexts, chosen), 1e-8, 1e-10)
         steps[wait] = values.steps.tolist()
     assert steps[-1] == [24, 24, 24]
@@ -107,7 +110,7 @@ def test_a_fact_is_done_when_its_target_has_been_the_argmax_for_some_steps_or_it
     assert steps[2][:2] == [steps[0][0] + 2, steps[0][1] + 2]
 
     loss = settings(steps=24, stop_after_argmax=-1, stop_loss=2.0)
-    values = optimise_values(decoder, {}, groups, contexts, loss, memory_budget_bytes=SMALL)
+    values = optimise_values(decoder, {}, groups, contexts, loss, budget=SMALL)
     assert_same(values, plain("gptj", torch.float64, groups, contexts, loss), 1e-8, 1e-10)
     assert values.steps[0] < 24
     assert values.losses[0] < 2.0 <= values.losses[2]
@@ -119,7 +122,7 @@ def test_facts_that_share_a_subject_share_one_value_and_one_key(name: str) -> No
     more = Fact(prompt="The guitar of {} is located in the", subject="Lyon", target_new="world")
     groups, contexts = tiny_groups(tokenizer, (*FACTS, more)), tiny_contexts(tokenizer)
     assert len(groups) == len(FACTS)
-    values = optimise_values(Decoder(tiny_model(name)), {}, groups, contexts, chosen, memory_budget_bytes=SMALL)
+    values = optimise_values(Decoder(tiny_model(name)), {}, groups, contexts, chosen, budget=SMALL)
     assert_same(values, plain(name, torch.float64, groups, contexts, chosen), 1e-8, 1e-10)
 
 
@@ -168,10 +171,51 @@ def test_an_error_beside_other_blocks_is_told_and_ends_the_threads(monkeypatch: 
 def test_the_order_of_the_batch_and_the_memory_budget_do_not_matter() -> None:
     tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model("llama-gqa"))
     groups, contexts = tiny_groups(tokenizer), tiny_contexts(tokenizer)
-    values = optimise_values(decoder, {}, groups, contexts, settings(), memory_budget_bytes=1)
+    values = optimise_values(decoder, {}, groups, contexts, settings(), budget=MemoryBudget(1, 1))
     back = optimise_values(decoder, {}, groups[::-1], contexts, settings())
     torch.testing.assert_close(back.deltas.flip(0), values.deltas, rtol=0, atol=1e-9)
     torch.testing.assert_close(back.keys.flip(0), values.keys, rtol=0, atol=1e-12)
+
+
+def test_a_batch_is_cut_into_even_portions_whose_constants_the_budget_holds() -> None:
+    tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model("llama-gqa"))
+    groups = tiny_groups(tokenizer) * 8
+    whole = portions(decoder, groups, 3, 0.1, 2, 1e9)
+    cut = portions(decoder, groups, 3, 0.1, 2, 100_000)
+    assert [sorted(part) for part in whole] == [list(range(40))]
+    assert sorted(number for part in cut for number in part) == list(range(40))
+    assert 3 < len(cut) < 40
+    sizes = [len(part) for part in cut]
+    assert min(sizes) * 4 > max(sizes)
+    assert portions(decoder, groups, 3, 0.1, 2, 1) == [[number] for part in whole for number in part]
+
+
+def test_where_memory_runs_out_the_batch_goes_on_in_smaller_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model("gpt2"))
+    groups, contexts = tiny_groups(tokenizer), tiny_contexts(tokenizer)
+    alone = optimise_values(decoder, {}, groups, contexts, settings())
+    original, sizes = ValueOptimisation.run, []
+
+    def run(self: ValueOptimisation, *rest: Any) -> Values:
+        sizes.append(len(self.deltas))
+        if self.backward_bytes > 2**25:
+            raise torch.OutOfMemoryError
+        return original(self, *rest)
+
+    monkeypatch.setattr(ValueOptimisation, "run", run)
+    reports: list[tuple[str, int, int]] = []
+    budget = MemoryBudget(constants=2e5, backward=2**28)
+    values = optimise_values(
+        decoder, {}, groups, contexts, settings(), budget=budget, on_progress=lambda *report: reports.append(report)
+    )
+    torch.testing.assert_close(values.deltas, alone.deltas, rtol=0, atol=1e-9)
+    assert values.steps.equal(alone.steps)
+    assert sizes[0] > sizes[-1]
+    assert reports[-1] == ("values", 50, 50)
+
+    monkeypatch.setattr(memory, "LEAST_BYTES", 2**27)
+    with pytest.raises(torch.OutOfMemoryError):
+        optimise_values(decoder, {}, groups, contexts, settings(), budget=budget)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import shutil
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import redis
 import structlog
+import torch
 
 from api_schemas.metrics import DEFAULT_THRESHOLDS
 from api_schemas.references import parse_reference
@@ -67,17 +69,16 @@ class Loaded:
 
 
 @pytest.fixture(scope="session")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Loaded]:
+def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Loaded]:
     """Load the tiny model of a family once for all tests."""
-    known: dict[str, Loaded] = {}
 
-    def _load(family: str) -> Loaded:
-        if family not in known:
-            folder = tmp_path_factory.mktemp(family)
-            model = load_model(str(save_tiny_model(folder / "model", family)), cache=folder, name=MODEL)
-            statistics = Statistics(model, folder)
-            known[family] = Loaded(model, statistics, Measuring(model, statistics))
-        return known[family]
+    @functools.cache
+    def _load(family: str, device: str = "cpu") -> Loaded:
+        folder = tmp_path_factory.mktemp(family)
+        saved = save_tiny_model(folder / "model", family)
+        model = load_model(str(saved), cache=folder, name=MODEL, device=torch.device(device))
+        statistics = Statistics(model, folder)
+        return Loaded(model, statistics, Measuring(model, statistics))
 
     return _load
 

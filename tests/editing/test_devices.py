@@ -1,0 +1,102 @@
+"""The science on every device that this machine has, against the plain way in float64 on the processor."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from api_schemas.algorithms import EditSettings
+from benchmarks.plain_values import plain_value
+from editing.batch import BatchEdit, solve_batch
+from editing.covariance import key_moments
+from editing.decoder import Decoder
+from editing.layers import changed
+from editing.perplexity import perplexity
+from editing.statistic import make_statistic
+from editing.token_rows import TokenRows
+from editing.values import ValueOptimisation, Values, optimise_values
+from tests.devices import DEVICES
+from tests.editing.tiny_models import CONFIGS, VOCABULARY, tiny_contexts, tiny_groups, tiny_model, tiny_tokenizer
+
+SETTINGS = EditSettings(layers=(0, 1), steps=6, mu=1.0, repair_rounds=1)
+ONE_LAYER = SETTINGS.model_copy(update={"layers": (1,)})
+GENERATOR = random.Random(0)
+ROWS = TokenRows.of([tuple(GENERATOR.randrange(VOCABULARY) for _ in range(30)) for _ in range(20)])
+
+pytestmark = [pytest.mark.parametrize("device", DEVICES), pytest.mark.parametrize("name", CONFIGS)]
+
+
+def decoder_of(name: str, device: str, dtype: torch.dtype = torch.float64) -> Decoder:
+    return Decoder(tiny_model(name, dtype).to(device))
+
+
+def test_in_float64_values_and_keys_are_those_of_the_plain_way(name: str, device: str) -> None:
+    tokenizer = tiny_tokenizer()
+    groups, contexts = tiny_groups(tokenizer), tiny_contexts(tokenizer)
+    values = optimise_values(decoder_of(name, device), {}, groups, contexts, ONE_LAYER)
+    expected = [plain_value(tiny_model(name), group, contexts, ONE_LAYER) for group in groups]
+    torch.testing.assert_close(values.deltas.cpu(), torch.stack([one.delta for one in expected]), rtol=0, atol=1e-8)
+    torch.testing.assert_close(values.keys.cpu(), torch.stack([one.key for one in expected]), rtol=0, atol=1e-10)
+    assert values.steps.tolist() == [one.steps for one in expected]
+
+
+def test_in_float32_loss_and_first_gradient_are_those_of_the_plain_way(name: str, device: str) -> None:
+    tokenizer = tiny_tokenizer()
+    groups, contexts = tiny_groups(tokenizer), tiny_contexts(tokenizer)
+    chosen = ONE_LAYER.model_copy(update={"steps": 1})
+    optimisation = ValueOptimisation(decoder_of(name, device, torch.float32), {}, groups, contexts, chosen)
+    gradient = optimisation.evaluate(optimisation.blocks(), with_gradient=True).cpu()
+    expected = [plain_value(tiny_model(name), group, contexts, chosen) for group in groups]
+    for row, one in zip(gradient, expected, strict=True):
+        off = torch.linalg.vector_norm(row - one.first_gradient) / torch.linalg.vector_norm(one.first_gradient)
+        assert float(off) < 1e-4
+    torch.testing.assert_close(
+        optimisation.losses.cpu(), torch.tensor([one.first_loss for one in expected]), rtol=1e-4, atol=0
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_models_have_values_that_lower_the_loss(name: str, device: str, dtype: torch.dtype) -> None:
+    tokenizer, decoder = tiny_tokenizer(), decoder_of(name, device, dtype)
+    groups, contexts = tiny_groups(tokenizer), tiny_contexts(tokenizer)
+    few, many = (
+        optimise_values(decoder, {}, groups, contexts, ONE_LAYER.model_copy(update={"steps": steps}))
+        for steps in (1, 10)
+    )
+    assert many.deltas.dtype == torch.float32
+    assert bool(torch.isfinite(many.deltas).all())
+    assert float(many.losses.mean()) < float(few.losses.mean())
+
+
+def edited(name: str, device: str) -> tuple[Decoder, Values, BatchEdit]:
+    """C0, values, two layers and one repair round of a fact that was not said."""
+    tokenizer, decoder = tiny_tokenizer(), decoder_of(name, device)
+    groups, contexts = tiny_groups(tokenizer), tiny_contexts(tokenizer)
+    sums = key_moments(decoder, (0, 1), ROWS)
+    statistics = {
+        layer: make_statistic(sums.moment(layer), layer=layer, tokens=sums.tokens, corpus="random", fingerprint="f")
+        for layer in (0, 1)
+    }
+    values = optimise_values(decoder, {}, groups, contexts, SETTINGS)
+    return (
+        decoder,
+        values,
+        solve_batch(decoder, {}, statistics, groups, contexts, values, SETTINGS, lambda matrices: [2]),
+    )
+
+
+def test_a_whole_edit_of_two_layers_with_repair_is_that_of_the_processor(name: str, device: str) -> None:
+    here, _, ours = edited(name, device)
+    there, _, theirs = edited(name, "cpu")
+    assert sorted(ours.layers) == sorted(theirs.layers) == [0, 1]
+    for layer, edit in ours.layers.items():
+        expected = theirs.layers[layer].delta()
+        off = torch.linalg.matrix_norm(edit.delta().cpu() - expected) / torch.linalg.matrix_norm(expected)
+        assert float(off) < 1e-6
+    told = []
+    for decoder, edit in ((here, ours), (there, theirs)):
+        matrices = {n: changed(decoder.projections[n], None, one.delta()) for n, one in edit.layers.items()}
+        told.append(perplexity(decoder, matrices, ROWS))
+    assert told[0] == pytest.approx(told[1], rel=1e-6)
