@@ -103,8 +103,11 @@ class Trial:
         """The unedited model's scores."""
         return self._scores({})
 
-    def run(self, algorithm: str, overrides: dict[str, Any]) -> dict[str, Any]:
-        """Scores, drift, steps and seconds of one edit with the method's settings and `overrides`."""
+    def run(self, algorithm: str, overrides: dict[str, Any], statistics: Statistics | None = None) -> dict[str, Any]:
+        """Scores, drift, steps and seconds of one edit with the method's settings and `overrides`.
+
+        Solved with `statistics`, where some are given, instead of the trial's own.
+        """
         settings = resolve_settings(
             ALGORITHMS[algorithm], self.model.shape, SettingsOverrides.model_validate(overrides)
         )
@@ -113,12 +116,12 @@ class Trial:
             decoder, {}, self.model.backend_tokenizer, settings.contexts, settings.context_tokens, settings.seed
         )
         values, seconds = self._optimised(settings, contexts)
-        statistics = self.statistics.get(settings.layers)
+        found = (statistics or self.statistics).get(settings.layers)
         started = time.monotonic()
         edit = solve_batch(
             decoder,
             {},
-            statistics,
+            found,
             self.groups,
             contexts,
             values,

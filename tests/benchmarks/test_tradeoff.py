@@ -45,11 +45,13 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-def run(monkeypatch: pytest.MonkeyPatch, inputs: dict[str, Path], output: Path, *more: str) -> dict[str, Any]:
+def run(
+    monkeypatch: pytest.MonkeyPatch, inputs: dict[str, Path], output: Path, *more: str, status: int = 0
+) -> dict[str, Any]:
     given = [str(part) for pair in inputs.items() for part in pair]
     small = ["--number", "3", "--text-tokens", "64", "--tokens", "512"]
     monkeypatch.setattr("sys.argv", ["tradeoff", *given, "--output", str(output), *small, *more])
-    tradeoff.main()
+    assert tradeoff.main() == status
     found: dict[str, Any] = json.loads(output.read_text())
     return found
 
@@ -94,6 +96,24 @@ def test_a_table_over_draws_that_goes_on_where_it_was(
         monkeypatch, inputs, tmp_path / "other.json", "--seeds", "2", "--trial", '{"steps": 2, "repair_rounds": 0}'
     )
     assert kept["rows"][-1]["drift"] == draws[1]
+
+
+def test_trials_on_other_texts_and_bounds_that_are_missed(
+    monkeypatch: pytest.MonkeyPatch, inputs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.json"
+    trials = ("{}", '{"corpus": "text"}', '{"corpus": "text", "corpus_tokens": 700}')
+    more = [part for trial in trials for part in ("--trial", trial)]
+    bounds = ["--bound", "drift<=1000000", "--bound", "EM>=2"]
+    with_bounds = run(monkeypatch, inputs, output, "--seeds", "1", *more, *bounds, status=1)
+    assert [(bound["name"], bound["held"]) for bound in with_bounds["bounds"]] == [("drift", True), ("EM", False)]
+    assert "at least 2.0: MISSED" in capsys.readouterr().out
+    assert len({row["drift"] for row in with_bounds["rows"]}) == 4
+    base, default, *_ = with_bounds["rows"]
+    assert with_bounds["summary"][1]["NS_change"]["mean"] == default["NS"] - base["NS"]
+    with pytest.raises(SystemExit):
+        run(monkeypatch, inputs, output, "--bound", "EM=1")
+    assert "'EM=1' is no bound; such as EM>=0.95" in capsys.readouterr().err
 
 
 def test_facts_that_share_a_subject_are_drawn_together(

@@ -27,7 +27,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith("EMMETD_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("EMMETD_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(values, "MATRIX_SIZE", 32)
+    monkeypatch.setattr(values, "MATRIX_SIZES", {"cpu": 32})
 
 
 @pytest.fixture(scope="module")
