@@ -28,6 +28,11 @@ ROWS = TokenRows.of([tuple(GENERATOR.randrange(VOCABULARY) for _ in range(30)) f
 pytestmark = [pytest.mark.parametrize("device", DEVICES), pytest.mark.parametrize("name", CONFIGS)]
 
 
+def float32_inside(name: str, device: str) -> bool:
+    """Llama's norms compute in float32 in a float64 model too, and other devices round that in other places."""
+    return name.startswith("llama") and device != "cpu"
+
+
 def decoder_of(name: str, device: str, dtype: torch.dtype = torch.float64) -> Decoder:
     return Decoder(tiny_model(name, dtype).to(device))
 
@@ -35,10 +40,11 @@ def decoder_of(name: str, device: str, dtype: torch.dtype = torch.float64) -> De
 def test_in_float64_values_and_keys_are_those_of_the_plain_way(name: str, device: str) -> None:
     tokenizer = tiny_tokenizer()
     groups, contexts = tiny_groups(tokenizer), tiny_contexts(tokenizer)
+    off = 1e-3 if float32_inside(name, device) else 1e-8
     values = optimise_values(decoder_of(name, device), {}, groups, contexts, ONE_LAYER)
     expected = [plain_value(tiny_model(name), group, contexts, ONE_LAYER) for group in groups]
-    torch.testing.assert_close(values.deltas.cpu(), torch.stack([one.delta for one in expected]), rtol=0, atol=1e-8)
-    torch.testing.assert_close(values.keys.cpu(), torch.stack([one.key for one in expected]), rtol=0, atol=1e-10)
+    torch.testing.assert_close(values.deltas.cpu(), torch.stack([one.delta for one in expected]), rtol=0, atol=off)
+    torch.testing.assert_close(values.keys.cpu(), torch.stack([one.key for one in expected]), rtol=0, atol=off)
     assert values.steps.tolist() == [one.steps for one in expected]
 
 
@@ -94,9 +100,9 @@ def test_a_whole_edit_of_two_layers_with_repair_is_that_of_the_processor(name: s
     for layer, edit in ours.layers.items():
         expected = theirs.layers[layer].delta()
         off = torch.linalg.matrix_norm(edit.delta().cpu() - expected) / torch.linalg.matrix_norm(expected)
-        assert float(off) < 1e-6
+        assert float(off) < (1e-4 if float32_inside(name, device) else 1e-6)
     told = []
     for decoder, edit in ((here, ours), (there, theirs)):
         matrices = {n: changed(decoder.projections[n], None, one.delta()) for n, one in edit.layers.items()}
         told.append(perplexity(decoder, matrices, ROWS))
-    assert told[0] == pytest.approx(told[1], rel=1e-6)
+    assert told[0] == pytest.approx(told[1], rel=1e-4 if float32_inside(name, device) else 1e-6)
