@@ -137,6 +137,14 @@ def complete(session: Session, task_id: str, token: int, result: dict[str, Any] 
         raise LeaseLostError(f"task {task_id} is no longer held under token {token}")
 
 
+def is_held(session: Session, batch_id: str) -> bool:
+    """Whether a worker is at any of the batch's tasks, by a lease that has not run out."""
+    held = select(TaskRow.id).where(
+        TaskRow.batch_id == batch_id, TaskRow.state == "running", TaskRow.lease_expires_at >= now()
+    )
+    return session.scalar(held.limit(1)) is not None
+
+
 def expired(session: Session, limit: int = 500) -> list[TaskRow]:
     """Running tasks whose worker stopped renewing its lease."""
     query = select(TaskRow).where(TaskRow.state == "running", TaskRow.lease_expires_at < now())

@@ -97,7 +97,7 @@ def facts(resources: Resources, edit_id: str, cursor: str | None, limit: int) ->
 
 
 def cancel(resources: Resources, edit_id: str) -> EditJob:
-    """Cancel what has not begun; ask what runs to stop. What has ended stays as it is."""
+    """Cancel what no worker is at; ask what runs to stop. What has ended stays as it is."""
     with resources.database.writing() as session:
         row = owned(resources, session, edit_id)
         if row.state not in FINAL_STATES:

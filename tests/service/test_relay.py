@@ -172,6 +172,26 @@ def test_a_dead_workers_task_is_handed_on(relay: Relay, database: Database, queu
         tasks.complete(session, task.id, 1)
 
 
+def test_a_batch_that_was_to_stop_and_whose_worker_died_ends_and_the_next_one_starts(
+    relay: Relay, database: Database, queue_redis: Redis
+) -> None:
+    edit, following = accept(database, 2)
+    relay.round()
+    (task,) = tasks_of(database, edit)
+    with database.writing() as session:
+        held = tasks.acquire(session, task.id, "dying", lease_seconds=60)
+        assert held is not None
+        batches.request_cancel(session, batches.get(session, edit))
+        held.lease_expires_at = now() - timedelta(seconds=1)
+
+    Relay(database, queue_redis).round()
+
+    with database.reading() as session:
+        states = [batches.get(session, one).state for one in (edit, following)]
+    assert states == ["cancelled", "planning"]
+    assert tasks_of(database, edit)[0].state == "withdrawn"
+
+
 def lose_again_and_again(database: Database, task_id: str) -> None:
     with database.writing() as session:
         for _ in range(tasks.MOST_ATTEMPTS):
