@@ -157,7 +157,7 @@ class Relay(threading.Thread):
     def _recall_the_forgotten(self) -> None:
         with self._database.reading() as session:
             late = tasks.enqueued_long_ago(session, FORGOTTEN_SECONDS)
-        by_queue: dict[str, list[TaskRow]] = defaultdict(list)
+        by_queue: dict[str, list[tasks.Enqueued]] = defaultdict(list)
         for task in late:
             by_queue[task.queue].append(task)
         lost = []
