@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import httpx
+import pytest
 
 from service.cursors import write_cursor
 from service.preferences import wait_seconds
@@ -107,6 +109,41 @@ def test_the_same_key_and_body_give_the_same_job(api: Api) -> None:
     assert (first.status_code, second.status_code) == (202, 202)
     assert second.headers["location"] == first.headers["location"]
     assert len(api.http.get("/v1/edits").json()["data"]) == 1
+
+
+def aliased(api: Api) -> None:
+    """`staging` is v0."""
+    assert api.http.put(f"/v1/models/{MODEL}/aliases/staging", json={"version": "v0"}).is_success
+
+
+def without_alias(api: Api) -> None:
+    assert api.http.delete(f"/v1/models/{MODEL}/aliases/staging").is_success
+
+
+def with_another_version(api: Api) -> None:
+    publish(api, api.resources.database, facts=1)
+    assert api.http.put(f"/v1/models/{MODEL}/aliases/staging", json={"version": "v1"}).is_success
+
+
+def with_lower_limits(api: Api) -> None:
+    settings = api.resources.settings.model_copy(update={"max_facts": 1})
+    api.app.state.resources = replace(api.resources, settings=settings)
+
+
+@BOTH_DATABASES
+@pytest.mark.parametrize("later", [without_alias, with_another_version, with_lower_limits])
+def test_the_same_key_gives_the_same_job_whatever_has_changed_since(api: Api, later: Callable[[Api], None]) -> None:
+    aliased(api)
+    headers = {"Idempotency-Key": "k-1", "If-Match": '"v0"'}
+    body = {"model": f"{MODEL}@staging", "facts": [fact(), fact(1)]}
+    first = api.http.post("/v1/edits", json=body, headers=headers)
+
+    later(api)
+
+    again = api.http.post("/v1/edits", json=body, headers=headers)
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.json()["id"] == first.json()["id"]
+    assert not api.http.post("/v1/edits", json=body, headers={"If-Match": '"v0"'}).is_success
 
 
 def test_the_same_key_at_the_same_moment_gives_one_job(api: Api) -> None:
