@@ -7,13 +7,14 @@ from typing import Any, Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from api_schemas.edits import FINAL_STATES
 from api_schemas.references import version_name
 from configuration.redis_keys import generate_stream
 from service.live_workers import LiveWorkers
@@ -80,6 +81,9 @@ class _AtScrape(Collector):
             "emmetd_store_bytes", "Bytes of the deltas and matrices of all versions", labels=["model"]
         )
         tasks = GaugeMetricFamily("emmetd_tasks_running", "Tasks that workers do now", labels=["model", "kind"])
+        edits = CounterMetricFamily(
+            "emmetd_edits", "Edit batches that ended, by final state", labels=["model", "state"]
+        )
         up = GaugeMetricFamily("emmetd_worker_up", "Workers of the model that are ready", labels=["model"])
         try:
             with self._database.reading() as session:
@@ -94,6 +98,10 @@ class _AtScrape(Collector):
                         scores.add_metric([*version, metric], value)
                 for name, size in stored.bytes_by_model(session).items():
                     kept.add_metric([name], size)
+                # Also those at 0: a counter that begins at its first event would hide that event.
+                ended = dict.fromkeys(((name, state) for name in names for state in sorted(FINAL_STATES)), 0)
+                for (model, state), count in (ended | stored.ended_batches(session)).items():
+                    edits.add_metric([model, state], count)
                 held = running(session)
                 for model, kind in sorted({*held, *((name, kind) for name in names for kind in KINDS)}):
                     tasks.add_metric([model, kind], held.get((model, kind), 0))
@@ -104,7 +112,7 @@ class _AtScrape(Collector):
                 up.add_metric([name], ready)
         except (SQLAlchemyError, RedisError, OSError) as error:
             log.warning("metrics are incomplete", error=f"{type(error).__name__}: {error}")
-        yield from (depth, age, info, scores, kept, tasks, up, self._room())
+        yield from (depth, age, info, scores, kept, tasks, edits, up, self._room())
 
     def _room(self) -> Metric:
         free = GaugeMetricFamily("emmetd_store_free_bytes", "Bytes that may still be written to the store of blobs")

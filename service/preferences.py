@@ -10,6 +10,8 @@ from typing import Annotated, Final, TypeVar
 
 from fastapi import Header, Request
 
+from service.resources import Resources
+
 _WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,6})"?\s*(?=$|[,;])', re.IGNORECASE)
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 1.0
@@ -37,12 +39,20 @@ def applied(seconds: float | None) -> dict[str, str]:
 
 
 async def wait_for(
-    request: Request, seconds: float, look: Callable[[], Awaitable[Job]], ended: Callable[[Job], bool]
+    request: Request,
+    resources: Resources,
+    seconds: float,
+    look: Callable[[], Awaitable[Job]],
+    ended: Callable[[Job], bool],
 ) -> Job:
-    """Look again and again until `ended`, the time is up, or the client has gone."""
+    """Look again and again until `ended`, the time is up, or the client has gone.
+
+    Raises UnauthorizedError where the caller's key ends meanwhile.
+    """
     until = time.monotonic() + seconds
     pause = _FIRST_PAUSE_SECONDS
     while True:
+        resources.watch.check(resources.caller)
         job = await look()
         left = until - time.monotonic()
         if ended(job) or left <= 0 or await request.is_disconnected():

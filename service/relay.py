@@ -104,6 +104,7 @@ class Relay(threading.Thread):
     def round(self) -> None:
         """Start what can start, enqueue what waits, and now and then sweep."""
         if time.monotonic() - self._swept_at >= SWEEP_SECONDS:
+            self._end_the_cancelled()
             self._take_from_the_dead()
             self._recall_the_forgotten()
             self._swept_at = time.monotonic()
@@ -131,6 +132,14 @@ class Relay(threading.Thread):
             with self._database.writing() as session:
                 tasks.mark_enqueued(session, [task.id for task in waiting])
 
+    def _end_the_cancelled(self) -> None:
+        with self._database.reading() as session:
+            if not batches.unattended(session):
+                return
+        with self._database.writing() as session:
+            for batch in batches.cancel_unattended(session):
+                log.info("cancelled: no worker is at it any more", edit=batch.id)
+
     def _take_from_the_dead(self) -> None:
         with self._database.reading() as session:
             if not tasks.expired(session, limit=1):
@@ -148,7 +157,7 @@ class Relay(threading.Thread):
     def _recall_the_forgotten(self) -> None:
         with self._database.reading() as session:
             late = tasks.enqueued_long_ago(session, FORGOTTEN_SECONDS)
-        by_queue: dict[str, list[TaskRow]] = defaultdict(list)
+        by_queue: dict[str, list[tasks.Enqueued]] = defaultdict(list)
         for task in late:
             by_queue[task.queue].append(task)
         lost = []

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -29,13 +29,15 @@ from versions.blobs import BlobStore, FolderBlobStore
 from versions.clock import now
 from versions.collection import named_blobs
 from versions.database import Database
-from versions.errors import BackupError, RestoreRefusedError
+from versions.errors import BackupError, BlobMissingError, RestoreRefusedError
 from versions.integrity import violations
 from versions.tables import Base, UtcDateTime
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 _ROWS_AT_ONCE: Final = 500
+_MOST_SNAPSHOTS: Final = 5
+"""Blobs are collected once in a while; a store that loses some with every snapshot is broken otherwise."""
 _ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -65,8 +67,9 @@ class Manifest:
 def back_up(database: Database, blobs: BlobStore, target: Path) -> Manifest:
     """Write a backup into the new folder `target`; it is there as a whole or not at all.
 
-    Safe beside running processes: rows are read in one snapshot, a blob is put before a row names it, never changes,
-    and is not collected within its time of grace. Raises BackupError and BlobError.
+    Safe beside running processes: rows are read in one snapshot, a blob is put before a row names it and never changes.
+    Where one is deleted meanwhile that only the snapshot named, a later snapshot is taken. Raises BackupError and
+    BlobError.
     """
     if target.exists():
         raise BackupError(f"{target} exists already; a backup is made in a new folder")
@@ -74,19 +77,14 @@ def back_up(database: Database, blobs: BlobStore, target: Path) -> Manifest:
     part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part"))
     try:
         (part / "rows").mkdir()
-        with database.reading() as session:
-            (revision,) = MigrationContext.configure(session.connection()).get_current_heads()
-            tables = {
-                table.name: _write_rows(session, table, part / "rows" / f"{table.name}.jsonl")
-                for table in Base.metadata.sorted_tables
-            }
-            needed = sorted(named_blobs(session, exports_since=_ALWAYS))
-        copies = FolderBlobStore(part / "blobs")
-        size = 0
-        for sha256 in needed:
-            content = blobs.get(sha256)
-            copies.put(content)
-            size += len(content)
+        for left in reversed(range(_MOST_SNAPSHOTS)):
+            revision, tables, needed = _snapshot(database, part / "rows")
+            try:
+                size = _copy(needed, blobs, FolderBlobStore(part / "blobs"))
+                break
+            except BlobMissingError:
+                if not left or not _was_collected(database, blobs, needed):
+                    raise
         manifest = Manifest(now().isoformat(), version("emmetd"), revision, tables, needed, size)
         _write_durably(part / MANIFEST, json.dumps(asdict(manifest), indent=1).encode() + b"\n")
         _sync(part / "rows")
@@ -96,6 +94,34 @@ def back_up(database: Database, blobs: BlobStore, target: Path) -> Manifest:
         return manifest
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _snapshot(database: Database, folder: Path) -> tuple[str, dict[str, TableRows], list[str]]:
+    """All rows of one moment, written into `folder`: the revision of the tables, what they hold, and named blobs."""
+    with database.reading() as session:
+        (revision,) = MigrationContext.configure(session.connection()).get_current_heads()
+        tables = {
+            table.name: _write_rows(session, table, folder / f"{table.name}.jsonl")
+            for table in Base.metadata.sorted_tables
+        }
+        return revision, tables, sorted(named_blobs(session, exports_since=_ALWAYS))
+
+
+def _copy(needed: Sequence[str], blobs: BlobStore, copies: FolderBlobStore) -> int:
+    """Make `copies` hold what is needed and nothing else; its bytes. Earlier snapshots' copies are used again."""
+    for unneeded in {there.sha256 for there in copies.entries()} - set(needed):
+        copies.path(unneeded).unlink()
+    for sha256 in needed:
+        if not copies.exists(sha256):
+            copies.put(blobs.get(sha256))
+    return sum(copies.size(sha256) for sha256 in needed)
+
+
+def _was_collected(database: Database, blobs: BlobStore, needed: Sequence[str]) -> bool:
+    """Whether no row names what is missing any more: its version was deleted, or its export expired, since they did."""
+    missing = {sha256 for sha256 in needed if not blobs.exists(sha256)}
+    with database.reading() as session:
+        return not missing & named_blobs(session, exports_since=_ALWAYS)
 
 
 def read_manifest(source: Path) -> Manifest:

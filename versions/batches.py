@@ -9,10 +9,10 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, bindparam, func, insert, literal, select
 from sqlalchemy.orm import Session
 
-from api_schemas.edits import FINAL_STATES, EditState
+from api_schemas.edits import FINAL_STATES, RUNNING_STATES, EditState
 from api_schemas.references import ModelReference, version_name
 from configuration import tracing
-from versions import events, lineage
+from versions import events, lineage, tasks
 from versions.clock import new_id, now
 from versions.errors import (
     AliasProtectedError,
@@ -33,6 +33,7 @@ _UNFINISHED_AND_NEWEST: Final = select(
     select(func.max(BatchRow.seq)).scalar_subquery(),
 )
 _NEW_FACTS: Final = insert(FactRow)
+_UNATTENDED: Final = "cancelled on request, while no worker was at it"
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,9 @@ def set_state(session: Session, row: BatchRow, state: EditState, **data: Any) ->
 
 
 def set_progress(session: Session, row: BatchRow, stage: str, done: float, total: float, eta: float | None) -> None:
-    row.progress = {"stage": stage, "done": done, "total": total, "eta_seconds": eta}
+    """A zombie's progress changes nothing of a batch that has ended."""
+    if row.state not in FINAL_STATES:
+        row.progress = {"stage": stage, "done": done, "total": total, "eta_seconds": eta}
 
 
 def fail(session: Session, row: BatchRow, state: EditState, error: dict[str, Any]) -> None:
@@ -192,10 +195,31 @@ def fail(session: Session, row: BatchRow, state: EditState, error: dict[str, Any
 
 
 def request_cancel(session: Session, row: BatchRow) -> BatchRow:
-    """Cancel at once what has not begun; ask what runs to stop at its next step."""
+    """Cancel at once what no worker is at; ask a worker that is at it to stop at its next step."""
     if row.state == "queued":
-        error = {"code": "cancelled", "title": "Cancelled", "detail": "cancelled before it began", "facts": []}
-        fail(session, row, "cancelled", error)
+        _cancel(session, row, "cancelled before it began")
     elif row.state not in FINAL_STATES:
         row.cancel_requested = True
+        if not tasks.is_held(session, row.id):
+            _cancel(session, row, _UNATTENDED)
     return row
+
+
+def cancel_unattended(session: Session) -> list[BatchRow]:
+    """End what was to stop at its next step, and whose workers died or gave it back before they heard of it."""
+    ended = unattended(session)
+    for row in ended:
+        _cancel(session, row, _UNATTENDED)
+    return ended
+
+
+def unattended(session: Session) -> list[BatchRow]:
+    """Batches that somebody asked to cancel, and that no worker is at any more."""
+    asked = select(BatchRow).where(BatchRow.state.in_(RUNNING_STATES), BatchRow.cancel_requested)
+    return [row for row in session.scalars(asked) if not tasks.is_held(session, row.id)]
+
+
+def _cancel(session: Session, row: BatchRow, detail: str) -> None:
+    fail(session, row, "cancelled", {"code": "cancelled", "title": "Cancelled", "detail": detail, "facts": []})
+    # A worker that was thought dead and goes on finds its task withdrawn when it wants to commit.
+    tasks.withdraw(session, row.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -33,7 +34,7 @@ class BlobStore(Protocol):
     """Content-addressed and immutable: what was put under a hash never changes."""
 
     def put(self, content: bytes) -> str:
-        """Keep `content` durably; its SHA-256 is its name. Putting the same content again does nothing."""
+        """Keep `content` durably; its SHA-256 is its name. Putting it again mends what is there, if that is damaged."""
         ...
 
     def get(self, sha256: str) -> bytes:
@@ -94,7 +95,7 @@ class FolderBlobStore:
         sha256 = hashlib.sha256(content).hexdigest()
         target = self.path(sha256)
         try:
-            if target.stat().st_size == len(content):  # else it is damaged, and replaced
+            if _is_whole(target, sha256):
                 os.utime(target)  # so that a collection of garbage knows that somebody is about to name it
                 return sha256
         except FileNotFoundError:
@@ -164,21 +165,25 @@ class FolderBlobStore:
             if path.stat().st_mtime >= before.timestamp():
                 return False
             os.replace(path, away)
-        except FileNotFoundError:
+            # Whoever put it between the look and the renaming touched this very file; from now on it is written anew.
+            if away.stat().st_mtime >= before.timestamp():
+                os.replace(away, path)
+                return False
+            away.unlink()
+        except FileNotFoundError:  # it is not there, or another collection is at it
             return False
-        # Whoever put it between the look and the renaming touched this very file; from now on it would be written anew.
-        if away.stat().st_mtime >= before.timestamp():
-            os.replace(away, path)
-            return False
-        away.unlink()
         return True
 
     def sweep(self, before: datetime) -> int:
         swept = 0
         for path in [*self.folder.glob("*/.partial-*"), *self.folder.glob("*/.discarded-*")]:
-            if path.stat().st_mtime < before.timestamp():
-                path.unlink(missing_ok=True)
-                swept += 1
+            try:
+                if path.stat().st_mtime >= before.timestamp():
+                    continue
+                path.unlink()
+            except FileNotFoundError:  # its writer has finished meanwhile
+                continue
+            swept += 1
         return swept
 
     def free_bytes(self) -> int:
@@ -199,6 +204,17 @@ class FolderBlobStore:
 
     def _corrupt(self, sha256: str) -> BlobCorruptError:
         return BlobCorruptError(f"blob {sha256} in {self.folder} does not match its hash; restore it from a backup")
+
+
+def _is_whole(path: Path, sha256: str) -> bool:
+    """Whether the file is what its name says. Raises FileNotFoundError."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return False  # some of it cannot be read any more
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -103,10 +103,14 @@ def _engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         connect = {name: value for name, value in _POSTGRES_CONNECT.items() if name not in parsed.query}
-        return create_engine(parsed, connect_args=connect, pool_pre_ping=True, pool_size=10, max_overflow=20)
+        engine = create_engine(
+            parsed, connect_args=connect, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True
+        )
+        event.listen(engine, "handle_error", _tell_no_rows)
+        return engine
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": WAIT_SECONDS})
+    engine = create_engine(parsed, connect_args={"timeout": WAIT_SECONDS}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:
@@ -124,6 +128,17 @@ def _engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _tell_no_rows(context: ExceptionContext) -> None:
+    """PostgreSQL quotes the row that it refuses below what it says; errors are logged, and rows hold people's texts."""
+    driver, ours = context.original_exception, context.sqlalchemy_exception
+    said = getattr(getattr(driver, "diag", None), "message_primary", None)
+    if said is None:  # it is not the server's
+        return
+    whole, driver.args = str(driver), (said,)
+    if ours is not None:
+        ours.args = (str(ours.args[0]).replace(whole, said), *ours.args[1:])
 
 
 def migrate(url: str) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from versions.tables import AliasRow, VersionRow
+from api_schemas.edits import FINAL_STATES
+from versions.tables import AliasRow, BatchRow, VersionRow
 
 
 @dataclass(frozen=True)
@@ -33,4 +34,12 @@ def bytes_by_model(session: Session) -> dict[str, int]:
     total = func.sum(VersionRow.bytes)
     return {
         model: int(size) for model, size in session.execute(select(VersionRow.model, total).group_by(VersionRow.model))
+    }
+
+
+def ended_batches(session: Session) -> dict[tuple[str, str], int]:
+    """(model, final state) → batches that ever ended so, whichever process ended them. Others are left out."""
+    ended = select(BatchRow.model, BatchRow.state, func.count()).where(BatchRow.state.in_(FINAL_STATES))
+    return {
+        (model, state): count for model, state, count in session.execute(ended.group_by(BatchRow.model, BatchRow.state))
     }

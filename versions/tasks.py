@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
@@ -14,6 +15,8 @@ from versions.errors import LeaseLostError
 from versions.tables import BatchRow, TaskRow
 
 MOST_ATTEMPTS = 5
+_AT_ONCE: Final = 1000
+"""Ids in one statement: a database takes only so many parameters."""
 
 
 def create(
@@ -70,11 +73,25 @@ def to_enqueue(session: Session, limit: int = 500) -> list[TaskRow]:
     return list(session.scalars(query.order_by(TaskRow.created_at).limit(limit)))
 
 
-def enqueued_long_ago(session: Session, seconds: float, limit: int = 500) -> list[TaskRow]:
-    """Pending tasks handed to RQ a while ago: waiting behind others, or forgotten by Redis."""
+@dataclass(frozen=True)
+class Enqueued:
+    """A task that was handed to RQ: all that is needed to look for it there."""
+
+    id: str
+    queue: str
+    token: int
+
+
+def enqueued_long_ago(session: Session, seconds: float) -> list[Enqueued]:
+    """Pending tasks handed to RQ a while ago: waiting behind others, or forgotten by Redis.
+
+    All of them, however many wait: behind a limit, those that wait rightly would hide the others for good.
+    """
     before = now() - timedelta(seconds=seconds)
-    query = select(TaskRow).where(TaskRow.state == "pending", TaskRow.enqueued_at < before)
-    return list(session.scalars(query.order_by(TaskRow.created_at).limit(limit)))
+    late = select(TaskRow.id, TaskRow.queue, TaskRow.token).where(
+        TaskRow.state == "pending", TaskRow.enqueued_at < before
+    )
+    return [Enqueued(*row) for row in session.execute(late)]
 
 
 def mark_enqueued(session: Session, task_ids: list[str]) -> None:
@@ -83,8 +100,9 @@ def mark_enqueued(session: Session, task_ids: list[str]) -> None:
 
 def mark_forgotten(session: Session, task_ids: list[str]) -> None:
     """Put tasks that Redis lost back into the outbox."""
-    forgotten = update(TaskRow).where(TaskRow.id.in_(task_ids), TaskRow.state == "pending")
-    session.execute(forgotten.values(enqueued_at=None))
+    for first in range(0, len(task_ids), _AT_ONCE):
+        lost = TaskRow.id.in_(task_ids[first : first + _AT_ONCE])
+        session.execute(update(TaskRow).where(lost, TaskRow.state == "pending").values(enqueued_at=None))
 
 
 def acquire(session: Session, task_id: str, owner: str, lease_seconds: float) -> TaskRow | None:
@@ -135,6 +153,14 @@ def complete(session: Session, task_id: str, token: int, result: dict[str, Any] 
     ).scalar()
     if done is None:
         raise LeaseLostError(f"task {task_id} is no longer held under token {token}")
+
+
+def is_held(session: Session, batch_id: str) -> bool:
+    """Whether a worker is at any of the batch's tasks, by a lease that has not run out."""
+    held = select(TaskRow.id).where(
+        TaskRow.batch_id == batch_id, TaskRow.state == "running", TaskRow.lease_expires_at >= now()
+    )
+    return session.scalar(held.limit(1)) is not None
 
 
 def expired(session: Session, limit: int = 500) -> list[TaskRow]:

@@ -15,7 +15,6 @@ from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from api_schemas.edits import FINAL_STATES
 from configuration import tracing
 from configuration.redis_connection import make_redis
 from configuration.redis_keys import queues_for
@@ -33,7 +32,6 @@ from workers.generation.decoding import DecodeBatch
 from workers.generation.lane import GenerationLane
 from workers.materialise import MatrixCache
 from workers.measuring import Measuring
-from workers.metrics import EDITS
 from workers.patience import patiently
 from workers.probes import ProbeServer
 from workers.rq_worker import work_until_stopped
@@ -148,8 +146,6 @@ def _serve(context: WorkerContext, redis: Redis) -> None:
     lane.start()
     set_current(context)
     queues = [Queue(name, connection=redis, serializer=JSONSerializer) for name in queues_for(context.name)]
-    for state in FINAL_STATES:
-        EDITS.labels(context.name, state)  # a counter that begins at its first event would hide that event
     context.status.set("ready")
     log.info("worker ready", model=context.name, fingerprint=model.fingerprint[:12], device=str(model.decoder.device))
     try:

@@ -20,7 +20,7 @@ EDIT_STAGE_SECONDS = Histogram(
 )
 EDIT_BATCH_SECONDS = Histogram(
     "emmetd_edit_batch_duration_seconds",
-    "Time from acceptance of an edit batch to its final state.",
+    "Time from acceptance of an edit batch to its final state, of those that a worker ended.",
     ["model", "algorithm"],
     buckets=EDIT_BUCKETS,
     registry=REGISTRY,
@@ -32,7 +32,6 @@ EDIT_QUEUE_WAIT_SECONDS = Histogram(
     buckets=EDIT_BUCKETS,
     registry=REGISTRY,
 )
-EDITS = Counter("emmetd_edits", "Edit batches that ended, by final state.", ["model", "state"], registry=REGISTRY)
 FACTS_EDITED = Counter("emmetd_facts_edited", "Facts of published versions.", ["model"], registry=REGISTRY)
 VALUE_STEPS = Counter("emmetd_value_steps", "Optimiser steps times subjects.", ["model"], registry=REGISTRY)
 EDIT_EFFICACY = Gauge(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import EditState
 from versions import batches, tasks
 from versions.clock import now
 from versions.tables import BatchRow
-from workers.metrics import EDIT_BATCH_SECONDS, EDITS
+from workers.metrics import EDIT_BATCH_SECONDS
 
 
 class CancelledError(Exception):
@@ -24,5 +25,7 @@ def end_batch(session: Session, batch: BatchRow, state: EditState, error: dict[s
     else:
         batches.fail(session, batch, state, error)
     tasks.withdraw(session, batch.id)
-    EDITS.labels(batch.model, state).inc()
-    EDIT_BATCH_SECONDS.labels(batch.model, batch.algorithm).observe((now() - batch.created_at).total_seconds())
+    duration = EDIT_BATCH_SECONDS.labels(batch.model, batch.algorithm)
+    seconds = (now() - batch.created_at).total_seconds()
+    # Of a transaction that fails the batch has not ended: it will once more.
+    event.listen(session, "after_commit", lambda _: duration.observe(seconds), once=True)

@@ -1,4 +1,4 @@
-"""What several dashboards ask for. Gauges that every API process tells alike are joined by max, counters by sum."""
+"""What several dashboards ask for. What every API process tells alike is joined by max, other counters by sum."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FACTS: Final = Query(f"sum by (model) (rate(emmetd_facts_edited_total{{{OF_MODEL
 TOKENS: Final = Query(
     f"sum by (model) (rate(emmetd_generation_tokens_total{{{OF_MODEL}}}[$__rate_interval]))", "{{model}}"
 )
-ENDED: Final = Query(f"sum by (state) (increase(emmetd_edits_total{{{OF_MODEL}}}[$window]))", "{{state}}")
+ENDED: Final = Query(f"sum by (state) (increase(model_state:emmetd_edits:max{{{OF_MODEL}}}[$window]))", "{{state}}")
 ERRORS: Final = Query("emmetd:emmetd_http_request_errors:ratio_rate5m", "server errors")
 READY: Final = Query(f"max by (model) (emmetd_worker_up{{{OF_MODEL}}})", "{{model}}")
 RUNNING: Final = Query(f"sum by (kind) (max by (model, kind) (emmetd_tasks_running{{{OF_MODEL}}}))", "{{kind}}")

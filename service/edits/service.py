@@ -29,6 +29,10 @@ log = structlog.get_logger(__name__)
 
 def submit(resources: Resources, submission: Submission) -> EditJob:
     """Keep the batch, or refuse it with everything that is wrong. Whoever sends it twice gets the same job."""
+    known = _accepted_before(resources, submission)
+    if known is not None:
+        log.info("edit was accepted before", edit=known.id, model=known.model, facts=known.facts)
+        return known
     expected = submission.expected_version()
     errors = FieldErrors()
     batch = read_batch(submission, resources.settings, errors)
@@ -42,8 +46,7 @@ def submit(resources: Resources, submission: Submission) -> EditJob:
     with resources.database.reading() as session:
         model = models.get(session, batch.reference.name)
         meant = lineage.meant(session, batch.reference)
-    if submission.idempotency_key is None:  # with a key it may have been accepted before the alias moved
-        batches.check_unmoved(batch.reference, expected, meant.version)
+    batches.check_unmoved(batch.reference, expected, meant.version)
     settings = complete_settings(model, algorithm, request.settings)
     _check_tokens(resources, model, batch, settings)
     new = NewBatch(
@@ -59,12 +62,34 @@ def submit(resources: Resources, submission: Submission) -> EditJob:
         if_match=expected,
         caller=resources.caller.id,
         idempotency_key=submission.idempotency_key,
-        body_sha256=submission.fingerprint if submission.idempotency_key is not None else None,
+        body_sha256=_body_sha256(submission),
     )
     job, is_new = _accept(resources, new)
     resources.relay.wake()
     log.info("edit accepted" if is_new else "edit was accepted before", edit=job.id, model=job.model, facts=job.facts)
     return job
+
+
+def _accepted_before(resources: Resources, submission: Submission) -> EditJob | None:
+    """The job that came with the submission's Idempotency-Key.
+
+    Looked for before anything else: whether the same would be accepted now, after an alias went or a limit was lowered,
+    is not asked. Raises IdempotencyConflictError, ModelNotGrantedError.
+    """
+    if submission.idempotency_key is None:
+        return None
+    key, body = submission.idempotency_key, _body_sha256(submission)
+    with resources.database.reading() as session:
+        row = batches.accepted_before(session, resources.caller.id, key, body)
+        if row is None:
+            return None
+        resources.caller.check_owner(row.model, f"edit {row.id}")
+        return edit_job(row)
+
+
+def _body_sha256(submission: Submission) -> str | None:
+    """What is kept with an Idempotency-Key, where there is one."""
+    return None if submission.idempotency_key is None else submission.fingerprint
 
 
 def get(resources: Resources, edit_id: str) -> EditJob:
@@ -97,7 +122,7 @@ def facts(resources: Resources, edit_id: str, cursor: str | None, limit: int) ->
 
 
 def cancel(resources: Resources, edit_id: str) -> EditJob:
-    """Cancel what has not begun; ask what runs to stop. What has ended stays as it is."""
+    """Cancel what no worker is at; ask what runs to stop. What has ended stays as it is."""
     with resources.database.writing() as session:
         row = owned(resources, session, edit_id)
         if row.state not in FINAL_STATES:

@@ -90,7 +90,7 @@ async def export(
         async def look() -> ExportRow:
             return await run_in_threadpool(service.get, resources, row.id)
 
-        row = await wait_for(request, seconds, look, service.has_ended)
+        row = await wait_for(request, resources, seconds, look, service.has_ended)
     headers = {**applied(seconds), "X-Emmetd-Version": f"{row.model}@{version_name(row.version)}"}
     if row.blob is None:
         content = service.export_job(row).model_dump_json()

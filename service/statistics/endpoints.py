@@ -124,4 +124,4 @@ async def _awaited(
     async def look() -> StatisticJob:
         return await run_in_threadpool(service.get, resources, job.id)
 
-    return await wait_for(request, seconds, look, service.has_ended)
+    return await wait_for(request, resources, seconds, look, service.has_ended)

@@ -17,6 +17,7 @@ SUFFIXES: Final = {
     "Histogram": ("_bucket", "_sum", "_count"),
     "Gauge": ("",),
     "GaugeMetricFamily": ("",),
+    "CounterMetricFamily": ("_total",),
 }
 PROMETHEUS_OWN: Final = frozenset(
     {"ALERTS", "up", "probe_success", "process_start_time_seconds", "process_cpu_seconds_total"}

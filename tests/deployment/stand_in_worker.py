@@ -13,7 +13,6 @@ from typing import Final
 
 from prometheus_client import start_http_server
 
-from api_schemas.edits import FINAL_STATES
 from api_schemas.references import parse_reference
 from api_schemas.workers import WorkerStatus
 from configuration.redis_connection import make_redis
@@ -60,8 +59,6 @@ def count_work(chance: random.Random) -> None:
         metrics.EDIT_STAGE_SECONDS.labels(MODEL, "emmet", stage).observe(chance.lognormvariate(1, 1))
     metrics.EDIT_BATCH_SECONDS.labels(MODEL, "emmet").observe(chance.lognormvariate(3, 1))
     metrics.EDIT_QUEUE_WAIT_SECONDS.labels(MODEL).observe(chance.lognormvariate(0, 1))
-    for state in FINAL_STATES:
-        metrics.EDITS.labels(MODEL, state).inc()
     metrics.FACTS_EDITED.labels(MODEL).inc(16)
     metrics.VALUE_STEPS.labels(MODEL).inc(320)
     metrics.EDIT_EFFICACY.labels(MODEL).set(0.97)

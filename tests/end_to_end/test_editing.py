@@ -167,8 +167,10 @@ def test_the_worker_tells_prometheus_how_long_each_stage_took(history: History) 
     for stage in ("plan", "values", "solve", "check", "publish"):
         labels = f'algorithm="emmet",model="{MODEL}",stage="{stage}"'
         assert f"emmetd_edit_stage_duration_seconds_count{{{labels}}} 2.0" in text
-    assert f'emmetd_edits_total{{model="{MODEL}",state="succeeded"}} 2.0' in text
-    assert "emmetd_http_request_duration_seconds_count" in history.server.http.get("/metrics").text
+    assert f'emmetd_edit_batch_duration_seconds_count{{algorithm="emmet",model="{MODEL}"}} 2.0' in text
+    told_by_the_api = history.server.http.get("/metrics").text
+    assert f'emmetd_edits_total{{model="{MODEL}",state="succeeded"}} 2.0' in told_by_the_api
+    assert "emmetd_http_request_duration_seconds_count" in told_by_the_api
 
 
 def test_everything_is_there_after_a_restart(history: History) -> None:

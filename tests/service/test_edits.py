@@ -7,16 +7,20 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import httpx
+import pytest
 
 from service.cursors import write_cursor
 from service.preferences import wait_seconds
+from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact
 from tests.service.test_models import publish
-from versions import batches
+from versions import batches, tasks
 from versions.database import Database
+from versions.tables import TaskRow
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
@@ -105,6 +109,41 @@ def test_the_same_key_and_body_give_the_same_job(api: Api) -> None:
     assert (first.status_code, second.status_code) == (202, 202)
     assert second.headers["location"] == first.headers["location"]
     assert len(api.http.get("/v1/edits").json()["data"]) == 1
+
+
+def aliased(api: Api) -> None:
+    """`staging` is v0."""
+    assert api.http.put(f"/v1/models/{MODEL}/aliases/staging", json={"version": "v0"}).is_success
+
+
+def without_alias(api: Api) -> None:
+    assert api.http.delete(f"/v1/models/{MODEL}/aliases/staging").is_success
+
+
+def with_another_version(api: Api) -> None:
+    publish(api, api.resources.database, facts=1)
+    assert api.http.put(f"/v1/models/{MODEL}/aliases/staging", json={"version": "v1"}).is_success
+
+
+def with_lower_limits(api: Api) -> None:
+    settings = api.resources.settings.model_copy(update={"max_facts": 1})
+    api.app.state.resources = replace(api.resources, settings=settings)
+
+
+@BOTH_DATABASES
+@pytest.mark.parametrize("later", [without_alias, with_another_version, with_lower_limits])
+def test_the_same_key_gives_the_same_job_whatever_has_changed_since(api: Api, later: Callable[[Api], None]) -> None:
+    aliased(api)
+    headers = {"Idempotency-Key": "k-1", "If-Match": '"v0"'}
+    body = {"model": f"{MODEL}@staging", "facts": [fact(), fact(1)]}
+    first = api.http.post("/v1/edits", json=body, headers=headers)
+
+    later(api)
+
+    again = api.http.post("/v1/edits", json=body, headers=headers)
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.json()["id"] == first.json()["id"]
+    assert not api.http.post("/v1/edits", json=body, headers={"If-Match": '"v0"'}).is_success
 
 
 def test_the_same_key_at_the_same_moment_gives_one_job(api: Api) -> None:
@@ -244,20 +283,38 @@ def test_an_unknown_edit_or_model_is_a_404(api: Api) -> None:
     assert api.http.get("/v1/edits?model=huge").json()["code"] == "model_not_found"
 
 
-def test_what_waits_is_cancelled_at_once(api: Api, database: Database) -> None:
-    running = api.edit().json()["id"]
-    while api.http.get(f"/v1/edits/{running}").json()["state"] == "queued":
+def started(api: Api, database: Database) -> tuple[str, TaskRow]:
+    """A batch at the head of its line, and its task, which waits for a worker."""
+    edit = api.edit().json()["id"]
+    while api.http.get(f"/v1/edits/{edit}").json()["state"] == "queued":
         time.sleep(0.01)
+    with database.reading() as session:
+        (task,) = tasks.of_batch(session, edit, "plan")
+    return edit, task
+
+
+@BOTH_DATABASES
+def test_what_waits_is_cancelled_at_once(api: Api, database: Database) -> None:
+    first, task = started(api, database)
     waiting = api.edit([fact(1)]).json()["id"]
+    for edit in (waiting, first):
+        cancelled = api.http.post(f"/v1/edits/{edit}/cancel")
+        assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
+        assert cancelled.json()["error"]["code"] == "cancelled"
+    with database.writing() as session:
+        assert tasks.acquire(session, task.id, "a worker that comes late", 60) is None
 
-    cancelled = api.http.post(f"/v1/edits/{waiting}/cancel")
-    asked = api.http.post(f"/v1/edits/{running}/cancel")
 
-    assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
-    assert cancelled.json()["error"]["code"] == "cancelled"
+def test_what_a_worker_does_is_asked_to_stop(api: Api, database: Database) -> None:
+    edit, task = started(api, database)
+    with database.writing() as session:
+        assert tasks.acquire(session, task.id, "a worker", 60) is not None
+
+    asked = api.http.post(f"/v1/edits/{edit}/cancel")
+
     assert asked.json()["state"] == "planning"
     with database.reading() as session:
-        assert batches.get(session, running).cancel_requested
+        assert batches.get(session, edit).cancel_requested
 
 
 def test_cancelling_what_has_ended_changes_nothing(api: Api, database: Database) -> None:

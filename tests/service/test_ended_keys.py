@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import httpx
@@ -23,6 +24,7 @@ from service.errors import UnauthorizedError
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact, wait_until
 from tests.service.stand_in_worker import StandInWorker
+from tests.service.test_models import publish
 from versions import batches, keys
 from versions.access_tables import KeyRow
 from versions.audit import Actor
@@ -144,6 +146,36 @@ def test_an_answer_that_is_not_streamed(
     assert answer.status_code == 401
     assert says in answer.json()["error"]["message"]
     endless.finish = True
+
+
+@ENDS
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/edits", {"model": MODEL, "facts": [fact()]}),
+        ("GET", "/v1/edits/{edit}", None),
+        ("POST", "/v1/evaluations", {"model": MODEL, "facts": [fact()]}),
+        ("POST", "/v1/statistics", {"model": MODEL}),
+        ("GET", f"/v1/models/{MODEL}/versions/v1/export", None),
+    ],
+)
+def test_an_answer_that_waits_for_work_to_end(
+    api: Api, database: Database, method: str, path: str, body: dict[str, object] | None, end: End, says: str
+) -> None:
+    with database.writing() as session:
+        key = keys.create(session, SOMEBODY, label="a", scopes=("evaluate", "edit", "admin"))[1]
+    api.http.headers.update(bearer(FIRST))
+    edit = publish(api, database) if "export" in path else api.edit().json()["id"]
+    headers = {**bearer(key), "Prefer": "wait=60"}
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(
+            httpx.request, method, api.url + path.format(edit=edit), json=body, headers=headers, timeout=30
+        )
+        wait_until(lambda: keys.id_in(key) in api.resources.watch._looked_at, "it waits")
+        end(database, keys.id_in(key))
+        answer = asked.result()
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+    assert says in answer.json()["detail"]
 
 
 @BOTH_DATABASES

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api, fact
-from versions import evaluations, tasks
+from versions import evaluations
 from versions.database import Database
 from versions.tables import TaskRow
 
@@ -21,7 +22,7 @@ def evaluate(api: Api, **fields: Any) -> Any:
 
 def all_tasks(database: Database) -> list[TaskRow]:
     with database.reading() as session:
-        return tasks.to_enqueue(session) + tasks.enqueued_long_ago(session, -60)
+        return list(session.scalars(select(TaskRow)))
 
 
 def test_an_evaluation_pins_its_versions_and_has_a_task(api: Api, database: Database) -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from api_schemas.edits import FINAL_STATES
 from cli.private_redis import PrivateRedis
 from configuration.redis_keys import evaluate_queue
-from tests.service.conftest import MODEL, Api, fact
+from tests.conftest import BOTH_DATABASES
+from tests.service.conftest import MODEL, Api, fact, wait_until
 from tests.service.stand_in_worker import StandInWorker
-from versions import tasks
+from versions import batches, tasks
 
 KEY = "a-key-of-some-length"
 
@@ -120,6 +122,48 @@ def test_metrics_show_tasks_while_a_worker_holds_them(api: Api, model: str) -> N
             tasks.acquire(session, task_id, "w", lease_seconds)
 
     assert samples(api)[series] == 2  # the third one's worker is gone
+
+
+def ended(api: Api) -> dict[str, float]:
+    """Final state → batches that ended so."""
+    found = samples(api)
+    return {state: found[f'emmetd_edits_total{{model="{MODEL}",state="{state}"}}'] for state in FINAL_STATES}
+
+
+@BOTH_DATABASES
+def test_metrics_count_every_batch_that_ends_whichever_process_ends_it(api: Api) -> None:
+    database = api.resources.database
+    nothing = dict.fromkeys(FINAL_STATES, 0)
+    assert ended(api) == nothing
+
+    api.http.put(f"/v1/models/{MODEL}/aliases/staging", json={"version": "v0"})
+    running, _ = (api.edit(model=f"{MODEL}@staging").json()["id"] for _ in range(2))
+    api.http.delete(f"/v1/models/{MODEL}/aliases/staging")
+    api.http.post(f"/v1/edits/{running}/cancel")
+    # The other one's parent is gone when its turn comes.
+    wait_until(lambda: ended(api) == {**nothing, "cancelled": 1, "failed": 1}, "both are counted")
+
+    lost = api.edit().json()["id"]
+    wait_until(lambda: api.http.get(f"/v1/edits/{lost}").json()["state"] == "planning", "its task")
+    with database.writing() as session:
+        (task,) = tasks.of_batch(session, lost, "plan")
+        for _ in range(tasks.MOST_ATTEMPTS):
+            tasks.acquire(session, task.id, "dead", lease_seconds=-1)
+    wait_until(lambda: ended(api) == {**nothing, "cancelled": 1, "failed": 2}, "it is given up, and counted")
+
+
+def test_metrics_count_no_batch_whose_end_was_not_committed(api: Api) -> None:
+    edit = api.edit().json()["id"]
+
+    def failing() -> None:
+        with api.resources.database.writing() as session:
+            batches.set_state(session, batches.get(session, edit), "succeeded")
+            session.flush()
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        failing()
+    assert ended(api) == dict.fromkeys(FINAL_STATES, 0)
 
 
 def test_metrics_show_the_room_for_blobs(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from redis.retry import Retry
 from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from sqlalchemy import update
 
 from api_schemas.references import ModelReference
 from cli.private_redis import PrivateRedis, prepare_private_redis
@@ -75,8 +76,8 @@ def queued(redis: Redis, name: str = CONTROL) -> list[str]:
 def make_late(database: Database) -> None:
     """As if what was handed to Redis had been handed to it long ago."""
     with database.writing() as session:
-        for row in tasks.enqueued_long_ago(session, -60):
-            row.enqueued_at = now() - timedelta(seconds=FORGOTTEN_SECONDS + 1)
+        long_ago = now() - timedelta(seconds=FORGOTTEN_SECONDS + 1)
+        session.execute(update(TaskRow).where(TaskRow.enqueued_at.is_not(None)).values(enqueued_at=long_ago))
 
 
 def test_a_batch_becomes_a_job_that_carries_an_id_as_json(relay: Relay, database: Database, queue_redis: Redis) -> None:
@@ -157,6 +158,43 @@ def test_a_job_that_still_waits_is_left_alone(relay: Relay, database: Database, 
     assert tasks_of(database, edit)[0].enqueued_at == before.enqueued_at
 
 
+def test_what_was_lost_is_found_behind_any_number_of_jobs_that_wait(
+    relay: Relay, database: Database, queue_redis: Redis
+) -> None:
+    with database.writing() as session:
+        for _ in range(1300):
+            tasks.create(session, model=MODEL, queue=f"evaluate:{MODEL}", kind="evaluate")
+    for _ in range(3):  # they are handed on by the hundred
+        relay.round()
+    (edit,) = accept(database)
+    relay.round()
+    (task,) = tasks_of(database, edit)
+    assert queued(queue_redis) == [job_id(task.id, 0)]
+    queue_redis.lpop(f"rq:queue:{CONTROL}")
+    make_late(database)
+
+    Relay(database, queue_redis).round()
+
+    assert queued(queue_redis) == [job_id(task.id, 0)]
+    assert len(queued(queue_redis, f"evaluate:{MODEL}")) == 1300
+
+
+def test_everything_that_redis_lost_is_enqueued_again(relay: Relay, database: Database, queue_redis: Redis) -> None:
+    with database.writing() as session:
+        for _ in range(1300):
+            tasks.create(session, model=MODEL, queue=f"evaluate:{MODEL}", kind="evaluate")
+    for _ in range(3):
+        relay.round()
+    queue_redis.flushall()
+    make_late(database)
+
+    heir = Relay(database, queue_redis)
+    for _ in range(3):
+        heir.round()
+
+    assert len(queued(queue_redis, f"evaluate:{MODEL}")) == 1300
+
+
 def test_a_dead_workers_task_is_handed_on(relay: Relay, database: Database, queue_redis: Redis) -> None:
     (edit,) = accept(database)
     relay.round()
@@ -170,6 +208,26 @@ def test_a_dead_workers_task_is_handed_on(relay: Relay, database: Database, queu
     assert queued(queue_redis) == [job_id(task.id, 1)]
     with database.writing() as session, pytest.raises(LeaseLostError):
         tasks.complete(session, task.id, 1)
+
+
+def test_a_batch_that_was_to_stop_and_whose_worker_died_ends_and_the_next_one_starts(
+    relay: Relay, database: Database, queue_redis: Redis
+) -> None:
+    edit, following = accept(database, 2)
+    relay.round()
+    (task,) = tasks_of(database, edit)
+    with database.writing() as session:
+        held = tasks.acquire(session, task.id, "dying", lease_seconds=60)
+        assert held is not None
+        batches.request_cancel(session, batches.get(session, edit))
+        held.lease_expires_at = now() - timedelta(seconds=1)
+
+    Relay(database, queue_redis).round()
+
+    with database.reading() as session:
+        states = [batches.get(session, one).state for one in (edit, following)]
+    assert states == ["cancelled", "planning"]
+    assert tasks_of(database, edit)[0].state == "withdrawn"
 
 
 def lose_again_and_again(database: Database, task_id: str) -> None:

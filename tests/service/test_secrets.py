@@ -19,7 +19,9 @@ from sqlalchemy import select
 from cli.listener import listen, url_of
 from configuration.logs import configure_logs
 from configuration.settings import Settings
-from tests.service.conftest import MODEL, Api, fact, served
+from tests.conftest import BOTH_DATABASES
+from tests.service.conftest import MODEL, Api, fact, served, wait_until
+from tests.versions.test_database import refuse_facts
 from versions import keys
 from versions.access_tables import AuditRow
 from versions.audit import Actor
@@ -111,6 +113,18 @@ def test_an_api_key_is_told_to_nobody_but_who_made_it(
     assert f"what came was {row.id}_********" in log.getvalue()
     assert secret not in output
     assert "another-key" not in output
+
+
+@BOTH_DATABASES
+def test_the_text_of_a_fact_is_in_no_log_where_the_database_refuses_it(
+    settings: Settings, model: str, database: Database, log: io.StringIO
+) -> None:
+    refuse_facts(database)
+    with served(settings) as api:
+        answer = api.edit([fact(prompt="{} privately is")])
+        wait_until(lambda: '"status":503' in log.getvalue(), "the refusal is in the log")
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+    assert "privately" not in log.getvalue() + everything_of(answer)
 
 
 def test_the_settings_in_force_never_reach_a_client(serve: Callable[..., Api], model: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from sqlalchemy import select
 
 from tests.postgres import Databases
 from tests.versions.conftest import Accept
-from versions import aliases, batches, lineage, lines, models, tasks
+from versions import aliases, batches, deletion, lineage, lines, models, tasks
+from versions.audit import Actor
 from versions.backup import back_up, read_manifest, restore, verify
 from versions.blobs import FolderBlobStore
+from versions.collection import collect
 from versions.database import Database, migrate
 from versions.errors import BackupError, BlobCorruptError, BlobMissingError, RestoreRefusedError
 from versions.integrity import violations
@@ -126,6 +129,43 @@ def test_a_backup_beside_writers_holds_together(
         restored = Database(url)
         restore(tmp_path / f"backup{number}", restored, FolderBlobStore(tmp_path / f"blobs{number}"))
         restored.close()
+
+
+class Collecting(FolderBlobStore):
+    """A store from which garbage is collected when one blob is about to be read."""
+
+    def __init__(self, folder: Path, before: str, collect_garbage: Callable[[], None]) -> None:
+        super().__init__(folder)
+        self._before = before
+        self._collect_garbage = collect_garbage
+
+    def get(self, sha256: str) -> bytes:
+        if sha256 == self._before and self.exists(sha256):
+            self._collect_garbage()
+        return super().get(sha256)
+
+
+def test_a_version_that_is_deleted_and_collected_during_a_backup_is_left_out_of_it(
+    filled: Database, blobs: FolderBlobStore, empty: Database, tmp_path: Path
+) -> None:
+    with filled.reading() as session:
+        branch = lineage.get(session, "tiny", 3)
+    own = sorted({branch.blob or "", branch.matrices_blob or ""})
+
+    def delete_and_collect() -> None:
+        with filled.writing() as session:
+            deletion.delete(session, Actor("cli:ada"), "tiny", 3)
+        collect(filled, blobs, timedelta(0), delete=True)
+
+    # The first of its blobs has been copied when it happens.
+    made = back_up(filled, Collecting(blobs.folder, own[1], delete_and_collect), tmp_path / "backup")
+
+    assert not set(own) & set(made.blobs)
+    assert {one.sha256 for one in FolderBlobStore(tmp_path / "backup" / "blobs").entries()} == set(made.blobs)
+    there = FolderBlobStore(tmp_path / "other")
+    assert restore(tmp_path / "backup", empty, there) == made
+    assert everything(empty) == everything(filled)
+    assert violations(empty, there) == []
 
 
 def test_what_is_not_empty_is_refused(

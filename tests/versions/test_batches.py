@@ -1,14 +1,19 @@
-"""Accepting a batch: once for one Idempotency-Key, with its facts and its first event in one transaction."""
+"""Accepting a batch: once for one Idempotency-Key, its facts and first event in one transaction; and cancelling it."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from sqlalchemy.orm import Session
 
 from api_schemas.references import parse_reference
 from tests.versions.conftest import Accept, publish
-from versions import batches, events, lines
+from versions import batches, events, lines, tasks
+from versions.clock import now
 from versions.database import Database
-from versions.errors import BatchNotFoundError, ConflictError, IdempotencyConflictError
+from versions.errors import BatchNotFoundError, ConflictError, IdempotencyConflictError, LeaseLostError
+from versions.tables import BatchRow, TaskRow
 
 
 def test_facts_keep_their_order_and_the_first_event_is_there(database: Database) -> None:
@@ -68,12 +73,70 @@ def test_a_final_state_stays(database: Database, accept: Accept) -> None:
         assert lines.advance(session) == []
 
 
-def test_cancelling_what_runs_asks_it_to_stop(database: Database, accept: Accept) -> None:
+def held_task(session: Session, batch: BatchRow, lease_seconds: float) -> TaskRow:
+    """The batch's first task, as a worker holds it for so long."""
+    lines.advance(session)
+    (task,) = tasks.of_batch(session, batch.id, "plan")
+    held = tasks.acquire(session, task.id, "worker", lease_seconds)
+    assert held is not None
+    return held
+
+
+def test_cancelling_what_a_worker_does_asks_it_to_stop(database: Database, accept: Accept) -> None:
     with database.writing() as session:
         batch = accept(session)
-        lines.advance(session)
+        held = held_task(session, batch, 60)
         batches.request_cancel(session, batch)
         assert (batch.state, batch.cancel_requested) == ("planning", True)
+        assert batches.cancel_unattended(session) == []
+        tasks.complete(session, held.id, held.token)
+
+
+def test_cancelling_what_no_worker_has_taken_frees_its_line_at_once(database: Database, accept: Accept) -> None:
+    with database.writing() as session:
+        batch, following = accept(session), accept(session)
+        lines.advance(session)
+        batches.request_cancel(session, batch)
+        assert batch.error is not None
+        assert (batch.state, batch.error["code"]) == ("cancelled", "cancelled")
+        assert [task.state for task in tasks.of_batch(session, batch.id, "plan")] == ["withdrawn"]
+        assert [row.id for row in lines.advance(session)] == [following.id]
+
+
+def test_cancelling_what_a_dead_worker_held_ends_it_and_the_zombie_cannot_commit(
+    database: Database, accept: Accept
+) -> None:
+    with database.writing() as session:
+        batch = accept(session)
+        held = held_task(session, batch, -1)
+        token = held.token
+        batches.request_cancel(session, batch)
+        batches.set_progress(session, batch, "planning", 1, 1, None)
+        assert (batch.state, batch.progress["done"]) == ("cancelled", 0)
+        with pytest.raises(LeaseLostError):
+            tasks.renew(session, held.id, token, 60)
+        with pytest.raises(LeaseLostError):
+            tasks.complete(session, held.id, token)
+
+
+@pytest.mark.parametrize("how", ["its lease ran out", "it gave the task back"])
+def test_what_a_worker_left_before_it_heard_of_the_cancel_is_ended(
+    database: Database, accept: Accept, how: str
+) -> None:
+    with database.writing() as session:
+        batch = accept(session)
+        other = accept(session, "tiny@v0")
+        held = held_task(session, batch, 60)
+        batches.request_cancel(session, batch)
+        if how == "its lease ran out":
+            held.lease_expires_at = now() - timedelta(seconds=1)
+        else:
+            tasks.release(session, held)
+    with database.writing() as session:
+        assert [row.id for row in batches.cancel_unattended(session)] == [batch.id]
+        assert batches.cancel_unattended(session) == []
+        assert (batches.get(session, batch.id).state, batches.get(session, other.id).state) == ("cancelled", "planning")
+        assert tasks.acquire(session, held.id, "heir", 60) is None
 
 
 def test_an_unknown_batch_says_where_to_look(database: Database) -> None:

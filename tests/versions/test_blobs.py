@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from versions.arrays import pack, unpack
 from versions.blobs import FolderBlobStore, open_blob_store
+from versions.clock import now
 from versions.errors import BlobCorruptError, BlobMissingError, BlobStoreAwayError
 from versions.object_blobs import ObjectBlobStore
 
@@ -92,9 +94,23 @@ def test_large_blobs_come_in_pieces_that_were_checked(tmp_path: Path) -> None:
         store.size("0" * 64)
 
 
-def test_putting_a_blob_again_mends_one_of_the_wrong_size(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [b"", b"delt", b"dElta"])
+def test_putting_a_blob_again_mends_it(tmp_path: Path, damage: bytes) -> None:
     store = FolderBlobStore(tmp_path)
     name = store.put(b"delta")
-    store.path(name).write_bytes(b"del")
+    store.path(name).write_bytes(damage)
     store.put(b"delta")
+    assert store.get(name) == b"delta"
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [name]
+
+
+def test_a_sweep_leaves_what_a_writer_finished_meanwhile(tmp_path: Path) -> None:
+    store = FolderBlobStore(tmp_path)
+    name = store.put(b"delta")
+    left = store.path(name).with_name(".partial-left")
+    left.write_bytes(b"del")
+    # Listed, and not there any more when it is looked at: as if its writer had just renamed it.
+    left.with_name(".partial-renamed").symlink_to(tmp_path / "gone")
+    assert store.sweep(now() + timedelta(hours=1)) == 1
+    assert not left.exists()
     assert store.get(name) == b"delta"

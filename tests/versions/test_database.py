@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,3 +159,34 @@ def test_a_writer_that_is_cut_off_leaves_nothing_and_the_next_one_writes(postgre
         with database.writing() as session:
             assert models.all_models(session) == []
         database.close()
+
+
+def refuse_facts(database: Database) -> None:
+    """Whatever is to be kept of a fact, the database refuses the row."""
+    with database.writing() as session:
+        if database.is_sqlite:
+            trigger = "CREATE TRIGGER no_facts BEFORE INSERT ON facts BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            session.execute(text(trigger))
+        else:
+            session.execute(text("ALTER TABLE facts ADD CONSTRAINT no_facts CHECK (number < 0)"))
+
+
+def lose_facts(database: Database) -> None:
+    with database.writing() as session:
+        session.execute(text("DROP TABLE facts"))
+
+
+@pytest.mark.parametrize("fail", [refuse_facts, lose_facts])
+def test_an_error_tells_no_text_of_what_was_to_be_kept(database: Database, fail: Callable[[Database], None]) -> None:
+    fail(database)
+    new = batches.NewBatch(parse_reference("tiny"), "emmet", {}, {}, [{"prompt": "a private text"}])
+
+    def accept() -> None:
+        with database.writing() as session:
+            batches.accept(session, new, most_queued=1000)
+
+    with pytest.raises(DBAPIError) as raised:
+        accept()
+    told = "".join(traceback.format_exception(raised.value)) + str(raised.value) + repr(raised.value.orig)
+    assert "a private text" not in told
+    assert "facts" in str(raised.value), "what it is about is told"

@@ -170,6 +170,23 @@ def test_a_zombie_cannot_publish_what_another_worker_published(place_of: Callabl
     assert torch.equal(zombie.matrices.get(1)[1], place.cache().get(1)[1])
 
 
+def test_a_zombie_cannot_publish_what_was_cancelled_without_it(place_of: Callable[..., Place]) -> None:
+    place = place_of(lease_seconds=600)
+    batch_id = place.accept(facts(2))
+    task = place.run_until("solve")
+
+    def thought_dead() -> None:
+        lose_lease(place, task)
+        cancel(place, batch_id)
+        assert place.batch(batch_id).state == "cancelled"
+
+    place.worker("zombie", measuring=During(place.loaded, *[lambda: None] * 3, thought_dead))
+    jobs.run(task.id)
+
+    assert (place.batch(batch_id).state, place.versions(), place.task(task.id).state) == ("cancelled", [], "withdrawn")
+    assert place.edit(facts(2)).version == 1
+
+
 def test_a_zombie_cannot_put_its_error_on_a_batch_that_goes_on(place_of: Callable[..., Place]) -> None:
     place = place_of(lease_seconds=600)
     batch_id = place.accept(facts(2))
