@@ -21,6 +21,12 @@ class TokenizedFact:
     fact: Fact
     tokens: FactTokens
 
+    @property
+    def begins_text(self) -> bool:
+        """The subject's last token is the first that the model reads, where it rests its attention whatever the token
+        is: its key is nearly that of every other text's first token, and writing there would change them all."""
+        return self.tokens.bare.subject_last == 0
+
 
 @dataclass(frozen=True)
 class SubjectGroup:

@@ -22,7 +22,7 @@ from editing.blocks import Block, blocks_of, steps_from
 from editing.contexts import Context
 from editing.decoder import Decoder
 from editing.facts import SubjectGroup
-from editing.keys import bare_states, mean_keys
+from editing.keys import mean_keys, mean_states
 from editing.lower import Lower, context_prefix, run_lower
 from editing.memory import MemoryBudget, memory_budget, portions
 from editing.packed_layers import PackedLayers
@@ -47,7 +47,7 @@ class Values:
     """What the solve needs, for G groups, in the groups' order; float32, or float64 for a float64 model.
 
     `deltas` (G, d_out) is R's transpose, `keys` (G, d_in) K's transpose, at `layer`. `states` (G, d_out) is z₀, the
-    stream after `layer` at the subject's last token of the bare prompt: the wanted state is z₀ + δ.
+    stream after `layer` at the subject's last token (of the bare prompt; `editing.rows`): the wanted state is z₀ + δ.
     `losses` (G,) and `reached` (G,), bool (every target token is the argmax in all contexts) hold for `deltas`;
     `steps` (G,), int64, counts the optimiser's steps.
     """
@@ -167,7 +167,7 @@ class ValueOptimisation:
         self.of_thread = threading.local()
         number = len(groups)
         self.keys = mean_keys(self.rows, self.lower, self.layer, number)
-        self.states = bare_states(self.rows, self.lower, number)
+        self.states = mean_states(self.rows, self.lower, number)
         self.norms = torch.linalg.vector_norm(self.states, dim=1)
         self.deltas = torch.zeros_like(self.states)
         self.losses = self.states.new_full((number,), torch.inf)
