@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -160,6 +161,22 @@ def _first_residual(batch: Batch, chosen: EditSettings) -> Tensor:
     return seen[1]
 
 
+def test_rounds_over_several_layers_are_kept_dense_where_their_factors_would_be_larger(batch: Batch) -> None:
+    """Five keys and 5 · (48 + 32) numbers a round: four rounds of them are more than 48 · 32."""
+    chosen = settings(1, 2, repair_rounds=3)
+    few, _, _ = batch.solve(chosen, [0], [])
+    many, _, _ = batch.solve(chosen, [0], [0], [0])
+    for layer in (1, 2):
+        pair = few.layers[layer].factors
+        assert pair is not None
+        assert pair[0].shape == (2 * len(batch.groups), D_IN)
+        torch.testing.assert_close(pair[1] @ pair[0], few.layers[layer].delta())
+        assert many.layers[layer].factors is None
+        report = many.layers[layer].report(batch.decoder.projections[layer].weight, batch.statistics[layer])
+        norm = many.layers[layer].delta().norm() / batch.decoder.projections[layer].weight.norm()
+        assert report.relative_norm == pytest.approx(float(norm))
+
+
 def test_more_facts_than_inputs_are_solved_with_the_mu_that_they_need(
     decoder: Decoder, statistics: dict[int, Statistic], contexts: tuple[Context, ...]
 ) -> None:
@@ -197,10 +214,15 @@ def test_a_relative_mu_is_taken_from_each_layers_own_keys(batch: Batch) -> None:
 
 @pytest.mark.parametrize("layers", [(1,), (1, 2)])
 def test_a_strict_batch_is_refused_whatever_the_number_of_layers(batch: Batch, layers: tuple[int, ...]) -> None:
-    twin = [*batch.groups, batch.groups[1]]
+    (second,) = batch.groups[1].facts
+    twins = (dataclasses.replace(second, index=7), dataclasses.replace(second, index=9))
+    twin = [*batch.groups, SubjectGroup("another name", twins)]
     alike = Batch(batch.decoder, batch.statistics, twin, batch.contexts)
-    with pytest.raises(SingularSolveError, match="nearly dependent"):
+    with pytest.raises(
+        SingularSolveError, match=r"nearly dependent .*; those of facts 1 and of facts 7, 9 are the"
+    ) as e:
         alike.solve(settings(*layers, mu=0.0, strict=True))
+    assert e.value.facts == (1, 7, 9)
     edit, _, _ = alike.solve(settings(*layers, mu=0.0, repair_rounds=0))
     assert all(one.solutions[0].mu_used > 0 for one in edit.layers.values())
 

@@ -174,6 +174,18 @@ def test_what_is_below_its_thresholds_is_not_published(place: Place) -> None:
     assert (after.state, after.base_version, after.version) == ("succeeded", 0, 1)
 
 
+def test_a_strict_batch_that_cannot_be_met_names_the_facts_whose_keys_are_alike(place: Place) -> None:
+    """Two subjects that end in the same token after the same text have one key."""
+    first, last = SUBJECTS[1].split()
+    whole, part = fact(1), {**fact(1), "prompt": f"The mother tongue of {first} {{}} is", "subject": last}
+    told = [{**fact(2), "prompt": "Everybody knows that {} speaks"}, fact(0), fact(2), part, whole]
+    batch = place.edit(told, settings={"mu": 0, "strict": True, "steps": 1})
+    assert batch.state == "failed"
+    assert batch.error is not None
+    assert (batch.error["code"], batch.error["facts"]) == ("singular_solve", [3, 4])
+    assert "those of facts 3 and of facts 4 are the most alike" in batch.error["detail"]
+
+
 def test_a_wild_edit_is_rejected_by_its_drift(place: Place) -> None:
     batch = place.edit(facts(6), settings={"lr": 10.0, "clamp": 100.0, "steps": 5, "stop_after_argmax": -1})
     assert batch.state == "rejected"
