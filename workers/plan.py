@@ -56,7 +56,7 @@ def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
             settings.seed,
         )
         tokens = int(context.tokens_per_second * context.settings.shard_seconds / EXPECTED_STEPS)
-        shards = cut_shards(groups, settings.contexts, max(tokens, LEAST_SHARD_TOKENS))
+        shards = cut_shards(groups, settings.contexts, max(tokens, LEAST_SHARD_TOKENS), EXPECTED_STEPS)
     log.info("planned", facts=len(facts), subjects=len(groups), shards=len(shards))
     with context.database.writing() as session:
         result = {"contexts": [one.text for one in contexts], "subjects": len(groups)}
