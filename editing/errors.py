@@ -9,6 +9,7 @@ EditingError
 │   ├── SubjectNotFoundError    the subject's last token cannot be told apart in the prompt
 │   └── ContextLengthError      prompt and target are longer than the model reads
 ├── SingularSolveError          an equality constraint has no finite solution and `strict` was asked for
+├── ValuesNotFiniteError        the model's numbers overflow for some facts, so that no value was found for them
 ├── StatisticError              C0 is missing, of the wrong shape or not positive definite
 └── EditInterrupted              the caller's `should_stop` asked to stop between two steps
 """
@@ -93,6 +94,14 @@ class SingularSolveError(EditingError):
 
 def _listed(indices: Sequence[int]) -> str:
     return ", ".join(map(str, indices))
+
+
+class ValuesNotFiniteError(EditingError):
+    code = "values_not_finite"
+
+    def __init__(self, message: str, facts: Sequence[int]) -> None:
+        super().__init__(f"facts {_listed(facts)}: {message}")
+        self.facts = tuple(facts)
 
 
 class StatisticError(EditingError):

@@ -96,7 +96,8 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         _wait_for_the_disk(context, task, str(error))
     except (EditingError, StoreError) as error:
         log.info("task refused", code=error.code, error=str(error))
-        facts = list(error.facts) if isinstance(error, EditingError) else []
+        # A revert looks at facts of several edits together, whose numbers there are none that its caller knows.
+        facts = list(error.facts) if isinstance(error, EditingError) and task.kind != "revert" else []
         what = _WHAT.get(task.kind, "edit")
         _fail(context, task, error.code, f"The {what} cannot be made", str(error), facts)
     except (OSError, torch.OutOfMemoryError, MemoryError) as error:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
 from api_schemas.facts import Fact
 from api_schemas.metrics import BatchMetrics
+from editing.decoder import Decoder
+from editing.facts import SubjectGroup
+from editing.finite import require_finite
+from editing.projection import Matrices
+from editing.values import Values, optimise_values
 from tests.workers.conftest import MODEL, SURE, Place
 from tests.workers.saved_models import SUBJECTS, fact, facts
 from versions import events
@@ -240,6 +246,26 @@ def test_a_method_that_takes_one_subject_refuses_two(place: Place) -> None:
 
 IN_SHARDS = {"steps": 5, "repair_rounds": 0, "contexts": 16}
 """With a worker that takes itself to be slow, these make several shards of a batch."""
+
+
+def test_a_shard_names_a_fact_without_a_value_by_its_place_in_the_batch(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflowing(
+        decoder: Decoder, matrices: Matrices, groups: list[SubjectGroup], *more: Any, **named: Any
+    ) -> Values:
+        for group in groups:
+            if group.subject == SUBJECTS[17]:
+                require_finite([group], torch.float16, torch.full((1, 1), torch.nan))
+        return optimise_values(decoder, matrices, groups, *more, **named)
+
+    place.worker(tokens_per_second=1.0)
+    batch_id = place.accept(facts(24), settings=IN_SHARDS, thresholds=LOOSE)
+    monkeypatch.setattr("workers.values.optimise_values", overflowing)
+    place.run()
+    error = place.batch(batch_id).error
+    assert error is not None
+    assert (error["code"], error["facts"]) == ("values_not_finite", [17])
 
 
 def test_each_shard_is_a_task_and_all_of_them_make_one_version(place: Place) -> None:
