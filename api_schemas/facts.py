@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
@@ -22,6 +23,13 @@ def field_error(field: str, message: str) -> PydanticCustomError:
 
 def _short(text: str) -> str:
     return repr(text if len(text) <= 120 else text[:117] + "…")
+
+
+def _place_of(subject: str, prompt: str) -> int:
+    """Where `subject` stands as a word or words of its own ("Al" not in "Although"), else where it first occurs: not
+    every language puts something between words."""
+    found = re.search(rf"(?<!\w){re.escape(subject)}(?!\w)", prompt)
+    return found.start() if found else prompt.index(subject)
 
 
 class Neighbor(BaseModel):
@@ -92,8 +100,8 @@ class Fact(BaseModel):
                     f"subject {_short(self.subject)} does not occur in prompt {_short(self.prompt)}; "
                     "put {} where the subject stands",
                 )
-            before, _, after = self.prompt.partition(self.subject)
-            self.prompt = f"{before}{SUBJECT_SLOT}{after}"
+            start = _place_of(self.subject, self.prompt)
+            self.prompt = f"{self.prompt[:start]}{SUBJECT_SLOT}{self.prompt[start + len(self.subject) :]}"
         if self.target_old is not None and self.target_old.strip() == self.target_new.strip():
             raise field_error(
                 "target_new",

@@ -46,6 +46,17 @@ class RevertedMetrics(BaseModel):
     original: dict[str, Measurement] = {}
 
 
+class BatchWarning(BaseModel):
+    """What to know of a batch although nothing failed; `facts` are the indices it is about.
+
+    `subject_begins_text`: these facts are edited only for prompts that come after other text.
+    """
+
+    code: str
+    detail: str
+    facts: list[int]
+
+
 class BatchMetrics(BaseModel):
     """The measurements beside a batch: before and after the edit, per layer, and where the time went (seconds).
 
@@ -58,6 +69,7 @@ class BatchMetrics(BaseModel):
     drift: Measurement | None = None
     layers: list[LayerReport] = []
     seconds: dict[str, float] = {}
+    warnings: list[BatchWarning] = []
 
 
 Thresholds = Annotated[

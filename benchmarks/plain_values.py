@@ -37,14 +37,17 @@ class PlainValue:
 
 @dataclass(frozen=True)
 class _Sequences:
-    """Padded rows: first the facts under all contexts, then the subject's own ("{subject} is a")."""
+    """Padded rows: first the facts under all contexts, then the subject's own ("{subject} is a").
+
+    `facts` holds each fact's bare row and its rows after contexts. Where the subject is all there is of a text's
+    beginning, contexts alone stand for the fact, if there are any.
+    """
 
     tokens: Tensor
     present: Tensor
     subject: list[int]
     answers: list[tuple[int, tuple[int, ...], float]]
-    bare: list[int]
-    continued: list[int]
+    facts: list[tuple[int | None, list[int]]]
 
 
 def plain_value(
@@ -102,7 +105,7 @@ def _optimise(
         with torch.set_grad_enabled(step < settings.steps):
             logits = model(input_ids=sequences.tokens, attention_mask=sequences.present.long()).logits
             log_p = torch.log_softmax(logits.to(delta.dtype), -1)
-            state = seen["stream"][sequences.bare].to(delta.dtype).mean(0)
+            state = _state(seen["stream"].to(delta.dtype), sequences)
             loss, reached = _answers(log_p, sequences)
             if settings.kl_factor > 0:
                 now = log_p[-1, sequences.subject[-1]]
@@ -157,33 +160,39 @@ def _divergence(before: Tensor, now: Tensor, direction: str) -> Tensor:
 
 
 def _key(inputs: Tensor, sequences: _Sequences) -> Tensor:
-    bare = inputs[sequences.bare].mean(0)
-    return 0.5 * bare + 0.5 * inputs[sequences.continued].mean(0) if sequences.continued else bare
+    keys = []
+    for bare, continued in sequences.facts:
+        parts = [inputs[rows].mean(0) for rows in ([] if bare is None else [bare], continued) if rows]
+        keys.append(torch.stack(parts).mean(0))
+    return torch.stack(keys).mean(0)
+
+
+def _state(stream: Tensor, sequences: _Sequences) -> Tensor:
+    states = [stream[continued].mean(0) if bare is None else stream[bare] for bare, continued in sequences.facts]
+    return torch.stack(states).mean(0)
 
 
 def _sequences(group: SubjectGroup, contexts: Sequence[Context], device: torch.device) -> _Sequences:
     rows: list[list[int]] = []
     subject: list[int] = []
     answers: list[tuple[int, tuple[int, ...], float]] = []
-    bare: list[int] = []
-    continued: list[int] = []
-    weight = 1.0 / (len(group.facts) * (len(contexts) + 1))
+    facts: list[tuple[int | None, list[int]]] = []
 
-    def add(before: Sequence[int], text: PromptTokens) -> None:
+    def add(before: Sequence[int], text: PromptTokens, number: int) -> int:
         rows.append([*before, *text.prompt, *text.target[:-1]])
         subject.append(len(before) + text.subject_last)
-        answers.append((len(before) + len(text.prompt) - 1, text.target, weight))
+        answers.append((len(before) + len(text.prompt) - 1, text.target, 1.0 / (len(group.facts) * number)))
+        return len(rows) - 1
 
     for fact in group.facts:
-        bare.append(len(rows))
-        add((), fact.tokens.bare)
-        for context in contexts:
-            continued.append(len(rows))
-            add(context.tokens, fact.tokens.continued)
+        left_out = bool(contexts) and fact.tokens.bare.subject_last == 0
+        number = len(contexts) + (not left_out)
+        bare = None if left_out else add((), fact.tokens.bare, number)
+        facts.append((bare, [add(context.tokens, fact.tokens.continued, number) for context in contexts]))
     essence = group.facts[0].tokens.essence
     rows.append(list(essence.prompt))
     subject.append(essence.subject_last)
     longest = max(len(row) for row in rows)
     tokens = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
     present = torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in rows], device=device)
-    return _Sequences(tokens, present, subject, answers, bare, continued)
+    return _Sequences(tokens, present, subject, answers, facts)

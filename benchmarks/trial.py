@@ -126,7 +126,7 @@ class Trial:
             contexts,
             values,
             settings,
-            lambda matrices: self.measuring.unsaid_groups(matrices, self.groups),
+            lambda matrices: self.measuring.unsaid_groups(matrices, self.groups, contexts),
         )
         deltas = {layer: one.delta() for layer, one in edit.layers.items()}
         solve_seconds = time.monotonic() - started

@@ -16,6 +16,7 @@ from torch import Tensor
 from api_schemas.algorithms import EditSettings
 from editing.contexts import Context
 from editing.decoder import Decoder
+from editing.errors import SingularSolveError
 from editing.facts import SubjectGroup
 from editing.keys import subject_states
 from editing.layer_report import LayerReport, layer_report
@@ -32,8 +33,8 @@ Unsaid = Callable[[Matrices], Sequence[int]]
 
 @dataclass(frozen=True)
 class LayerEdit:
-    """What was done to one layer: `solutions` of the rounds, whose Δ add up, for `keys` (d_in, E) and the summed
-    residuals `residual` (d_out, E), float64."""
+    """What was done to one layer: `solutions` of the rounds, whose Δ add up, for `keys` (d_in, E), those of the first
+    round, and the summed residuals `residual` (d_out, E), float64."""
 
     layer: int
     keys: Tensor
@@ -42,7 +43,7 @@ class LayerEdit:
 
     @property
     def factors(self) -> tuple[Tensor, Tensor] | None:
-        """Δ = B A as (A (r, d_in), B (d_out, r)), or None where a round kept Δ dense."""
+        """Δ = B A as (A (r, d_in), B (d_out, r)), or None where a round kept Δ dense, or Δ is smaller than those."""
         rows, columns = [], []
         for solution in self.solutions:
             if solution.A is None or solution.B is None:
@@ -51,6 +52,9 @@ class LayerEdit:
             columns.append(solution.B)
         if all(row is rows[0] for row in rows):
             return rows[0], torch.stack(columns).sum(0)
+        (d_out, d_in), rank = (columns[0].shape[0], rows[0].shape[1]), sum(row.shape[0] for row in rows)
+        if rank * (d_out + d_in) > d_out * d_in:
+            return None
         return torch.cat(rows), torch.cat(columns, dim=1)
 
     def delta(self) -> Tensor:
@@ -97,7 +101,7 @@ def solve_batch(
 
     Raises SingularSolveError where `strict` refuses, EditInterrupted where `should_stop` says so.
     """
-    rounds = _Rounds(statistics, settings)
+    rounds = _Rounds(statistics, settings, groups)
     on_progress("solving", 0, 1 + settings.repair_rounds)
     deltas = edit_layers(
         decoder, matrices, groups, contexts, values, settings.layers, rounds.solve, should_stop=should_stop
@@ -124,40 +128,46 @@ def solve_batch(
 class _Rounds:
     """Solves of successive rounds. With one layer its keys never change, so their factor serves every round."""
 
-    def __init__(self, statistics: Mapping[int, Statistic], settings: EditSettings) -> None:
+    def __init__(
+        self, statistics: Mapping[int, Statistic], settings: EditSettings, groups: Sequence[SubjectGroup]
+    ) -> None:
         self._statistics = statistics
+        self._groups = groups
         self._settings = settings
         self._factors: dict[int, KeyFactor] = {}
-        self._done: dict[int, list[tuple[Tensor, Tensor, Solution]]] = {}
+        self._edits: dict[int, LayerEdit] = {}
 
     def solve(self, layer: int, keys: Tensor, residual: Tensor) -> Tensor:
         factor = self._factors.get(layer)
         if factor is None:
-            settings = self._settings
-            factor = factor_keys(
+            factor = self._factored(layer, keys, residual.shape[0])
+            if len(self._settings.layers) == 1:
+                self._factors[layer] = factor
+        solution = factor.solve(residual)
+        before = self._edits.get(layer)
+        if before is None:
+            self._edits[layer] = LayerEdit(layer, keys, residual, (solution,))
+        else:  # the first round's keys stand for all: those of later rounds differ by what the rounds moved below
+            solutions = (*before.solutions, solution)
+            self._edits[layer] = replace(before, residual=before.residual + residual, solutions=solutions)
+        return solution.matrix()
+
+    def _factored(self, layer: int, keys: Tensor, d_out: int) -> KeyFactor:
+        settings = self._settings
+        try:
+            return factor_keys(
                 keys,
                 self._statistics[layer].metric,
                 mu=settings.mu,
                 mu_relative=settings.mu_relative,
                 strict=settings.strict,
-                d_out=residual.shape[0],
+                d_out=d_out,
             )
-            if len(settings.layers) == 1:
-                self._factors[layer] = factor
-        solution = factor.solve(residual)
-        self._done.setdefault(layer, []).append((keys, residual, solution))
-        return solution.matrix()
+        except SingularSolveError as error:
+            raise error.about([[fact.index for fact in group.facts] for group in self._groups]) from error
 
     def edits(self) -> dict[int, LayerEdit]:
-        return {
-            layer: LayerEdit(
-                layer,
-                keys=rounds[0][0],
-                residual=torch.stack([residual for _, residual, _ in rounds]).sum(0),
-                solutions=tuple(solution for _, _, solution in rounds),
-            )
-            for layer, rounds in sorted(self._done.items())
-        }
+        return dict(sorted(self._edits.items()))
 
 
 def _edited(decoder: Decoder, matrices: Matrices, deltas: Mapping[int, Tensor]) -> dict[int, Tensor]:

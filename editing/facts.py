@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,12 @@ class TokenizedFact:
     index: int
     fact: Fact
     tokens: FactTokens
+
+    @property
+    def begins_text(self) -> bool:
+        """The subject's last token is the first that the model reads, where it rests its attention whatever the token
+        is: its key is nearly that of every other text's first token, and writing there would change them all."""
+        return self.tokens.bare.subject_last == 0
 
 
 @dataclass(frozen=True)
@@ -73,14 +80,25 @@ def tokens_per_step(group: SubjectGroup, contexts: int) -> int:
     return cost
 
 
-def cut_shards(groups: Sequence[SubjectGroup], contexts: int, tokens: int) -> tuple[tuple[int, ...], ...]:
+def tokens_once(group: SubjectGroup, contexts: int) -> int:
+    """What `group` costs before the first step: the tokens of its whole rows, which run once."""
+    cost = len(group.facts[0].tokens.essence.prompt)
+    for fact in group.facts:
+        cost += fact.tokens.bare.length + contexts * fact.tokens.continued.length
+    return cost
+
+
+def cut_shards(groups: Sequence[SubjectGroup], contexts: int, tokens: int, steps: int) -> tuple[tuple[int, ...], ...]:
     """Cut `groups` into shards of about `tokens` tokens per optimiser step; a shard is a tuple of their indices.
 
-    Groups of like length stay together, since rows of one length need no padding; a group is never cut. All shards
-    cost nearly the same, so that none is a mere rest.
+    What runs once is spread over the `steps` that are expected: with long prompts it is most of the work. Groups of
+    like length stay together, since rows of one length need no padding; a group is never cut, however many facts are
+    about its subject, since they share one value. All shards cost nearly the same, so that none is a mere rest.
     """
-    costs = [tokens_per_step(group, contexts) for group in groups]
-    order = sorted(range(len(groups)), key=lambda number: (costs[number], number))
-    parts = max(1, -(-sum(costs) // max(tokens, 1)))
+    in_steps = [tokens_per_step(group, contexts) for group in groups]
+    once = [tokens_once(group, contexts) for group in groups]
+    costs = [step + before / steps for step, before in zip(in_steps, once, strict=True)]
+    order = sorted(range(len(groups)), key=lambda number: (in_steps[number], number))
+    parts = max(1, math.ceil(sum(costs) / max(tokens, 1)))
     shards = even_parts([costs[number] for number in order], parts)
     return tuple(tuple(order[place] for place in shard) for shard in shards)

@@ -13,12 +13,12 @@ from editing.decoder import Decoder
 from editing.facts import SubjectGroup
 from editing.lower import Lower, context_prefix, run_lower
 from editing.projection import Matrices
-from editing.rows import BARE, Row, rows_of, subject_only
+from editing.rows import Row, rows_of, subject_only
 
 
 @dataclass(frozen=True)
 class SubjectStates:
-    """`keys` by layer, each (G, d_in), and `stream` (G, d_out) after the last layer asked for, in the bare prompts."""
+    """`keys` by layer, each (G, d_in), and `stream` (G, d_out) after the last layer asked for, as z₀ is read."""
 
     keys: dict[int, Tensor]
     stream: Tensor
@@ -34,7 +34,7 @@ def subject_states(
 ) -> SubjectStates:
     """Keys and states of `groups` in the version `matrices`; no optimisation.
 
-    A key is ½ the bare prompt's + ½ the mean over contexts (the authors' weights), and the mean over a group's facts.
+    What weighs how much in a key and in a state is said by `editing.rows.rows_of`.
     """
     layers = frozenset(key_layers)
     rows = [subject_only(row) for row in rows_of(groups, len(contexts), kl_factor=0.0)]
@@ -42,24 +42,25 @@ def subject_states(
     lower = run_lower(decoder, matrices, shared, rows, stream_layer, layers, steps_from=None)
     return SubjectStates(
         keys={layer: mean_keys(rows, lower, layer, len(groups)) for layer in layers},
-        stream=bare_states(rows, lower, len(groups)),
+        stream=mean_states(rows, lower, len(groups)),
     )
 
 
 def mean_keys(rows: Sequence[Row], lower: Sequence[Lower], layer: int, groups: int) -> Tensor:
     """Weighted mean (G, d_in) of the projection's inputs at the subject's last token, float32 (float64 if they are)."""
-    inputs = torch.stack([part.inputs[layer] for part in lower])
-    inputs = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
-    weights = torch.tensor([row.key_weight for row in rows], dtype=inputs.dtype, device=inputs.device)
-    index = torch.tensor([row.group for row in rows], device=inputs.device)
-    return inputs.new_zeros(groups, inputs.shape[1]).index_add(0, index, inputs * weights[:, None])
+    return _weighted([part.inputs[layer] for part in lower], [row.key_weight for row in rows], rows, groups)
 
 
-def bare_states(rows: Sequence[Row], lower: Sequence[Lower], groups: int) -> Tensor:
-    """z₀ (G, d_out): the stream at the subject's last token in the bare prompt, mean over a group's facts."""
-    bare = [number for number, row in enumerate(rows) if row.context == BARE and row.key_weight > 0]
-    states = torch.stack([lower[number].state for number in bare])
-    states = states.to(torch.promote_types(states.dtype, torch.float32))
-    index = torch.tensor([rows[number].group for number in bare], device=states.device)
-    total = states.new_zeros(groups, states.shape[1]).index_add(0, index, states)
-    return total / torch.bincount(index, minlength=groups)[:, None]
+def mean_states(rows: Sequence[Row], lower: Sequence[Lower], groups: int) -> Tensor:
+    """z₀ (G, d_out): the weighted mean of the stream at the subject's last token."""
+    return _weighted([part.state for part in lower], [row.state_weight for row in rows], rows, groups)
+
+
+def _weighted(parts: Sequence[Tensor], weights: Sequence[float], rows: Sequence[Row], groups: int) -> Tensor:
+    """Σ weight · part by group, (groups, width); what has no weight is not looked at."""
+    some = [number for number, weight in enumerate(weights) if weight > 0]
+    stacked = torch.stack([parts[number] for number in some])
+    stacked = stacked.to(torch.promote_types(stacked.dtype, torch.float32))
+    share = torch.tensor([weights[number] for number in some], dtype=stacked.dtype, device=stacked.device)
+    index = torch.tensor([rows[number].group for number in some], device=stacked.device)
+    return stacked.new_zeros(groups, stacked.shape[1]).index_add(0, index, stacked * share[:, None])

@@ -167,7 +167,7 @@ def _regularised(G: Tensor, asked: float, strict: bool, limit: float) -> tuple[T
     if used != asked and not strict:
         cholesky = _cholesky(G, used)
     if cholesky is None or (used != asked and strict):
-        raise SingularSolveError(_refusal(G, asked, largest, smallest, limit))
+        raise _refusal(G, asked, largest, smallest, limit)
     return cholesky, used, condition
 
 
@@ -184,8 +184,9 @@ def _factor_inputs(Y: Tensor, metric: KeyMetric, asked: float, strict: bool, lim
         found, least = _condition(largest, smallest, asked), largest / limit
         raise SingularSolveError(
             f"{n_keys} facts, room for {rank} independent keys in this layer, μ = {asked:.3g}: condition number "
-            f"{found:.3g} is above {limit:.3g}, so they cannot all be met. Send smaller batches"
-            + (f", set mu to at least {least:.3g}, or turn strict off" if least > 0 else " or set a larger mu")
+            f"{found:.3g} is above {limit:.3g}, so they cannot all be met",
+            "Send smaller batches"
+            + (f", set mu to at least {least:.3g}, or turn strict off" if least > 0 else " or set a larger mu"),
         )
     return KeyFactor(metric, Y, cholesky, asked, used, condition)
 
@@ -217,14 +218,15 @@ def _condition(largest: float, smallest: float, mu: float) -> float:
     return (largest + mu) / (smallest + mu) if smallest + mu > 0 else math.inf
 
 
-def _refusal(G: Tensor, mu: float, largest: float, smallest: float, limit: float) -> str:
+def _refusal(G: Tensor, mu: float, largest: float, smallest: float, limit: float) -> SingularSolveError:
     norms = G.diagonal().clamp(min=torch.finfo(torch.float64).tiny).sqrt()
     alike = (G / norms[:, None] / norms[None, :]).fill_diagonal_(-1.0)
     pair = int(alike.argmax())
     first, second = sorted(divmod(pair, G.shape[0]))
     advice = f"set mu to at least {largest / limit:.3g}, or turn strict off" if math.isfinite(limit) else "set mu"
-    return (
+    return SingularSolveError(
         f"the keys of this batch are nearly dependent (condition number {_condition(largest, smallest, mu):.3g}, limit "
-        f"{limit:.3g}, μ = {mu:.3g}); keys {first} and {second} are the most alike (cosine {float(alike.max()):.6f}). "
-        f"Edit them in separate batches, {advice}"
+        f"{limit:.3g}, μ = {mu:.3g})",
+        f"Edit them in separate batches, {advice}",
+        (first, second, float(alike.max())) if G.shape[0] > 1 else None,
     )

@@ -14,11 +14,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from editing.corpus import Corpus, token_rows
-from editing.covariance import MomentSums, key_moments
+from editing.covariance import key_moments
 from editing.durable import exclusive, whole_file
 from editing.errors import StatisticError
 from editing.loading import LoadedModel
 from editing.progress import Progress, ShouldStop, never, silent
+from editing.saved_sums import SavedSums
 from editing.statistic import Statistic, make_statistic
 
 TOKENS_PER_INPUT = 10
@@ -51,21 +52,22 @@ def prepare_statistics(
 ) -> dict[int, Statistic]:
     """The statistics of `layers`, built in one pass where `folder` does not hold them yet.
 
-    Interrupted by `should_stop` or a kill, a long build goes on from its last save when it is asked for again with
-    the same layers. Raises EditInterrupted, CorpusError or StatisticError.
+    Interrupted by `should_stop` or a kill, a long build goes on from its last save when any of its layers that are
+    still missing are asked for again. Raises EditInterrupted, CorpusError or StatisticError.
     """
     unknown = [layer for layer in layers if not 0 <= layer < model.shape.n_layers]
     if unknown:
         raise StatisticError(f"layers {unknown} do not exist; the model has layers 0 to {model.shape.n_layers - 1}")
     found = {layer: load_statistic(model, layer, request, folder) for layer in layers}
     missing = sorted(layer for layer, statistic in found.items() if statistic is None)
+    sums = SavedSums(folder, _key(model, [], request))
     if missing:
-        build = folder / f"sums-{_key(model, missing, request)}.safetensors"
-        with exclusive(build):  # a second process waits here and then finds what the first has built
+        with exclusive(sums.lock):  # a second process waits here and then finds what the first has built
             found |= {layer: load_statistic(model, layer, request, folder) for layer in missing}
             missing = [layer for layer in missing if found[layer] is None]
             if missing:
-                found |= _build(model, missing, request, folder, build, on_progress, should_stop)
+                found |= _build(model, missing, request, folder, sums, on_progress, should_stop)
+    sums.forget(lambda layer: has_statistic(model, layer, request, folder))
     return {layer: statistic for layer, statistic in found.items() if statistic is not None}
 
 
@@ -130,7 +132,7 @@ def _build(
     layers: list[int],
     request: StatisticRequest,
     folder: Path,
-    sums_file: Path,
+    saved: SavedSums,
     on_progress: Progress,
     should_stop: ShouldStop,
 ) -> dict[int, Statistic]:
@@ -141,8 +143,8 @@ def _build(
         layers,
         rows,
         skip_first=request.skip_first,
-        resume=_read_sums(sums_file, layers, model.decoder.device),
-        save=lambda sums: _write_sums(sums, sums_file),
+        resume=saved.read(layers, model.decoder.device),
+        save=saved.write,
         on_progress=on_progress,
         should_stop=should_stop,
     )
@@ -159,26 +161,7 @@ def _build(
         )
         write_statistic(built[layer], _file(model, layer, request, folder))
     on_progress("factor", len(layers), len(layers))
-    sums_file.unlink(missing_ok=True)
     return built
-
-
-def _read_sums(file: Path, layers: list[int], device: torch.device) -> MomentSums | None:
-    if not file.is_file():
-        return None
-    with safe_open(str(file), framework="pt", device=str(device)) as stored:
-        about = stored.metadata()
-        sums = {layer: stored.get_tensor(str(layer)).clone() for layer in layers}
-        return MomentSums(sums, tokens=int(about["tokens"]), batches=int(about["batches"]))
-
-
-def _write_sums(sums: MomentSums, file: Path) -> None:
-    with whole_file(file) as part:
-        save_file(
-            {str(layer): value.cpu().contiguous() for layer, value in sums.sums.items()},
-            part,
-            metadata={"tokens": str(sums.tokens), "batches": str(sums.batches)},
-        )
 
 
 def _tokens(model: LoadedModel, request: StatisticRequest) -> int:

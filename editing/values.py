@@ -22,7 +22,8 @@ from editing.blocks import Block, blocks_of, steps_from
 from editing.contexts import Context
 from editing.decoder import Decoder
 from editing.facts import SubjectGroup
-from editing.keys import bare_states, mean_keys
+from editing.finite import require_finite
+from editing.keys import mean_keys, mean_states
 from editing.lower import Lower, context_prefix, run_lower
 from editing.memory import MemoryBudget, memory_budget, portions
 from editing.packed_layers import PackedLayers
@@ -47,7 +48,7 @@ class Values:
     """What the solve needs, for G groups, in the groups' order; float32, or float64 for a float64 model.
 
     `deltas` (G, d_out) is R's transpose, `keys` (G, d_in) K's transpose, at `layer`. `states` (G, d_out) is z₀, the
-    stream after `layer` at the subject's last token of the bare prompt: the wanted state is z₀ + δ.
+    stream after `layer` at the subject's last token (of the bare prompt; `editing.rows`): the wanted state is z₀ + δ.
     `losses` (G,) and `reached` (G,), bool (every target token is the argmax in all contexts) hold for `deltas`;
     `steps` (G,), int64, counts the optimiser's steps.
     """
@@ -83,6 +84,7 @@ def optimise_values(
     `should_stop` is asked between blocks of rows; EditInterrupted when it says so. As many groups are optimised
     together as the memory `budget` holds, by default the device's. Where that was too much for an accelerator, those
     that it ran out of memory with are tried again in smaller portions; torch.OutOfMemoryError where none is left.
+    ValuesNotFiniteError names the facts whose loss is not finite, as may happen in float16.
     """
     if not groups:
         raise ValueError("there is no group of facts to optimise a value for")
@@ -119,7 +121,9 @@ def optimise_values(
             log.warning("out of memory with %d subjects at a time; trying again with less", len(numbers))
             torch.cuda.empty_cache()
             waiting[:0] = cut(numbers, smaller)
-    return _joined(found, order)
+    values = _joined(found, order)
+    require_finite(groups, decoder.dtype, values.losses, values.deltas, values.keys, values.states)
+    return values
 
 
 def _joined(found: Sequence[Values], order: Sequence[int]) -> Values:
@@ -167,7 +171,7 @@ class ValueOptimisation:
         self.of_thread = threading.local()
         number = len(groups)
         self.keys = mean_keys(self.rows, self.lower, self.layer, number)
-        self.states = bare_states(self.rows, self.lower, number)
+        self.states = mean_states(self.rows, self.lower, number)
         self.norms = torch.linalg.vector_norm(self.states, dim=1)
         self.deltas = torch.zeros_like(self.states)
         self.losses = self.states.new_full((number,), torch.inf)
@@ -266,7 +270,7 @@ class ValueOptimisation:
         settings = self.settings
         newly = self.active & self.reached & (self.first_reached < 0)
         self.first_reached = torch.where(newly, step, self.first_reached)
-        done = self.losses < settings.stop_loss
+        done = (self.losses < settings.stop_loss) | ~self.losses.isfinite()
         if settings.stop_after_argmax >= 0:
             done |= self.reached & (step - self.first_reached >= settings.stop_after_argmax)
         return done

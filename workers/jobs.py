@@ -9,7 +9,7 @@ import structlog
 import torch
 
 from configuration import tracing
-from editing.errors import EditingError, EditInterrupted, FactError
+from editing.errors import EditingError, EditInterrupted
 from editing.progress import check
 from versions import batches, evaluations, exports, statistics, tasks
 from versions.errors import BlobStoreAwayError, LeaseLostError, StoreError
@@ -96,7 +96,8 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         _wait_for_the_disk(context, task, str(error))
     except (EditingError, StoreError) as error:
         log.info("task refused", code=error.code, error=str(error))
-        facts = [error.index] if isinstance(error, FactError) else []
+        # A revert looks at facts of several edits together, whose numbers there are none that its caller knows.
+        facts = list(error.facts) if isinstance(error, EditingError) and task.kind != "revert" else []
         what = _WHAT.get(task.kind, "edit")
         _fail(context, task, error.code, f"The {what} cannot be made", str(error), facts)
     except (OSError, torch.OutOfMemoryError, MemoryError) as error:

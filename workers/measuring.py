@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from api_schemas.facts import Fact
 from api_schemas.metrics import Measurement
+from editing.contexts import Context
 from editing.evaluation import Evaluation, evaluate
 from editing.facts import SubjectGroup
 from editing.loading import LoadedModel
@@ -53,13 +54,27 @@ class Measuring:
         return self.evaluate(matrices, facts, metrics, should_stop).metrics
 
     def unsaid_groups(
-        self, matrices: Matrices, groups: Sequence[SubjectGroup], should_stop: ShouldStop = never
+        self,
+        matrices: Matrices,
+        groups: Sequence[SubjectGroup],
+        contexts: Sequence[Context],
+        should_stop: ShouldStop = never,
     ) -> list[int]:
-        """The groups with a fact whose target is not the argmax at every one of its tokens."""
-        facts = [(number, fact) for number, group in enumerate(groups) for fact in group.facts]
-        questions = [Question(fact.tokens.bare.prompt, (fact.tokens.bare.target,)) for _, fact in facts]
-        scores = score(self.model.decoder, matrices, questions, should_stop=should_stop)
-        return sorted({number for (number, _), (answer,) in zip(facts, scores, strict=True) if not answer.said})
+        """The groups with a fact whose target is not the argmax at every one of its tokens.
+
+        Facts are asked in their bare prompts. One that begins a text is not edited there, where there are `contexts`,
+        and is asked after each of these.
+        """
+        asked: list[tuple[int, Question]] = []
+        for number, group in enumerate(groups):
+            for fact in group.facts:
+                bare, continued = fact.tokens.bare, fact.tokens.continued
+                prompts = [bare.prompt]
+                if fact.begins_text and contexts:
+                    prompts = [context.tokens + continued.prompt for context in contexts]
+                asked += [(number, Question(prompt, (bare.target,))) for prompt in prompts]
+        scores = score(self.model.decoder, matrices, [question for _, question in asked], should_stop=should_stop)
+        return sorted({number for (number, _), (answer,) in zip(asked, scores, strict=True) if not answer.said})
 
     def _base(self, should_stop: ShouldStop) -> float:
         if self._base_perplexity is None:

@@ -17,6 +17,7 @@ from workers.lease import Lease
 from workers.metrics import EDIT_QUEUE_WAIT_SECONDS
 from workers.progress import TaskProgress
 from workers.stages import timed
+from workers.warnings import batch_warnings
 
 EXPECTED_STEPS = 12
 """Steps after which most facts have stopped early; with the machine's measured speed it sizes shards."""
@@ -55,14 +56,16 @@ def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
             settings.seed,
         )
         tokens = int(context.tokens_per_second * context.settings.shard_seconds / EXPECTED_STEPS)
-        shards = cut_shards(groups, settings.contexts, max(tokens, LEAST_SHARD_TOKENS))
+        shards = cut_shards(groups, settings.contexts, max(tokens, LEAST_SHARD_TOKENS), EXPECTED_STEPS)
     log.info("planned", facts=len(facts), subjects=len(groups), shards=len(shards))
     with context.database.writing() as session:
         result = {"contexts": [one.text for one in contexts], "subjects": len(groups)}
         tasks.complete(session, task.id, task.token, result)
         row = batches.get(session, batch.id)
         row.settings = settings.model_dump(mode="json")
-        batches.set_state(session, row, "optimising", shards=len(shards), subjects=len(groups))
+        warnings = [one.model_dump(mode="json") for one in batch_warnings(groups, settings)]
+        told = {"warnings": warnings} if warnings else {}
+        batches.set_state(session, row, "optimising", shards=len(shards), subjects=len(groups), **told)
         batches.set_progress(session, row, "optimising", 0, len(facts), None)
         for number, members in enumerate(shards):
             payload = {

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from torch import Tensor
 
-from api_schemas.metrics import BatchMetrics, LayerReport
+from api_schemas.metrics import BatchMetrics, BatchWarning, LayerReport
 from api_schemas.references import version_name
 from configuration import tracing
 from editing.statistic import Statistic
@@ -47,6 +47,7 @@ class Candidate:
     made_with: Mapping[str, Any]
     reverts: list[dict[str, Any]] | None = None
     put_in: PutIns | None = None
+    warnings: Sequence[BatchWarning] = ()
 
 
 def conclude(context: WorkerContext, task: TaskRow, batch: BatchRow, candidate: Candidate) -> None:
@@ -93,11 +94,12 @@ def _commit(
             remedy = (
                 "other thresholds" if batch.kind == "revert" else "fewer facts at once, other settings or thresholds"
             )
+            warned = [f"{one.detail[0].upper()}{one.detail[1:]}" for one in candidate.warnings]
             error = {
                 "code": "below_thresholds",
                 "title": f"The {batch.kind} was checked and not published",
-                "detail": "; ".join(checked.breaches) + f". Send {remedy}",
-                "facts": [],
+                "detail": ". ".join(["; ".join(checked.breaches), *warned, f"Send {remedy}"]),
+                "facts": sorted({fact for one in candidate.warnings for fact in one.facts}),
             }
             end_batch(session, row, "rejected", error)
             return None
@@ -139,6 +141,7 @@ def _metrics(candidate: Candidate) -> dict[str, Any]:
         reverted=checked.reverted,
         drift=checked.drift,
         layers=list(candidate.reports),
+        warnings=list(candidate.warnings),
     )
     return metrics.model_dump(mode="json")
 

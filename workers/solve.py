@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 import torch
 
 from api_schemas.algorithms import EditSettings
 from api_schemas.facts import Fact
-from api_schemas.metrics import LayerReport
+from api_schemas.metrics import BatchWarning, LayerReport
 from editing.batch import BatchEdit, LayerEdit, solve_batch
 from editing.contexts import contexts_from_texts
 from editing.statistic import Statistic
@@ -29,6 +29,7 @@ from workers.publish import Candidate, conclude
 from workers.rebase import MOST_REBASES, moved_to, rebased_edit
 from workers.stages import timed
 from workers.values import BatchValues, gather
+from workers.warnings import batch_warnings
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +44,7 @@ class _Solved:
     statistics: Mapping[int, Statistic]
     contexts: Sequence[str]
     subjects: int
+    warnings: Sequence[BatchWarning]
 
 
 def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
@@ -62,7 +64,7 @@ def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
             base = moved_to(context, batch, solved.base, moved, again=attempt < MOST_REBASES)
             with timed(batch, "solve"):
                 edit = rebased_edit(context, solved.edit, solved.base, base, moved, solved.statistics, solved.settings)
-            solved = _Solved(base, edit, solved.settings, solved.statistics, solved.contexts, solved.subjects)
+            solved = replace(solved, base=base, edit=edit)
 
 
 def _solve(
@@ -77,20 +79,22 @@ def _solve(
     texts: list[str] = plan.result["contexts"]
     groups = tokenized_groups(context, list(facts), settings)
     statistics = context.statistics.get(settings.layers, report, lease.should_stop)
+    contexts = contexts_from_texts(context.model.backend_tokenizer, texts)
     edit = solve_batch(
         context.model.decoder,
         context.matrices.get(batch.base_version),
         statistics,
         groups,
-        contexts_from_texts(context.model.backend_tokenizer, texts),
+        contexts,
         _as_values(context, gather(context.blobs, shards), max(settings.layers)),
         settings,
-        lambda matrices: context.measuring.unsaid_groups(matrices, groups, lease.should_stop),
+        lambda matrices: context.measuring.unsaid_groups(matrices, groups, contexts, lease.should_stop),
         should_stop=lease.should_stop,
         on_progress=report,
     )
     log.info("solved", layers=sorted(edit.layers), repaired=list(edit.repaired))
-    return _Solved(batch.base_version, edit, settings, statistics, texts, len(groups))
+    warnings = batch_warnings(groups, settings)
+    return _Solved(batch.base_version, edit, settings, statistics, texts, len(groups), warnings)
 
 
 def _checked(
@@ -118,7 +122,9 @@ def _checked(
         "contexts": list(solved.contexts),
         "subjects": solved.subjects,
     }
-    return Candidate(solved.base, deltas, matrices, checked, reports, solved.statistics, made_with)
+    return Candidate(
+        solved.base, deltas, matrices, checked, reports, solved.statistics, made_with, warnings=solved.warnings
+    )
 
 
 def _layer_report(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from api_schemas.facts import Fact
 from editing.contexts import contexts_from_texts
+from editing.facts import SubjectGroup
 from editing.values import Values, optimise_values
 from versions import batches, tasks
 from versions.arrays import pack, unpack
@@ -47,7 +48,7 @@ def optimise_shard(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     assert batch.base_version is not None
     facts = [Fact.model_validate(all_facts[number]) for number in task.payload["facts"]]
     settings = settings_of(context, batch)
-    groups = tokenized_groups(context, facts, settings)
+    groups = [_numbered(group, task.payload["facts"]) for group in tokenized_groups(context, facts, settings)]
     done_before = sum(len(shard.payload["facts"]) for shard in shards if shard.state == "done")
     report = TaskProgress(context.database, batch.id, before=done_before, total=batch.facts)
 
@@ -77,6 +78,11 @@ def optimise_shard(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
             batches.set_state(session, row, "solving")
             batches.set_progress(session, row, "solving", 0, row.facts, None)
             tasks.create(session, model=row.model, queue=f"solve:{row.model}", kind="solve", batch_id=row.id)
+
+
+def _numbered(group: SubjectGroup, numbers: Sequence[int]) -> SubjectGroup:
+    """`group` of a shard with its facts' places in the batch, `numbers` by their place in the shard."""
+    return replace(group, facts=tuple(replace(fact, index=numbers[fact.index]) for fact in group.facts))
 
 
 def gather(blobs: BlobStore, shards: Sequence[TaskRow]) -> BatchValues:

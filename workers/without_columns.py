@@ -121,7 +121,7 @@ class Reversal:
         self._edit(groups, contexts, settings, put)
         repair = settings.model_copy(update={"steps": settings.repair_steps})
         for _ in range(settings.repair_rounds):
-            failing = self.context.measuring.unsaid_groups(self.matrices(), groups, self.should_stop)
+            failing = self.context.measuring.unsaid_groups(self.matrices(), groups, contexts, self.should_stop)
             if not failing:
                 break
             positions = [len(kept.columns) + number for number in failing]

@@ -1,4 +1,9 @@
-"""EMMET: equality-constrained mass model editing."""
+"""EMMET: equality-constrained mass model editing.
+
+The authors' code scales C by mom2_update_weight w and adds emmet_lambda to the diagonal of Kᵀ(wC)⁻¹K: that is
+μ = emmet_lambda · w here, with emmet_lambda 0.1 and EMMET's own w (`published`). It leaves emmet_lambda out of a batch
+of one fact.
+"""
 
 from api_schemas.algorithms.algorithm import Algorithm
 from api_schemas.algorithms.published import GPT2_XL, GPT_J, LLAMA_2_7B, authors
@@ -9,8 +14,8 @@ EMMET = Algorithm(
     summary="Every fact of the batch is met exactly, old knowledge is kept in the least-squares sense: S = C⁻¹, μ = 0.",
     paper="https://arxiv.org/abs/2403.14236",
     presets={
-        "authors-gpt2-xl": authors(GPT2_XL, mu=0.1 * 20_000),
-        "authors-gpt-j-6b": authors(GPT_J, mu=0.1 * 15_000),
-        "authors-llama-2-7b": authors(LLAMA_2_7B, mu=0.1 * 15_000),
+        "authors-gpt2-xl": authors(GPT2_XL, mu=0.1 * 1_000),
+        "authors-gpt-j-6b": authors(GPT_J, mu=0.1 * 10_000),
+        "authors-llama-2-7b": authors(LLAMA_2_7B, mu=0.1 * 1),
     },
 )

@@ -1,4 +1,10 @@
-"""Settings that the methods' authors published with their code, per model; starting points and for reproduction."""
+"""Settings that the methods' authors published with their code, per model; starting points and for reproduction.
+
+EMMET's and ROME's figures are those of hparams/ in https://github.com/scalable-model-editing/unified-model-editing
+(EMMET's at commits dabbb96 and ac0cb39), MEMIT's those of https://github.com/kmeng01/memit (commit ef6f4cd), for
+Llama-2-7B of https://github.com/zjunlp/EasyEdit (commit 08da19c). All their loops end before the last step's update, so
+that their v_num_grad_steps of 20 and 25 are 19 and 24 updates; `steps` counts updates.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +12,9 @@ from collections.abc import Mapping
 
 from api_schemas.algorithms.algorithm import SettingValue
 
-GPT2_XL: Mapping[str, SettingValue] = {"layers": (17,), "steps": 20, "clamp": 0.75, "weight_decay": 0.5}
-GPT_J: Mapping[str, SettingValue] = {"layers": (5,), "steps": 25, "clamp": 0.75, "weight_decay": 0.5}
-LLAMA_2_7B: Mapping[str, SettingValue] = {"layers": (5,), "steps": 25, "clamp": 4.0, "weight_decay": 1e-3}
+GPT2_XL: Mapping[str, SettingValue] = {"layers": (17,), "steps": 19, "clamp": 0.75, "weight_decay": 0.5}
+GPT_J: Mapping[str, SettingValue] = {"layers": (5,), "steps": 24, "clamp": 0.75, "weight_decay": 0.5}
+LLAMA_2_7B: Mapping[str, SettingValue] = {"layers": (5,), "steps": 24, "clamp": 4.0, "weight_decay": 1e-3}
 
 
 def authors(model: Mapping[str, SettingValue], **overrides: SettingValue) -> dict[str, SettingValue]:

@@ -22,7 +22,7 @@ DEFAULTS_AND_OTHERS = (
     "{}",
     '{"mu": 0, "repair_rounds": 0}',
     '{"algorithm": "memit"}',
-    '{"preset": "authors-llama-2-7b", "layers": [8], "mu": 0.1}',
+    '{"preset": "authors-llama-2-7b", "layers": [8]}',
 )
 """Trials of `benchmarks.tradeoff`: the default, equality alone, least squares, and the authors' EMMET."""
 

@@ -48,6 +48,38 @@ def test_a_preset_wins_over_the_model_and_the_caller_over_the_preset() -> None:
         resolved("emmet", preset="authors")
 
 
+# hparams/EMMET and hparams/ROME of github.com/scalable-model-editing/unified-model-editing, hparams/MEMIT of
+# github.com/kmeng01/memit and (Llama) github.com/zjunlp/EasyEdit:
+# layers, v_num_grad_steps, clamp_norm_factor, v_weight_decay, and μ: emmet_lambda × mom2_update_weight for EMMET,
+# mom2_update_weight for MEMIT, none for ROME.
+PUBLISHED = {
+    ("emmet", "authors-gpt2-xl"): ((17,), 20, 0.75, 0.5, 0.1 * 1_000),
+    ("emmet", "authors-gpt-j-6b"): ((5,), 25, 0.75, 0.5, 0.1 * 10_000),
+    ("emmet", "authors-llama-2-7b"): ((5,), 25, 4.0, 1e-3, 0.1 * 1),
+    ("memit", "authors-gpt2-xl"): ((13, 14, 15, 16, 17), 20, 0.75, 0.5, 20_000),
+    ("memit", "authors-gpt-j-6b"): ((3, 4, 5, 6, 7, 8), 25, 0.75, 0.5, 15_000),
+    ("memit", "authors-llama-2-7b"): ((4, 5, 6, 7, 8), 25, 4.0, 1e-3, 15_000),
+    ("rome", "authors-gpt2-xl"): ((17,), 20, 4.0, 0.5, 0.0),
+    ("rome", "authors-gpt-j-6b"): ((5,), 20, 4.0, 0.5, 0.0),
+}
+
+
+@pytest.mark.parametrize(("algorithm", "preset"), PUBLISHED)
+def test_presets_are_what_the_authors_published(algorithm: str, preset: str) -> None:
+    layers, v_num_grad_steps, clamp, weight_decay, mu = PUBLISHED[algorithm, preset]
+    found = resolved(algorithm, ModelShape("gpt2", 48, 6400), preset=preset)
+    assert (found.layers, found.clamp, found.weight_decay) == (layers, clamp, weight_decay)
+    assert (found.mu, found.mu_relative) == (pytest.approx(mu), None)
+    assert found.steps == v_num_grad_steps - 1, "their loop ends before the last step's update"
+    assert (found.lr, found.kl_factor, found.kl_direction) == (0.5, 0.0625, "reverse")
+    assert (found.stop_loss, found.stop_after_argmax, found.repair_rounds) == (0.05, -1, 0)
+
+
+def test_every_preset_of_the_authors_is_pinned() -> None:
+    presets = {(row.name, name) for row in ALGORITHMS.values() for name in row.presets if name.startswith("authors-")}
+    assert presets == set(PUBLISHED)
+
+
 def test_layers_that_the_model_lacks_are_named() -> None:
     with pytest.raises(ValueError, match=r"settings.layers \[30\]: the model has layers 0 to 29"):
         resolved("emmet", layers=[8, 30])

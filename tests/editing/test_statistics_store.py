@@ -12,6 +12,7 @@ from editing.corpus import SelfSampled, token_rows
 from editing.covariance import key_moments
 from editing.errors import EditInterrupted, FingerprintMismatchError, StatisticError
 from editing.loading import LoadedModel
+from editing.statistic import Statistic
 from editing.statistics_store import (
     StatisticRequest,
     load_statistic,
@@ -97,6 +98,40 @@ def test_an_interrupted_build_goes_on(model: LoadedModel, tmp_path: Path) -> Non
     whole = key_moments(model.decoder, [0, 1], rows)
     assert torch.equal(resumed[0].C, whole.moment(0))
     assert not list(tmp_path.glob("sums-*.safetensors"))
+
+
+@pytest.mark.parametrize("asked_again", [[0, 1, 2], [2], [1, 2]])
+def test_a_build_that_was_killed_between_two_layers_goes_on_from_its_sums(
+    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_again: list[int]
+) -> None:
+    request = StatisticRequest(SelfSampled(length=48, batch=240), tokens=9_000)
+    sums: list[int] = []
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage == "statistic":
+            sums.append(done)
+
+    def dying(statistic: Statistic, file: Path) -> None:
+        if statistics(tmp_path):
+            raise KeyboardInterrupt
+        write_statistic(statistic, file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("editing.covariance._SAVE_SECONDS", -1.0)
+        patched.setattr("editing.statistics_store.write_statistic", dying)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_statistics(model, [0, 1, 2], request, tmp_path)
+    assert len(statistics(tmp_path)) == 1
+
+    built = prepare_statistics(model, asked_again, request, tmp_path, on_progress=progress)
+
+    assert sums == []
+    assert set(built) == set(asked_again)
+    whole = key_moments(model.decoder, [2], token_rows(request.corpus, model, 9_000, tmp_path))
+    assert torch.equal(built[2].C, whole.moment(2))
+    prepare_statistics(model, [0, 1, 2], request, tmp_path, on_progress=progress)
+    assert sums == []
+    assert not list(tmp_path.glob("sums-*"))
 
 
 def test_a_statistic_of_other_weights_is_not_used(model: LoadedModel, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from editing import memory
 from editing.blocks import Block
 from editing.contexts import Context
 from editing.decoder import Decoder
-from editing.errors import EditInterrupted
+from editing.errors import EditInterrupted, ValuesNotFiniteError
 from editing.facts import SubjectGroup
 from editing.memory import MemoryBudget, portions
 from editing.projection import EditableProjection, Version, frame
@@ -269,6 +269,24 @@ def test_half_precision_models_have_values_in_float32_that_lower_the_loss(name: 
     assert many.deltas.dtype == many.keys.dtype == many.losses.dtype == torch.float32
     assert bool(torch.isfinite(many.deltas).all())
     assert float(many.losses.mean()) < float(few.losses.mean())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_facts_whose_loss_is_not_finite_are_named_and_leave_the_others_alone(dtype: torch.dtype) -> None:
+    tokenizer, chosen = tiny_tokenizer(), settings(steps=2)
+    groups, contexts = tiny_groups(tokenizer), tiny_contexts(tokenizer)
+    model: Any = tiny_model("llama", dtype)
+    sound = optimise_values(Decoder(model), {}, [groups[0], groups[2]], contexts, chosen)
+    bare = groups[1].facts[0].tokens.bare
+    model.model.embed_tokens.weight.data[bare.prompt[bare.subject_last]] = torch.inf
+    remedy = (
+        "load the model in float32 or bfloat16, or set a smaller lr" if dtype == torch.float16 else "set a smaller lr"
+    )
+    with pytest.raises(ValuesNotFiniteError, match=rf"facts 1: .* \('Toko Yasuda'\) is not finite in .*{remedy}") as e:
+        optimise_values(Decoder(model), {}, groups[:3], contexts, chosen)
+    assert e.value.facts == (1,)
+    again = optimise_values(Decoder(model), {}, [groups[0], groups[2]], contexts, chosen)
+    assert torch.equal(again.deltas, sound.deltas)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
