@@ -8,11 +8,11 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import RUNNING_STATES
-from api_schemas.references import ModelReference
+from api_schemas.references import ModelReference, version_name
 from configuration.redis_keys import control_queue, solve_queue
 from versions import batches, lineage, tasks
 from versions.clock import now
-from versions.errors import NotFoundError
+from versions.errors import NotFoundError, ParentMovedError
 from versions.tables import BatchRow
 
 _FIRST_TASKS = {"edit": ("plan", control_queue), "revert": ("revert", solve_queue)}
@@ -47,6 +47,18 @@ def startable(session: Session) -> list[BatchRow]:
     return sorted(heads, key=lambda row: (not row.urgent, row.seq))
 
 
+def _fail(session: Session, row: BatchRow, code: str, title: str, detail: str) -> None:
+    batches.fail(session, row, "failed", {"code": code, "title": title, "detail": detail, "facts": []})
+
+
+def _another_parent(row: BatchRow, found: int) -> str:
+    assert row.if_match is not None
+    return (
+        f"If-Match {version_name(row.if_match)}: {row.requested} was moved to {version_name(found)} while the batch "
+        f"waited; look at that version and send it again, or as a branch to {row.model}@{version_name(row.if_match)}"
+    )
+
+
 def advance(session: Session) -> list[BatchRow]:
     """Start every batch that can run now: pin its parent and write its first task."""
     started = []
@@ -54,8 +66,10 @@ def advance(session: Session) -> list[BatchRow]:
         try:
             base = lineage.resolve(session, ModelReference(row.model, version=row.branch_of, alias=row.line))
         except NotFoundError as error:
-            reason = {"code": error.code, "title": "The parent is gone", "detail": str(error), "facts": []}
-            batches.fail(session, row, "failed", reason)
+            _fail(session, row, error.code, "The parent is gone", str(error))
+            continue
+        if row.if_match not in (None, base.number):
+            _fail(session, row, ParentMovedError.code, "The parent moved", _another_parent(row, base.number))
             continue
         row.base_version = base.number
         row.started_at = now()

@@ -28,19 +28,21 @@ log = structlog.get_logger(__name__)
 
 
 def moved_to(context: WorkerContext, batch: BatchRow, base: int, moved: ParentMovedError, *, again: bool) -> int:
-    """The version that the batch's alias points at now; the change of parent is an event.
+    """The version that the batch's alias points at now; the change of parent is an event, and keeps it from deletion.
 
-    Raises `moved` where the alias is gone, or where it moved too often (not `again`).
+    Raises `moved` where the alias is gone, where it moved too often (not `again`), or where the caller wants no other
+    parent than the one that it had.
     """
+    if not again or batch.if_match is not None:
+        raise moved
     with context.database.writing() as session:
         try:
             parent = lineage.resolve(session, ModelReference(batch.model, alias=batch.line)).number
         except NotFoundError:
             raise moved from None
-        if not again:
-            raise moved
         names = {"from": version_name(base), "to": version_name(parent)}
         row = batches.get(session, batch.id)
+        row.carried_to = parent
         batches.set_state(session, row, "solving", rebased=names)
         events.append(session, batch.id, "rebased", names)
     log.info("the alias was moved meanwhile; the batch is carried over", **names)

@@ -67,6 +67,37 @@ def test_a_rollback_while_a_batch_runs_keeps_it_from_publishing(database: Databa
             publish(session, running)
 
 
+def test_a_batch_that_expects_a_parent_fails_at_the_head_where_it_is_another(
+    database: Database, accept: Accept
+) -> None:
+    with database.writing() as session:
+        expecting = accept(session, if_match=0)
+        passing = accept(session, urgent=True)
+        assert [row.id for row in lines.advance(session)] == [passing.id]
+        publish(session, passing)
+        assert lines.advance(session) == []
+        assert (expecting.state, expecting.base_version) == ("failed", None)
+        assert expecting.error is not None
+        assert expecting.error["code"] == "parent_moved"
+        assert "If-Match v0: tiny@latest was moved to v1" in expecting.error["detail"]
+        fresh = accept(session, if_match=1)
+        assert [row.id for row in lines.advance(session)] == [fresh.id]
+        assert publish(session, fresh).parent == 1
+
+
+def test_a_parent_that_was_deleted_since_the_alias_left_it_has_moved(database: Database, accept: Accept) -> None:
+    with database.writing() as session:
+        batch = accept(session)
+        lines.advance(session)
+        publish(session, batch)
+        running = accept(session)
+        lines.advance(session)
+        aliases.put(session, "tiny", "latest", 0, expected=1)
+        lineage.get(session, "tiny", 1).state = "deleted"
+        with pytest.raises(ParentMovedError, match="points at v0"):
+            publish(session, running)
+
+
 def test_an_alias_moves_only_from_where_it_was_expected(database: Database, accept: Accept) -> None:
     with database.writing() as session:
         batch = accept(session)

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 
 from api_schemas.facts import Fact
 from tests.workers.conftest import MODEL, During, Place
 from tests.workers.saved_models import facts
-from versions import aliases, events
+from versions import aliases, deletion, events
+from versions.audit import Actor
+from versions.errors import VersionNeededError
 from versions.tables import BatchRow
 from workers import jobs
 from workers.materialise import add_up
+from workers.measuring import Measuring
 
 
 def move(place: Place, alias: str, version: int) -> Callable[[], object]:
@@ -51,6 +55,40 @@ def test_a_batch_is_carried_over_to_where_its_alias_points_now(place: Place) -> 
     said = context.measuring.measure(context.matrices.get(2), [Fact(**one) for one in facts(3, first=4)], ("EM",))
     assert batch.metrics is not None
     assert said["EM"].value == batch.metrics["after"]["EM"]["value"]
+
+
+class AtTheEnd(During):
+    """Measuring with something that happens at the end of each check, one call for each."""
+
+    def evaluate(self, matrices: Any, of: Any, metrics: Any, *rest: Any) -> Any:
+        if "drift" in metrics and self._calls:
+            self._calls.pop(0)()
+        return Measuring.evaluate(self, matrices, of, metrics, *rest)
+
+
+def test_the_parent_that_a_batch_is_carried_over_to_is_kept(place: Place) -> None:
+    place.edit(facts(2))
+    place.edit(facts(1, first=2), reference=f"{MODEL}@v0")
+    batch = place.accept(facts(2, first=4))
+    solve = place.run_until("solve")
+
+    def move_away_and_delete() -> None:
+        move(place, "latest", 1)()
+        with place.database.writing() as session, pytest.raises(VersionNeededError, match=batch):
+            deletion.delete(session, Actor("cli:ada"), MODEL, 2)
+
+    place.worker(measuring=AtTheEnd(place.loaded, move(place, "latest", 2), move_away_and_delete))
+    jobs.run(solve.id)
+
+    assert (place.batch(batch).state, place.batch(batch).base_version, place.version(3).parent) == ("succeeded", 1, 1)
+
+
+def test_a_batch_that_wants_no_other_parent_is_not_carried_over(place: Place) -> None:
+    place.edit(facts(2))
+    batch = edit_during(place, move(place, "latest", 0), facts(2, first=4), if_match=1)
+
+    assert batch.error is not None
+    assert (batch.state, batch.error["code"], place.latest()) == ("failed", "parent_moved", 0)
 
 
 def test_what_the_batch_wants_at_its_keys_stays_the_same(place: Place) -> None:
