@@ -53,7 +53,7 @@ class ObjectBlobStore:
         for _ in range(_TRIES):
             known = self._head(_key(sha256))
             if known is None:
-                if self._create(_key(sha256), content):
+                if self._create(_key(sha256), content) and self._stays(sha256):
                     return sha256
             elif self._renew(_key(sha256), content, known) and self._stays(sha256):
                 return sha256
@@ -135,7 +135,10 @@ class ObjectBlobStore:
         return True
 
     def _stays(self, sha256: str) -> bool:
-        """Whether nobody is deleting what was just renewed. The mark is looked for first: it goes last."""
+        """Whether nobody is deleting what was just put. The mark is looked for first: it goes last.
+
+        Also what was created where there was nothing: a DELETE whose answer was lost is sent again.
+        """
         mark = self._head(_mark(sha256))
         known = self._head(_key(sha256))
         if known is None:

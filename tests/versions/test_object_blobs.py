@@ -155,6 +155,36 @@ def test_a_blob_put_while_it_is_discarded_is_there_when_its_put_returns(
     assert bucket.names() == [key(name)]
 
 
+def test_a_blob_put_between_a_delete_and_its_repetition_is_there_when_its_put_returns(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_blobs, "_PAUSE_SECONDS", 0.05)
+    name = bucket.blobs.put(b"delta")
+    bucket.age(days=5)
+    there: list[bool] = []
+
+    def put() -> None:
+        bucket.blobs.put(b"delta")
+        there.append(bucket.blobs.exists(name))
+
+    putting = threading.Thread(target=put)
+
+    class Repeated(ObjectBlobStore):
+        """A collection whose DELETE is carried out, is not answered, and is sent again by its client."""
+
+        def _delete(self, path: str) -> None:
+            super()._delete(path)
+            if path == key(name):
+                putting.start()
+                putting.join(timeout=0.3)
+                super()._delete(path)
+
+    assert Repeated(bucket.raw, bucket.url).discard(name, datetime.now(UTC) - timedelta(days=2))
+    putting.join()
+    assert there == [True]
+    assert bucket.names() == [key(name)]
+
+
 def test_a_mark_that_was_left_does_not_stop_anybody_for_long(bucket: Bucket) -> None:
     name = bucket.blobs.put(b"delta")
     obstore.put(bucket.raw, f".discarding/{name}", b"")
