@@ -1,13 +1,57 @@
-"""A solved layer carried over to another parent, without another optimisation."""
+"""A batch carried over to another parent, without another optimisation: what it wants stays as it is."""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
 from api_schemas.algorithms import EditSettings
 from editing.batch import LayerEdit
+from editing.contexts import Context
+from editing.decoder import Decoder
+from editing.facts import SubjectGroup
+from editing.keys import subject_states
+from editing.projection import Matrices
 from editing.solve import factor_keys
 from editing.statistic import Statistic
+from editing.values import Values
+
+
+def hold_where(decoder: Decoder, layers: Sequence[int], differing: Collection[int]) -> bool:
+    """Whether values of an edit of `layers` hold on a parent that differs from theirs in the layers `differing`.
+
+    What was optimised is the state of the stream after the last of `layers`: it says the targets as long as the layers
+    above it are the same. Where a norm stands between the MLP and the stream only the layer itself may differ, as a
+    state of the stream is not an output of W there.
+    """
+    if len(layers) == 1 and set(differing) <= set(layers):
+        return True
+    return not decoder.architecture.norm_after_mlp and max(differing, default=-1) <= max(layers)
+
+
+def values_at_keys(values: Values, before: Tensor, after: Tensor) -> Values:
+    """`values` of one layer, made on its matrix `before` (d_out, d_in), for a solve on `after`; nothing else differs.
+
+    Keys are the same, and the wanted outputs stay: δ' = δ + (W_before − W_after) k.
+    """
+    moved = values.keys.double() @ (before.double() - after.double()).to(values.keys.device).T
+    return replace(values, deltas=values.deltas + moved.to(values.deltas.dtype))
+
+
+def values_in_stream(
+    decoder: Decoder, values: Values, after: Matrices, groups: Sequence[SubjectGroup], contexts: Sequence[Context]
+) -> Values:
+    """`values` of one layer for a solve on the version `after`, in which layers below it differ too.
+
+    Keys are the version's own, and the wanted states z of the stream stay: δ' = z − h. Several layers need nothing
+    like it: they measure keys and z − h themselves, as they are solved (`editing.layers`).
+    """
+    now = subject_states(decoder, after, groups, contexts, [values.layer], values.layer)
+    deltas = values.states.double() + values.deltas.double() - now.stream.double()
+    keys, dtype = now.keys[values.layer], values.deltas.dtype
+    return replace(values, deltas=deltas.to(dtype), keys=keys.to(dtype), states=now.stream.to(dtype))
 
 
 def rebased(edit: LayerEdit, before: Tensor, after: Tensor, statistic: Statistic, settings: EditSettings) -> LayerEdit:

@@ -19,7 +19,10 @@ IfMatch = Annotated[
     str | None,
     Header(
         max_length=100,
-        description='Accept it only while what is named means this version, else answer 409: `"v3"`.',
+        description=(
+            'The only version that it may be made on: `"v3"`. 409 where what is named means another now, or where '
+            "batches that run first may move it; where it is moved later, the batch ends `failed` with `parent_moved`."
+        ),
         examples=['"v3"'],
         # `Submission.expected_version` reads it, and says more of what is wrong.
         json_schema_extra={"pattern": r'^(\*|"v(0|[1-9][0-9]{0,8})"|v(0|[1-9][0-9]{0,8}))$'},

@@ -114,6 +114,7 @@ class Relay(threading.Thread):
         with self._database.writing() as session:
             started = lines.advance(session)
             waiting = tasks.to_enqueue(session)
+            urgent = tasks.urgent_batches(session, waiting)
         for batch in started:
             _trace_the_wait(batch)
         # Redis is spoken to outside of the transaction: while it hangs nobody else could write. A crash in between
@@ -127,6 +128,7 @@ class Relay(threading.Thread):
                     timeout=-1,
                     result_ttl=0,
                     failure_ttl=_FAILED_JOB_SECONDS,
+                    at_front=task.batch_id in urgent,
                 )
         if waiting:
             with self._database.writing() as session:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, bindparam, func, insert, literal, select
+from sqlalchemy import BigInteger, bindparam, func, insert, literal, or_, select
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import FINAL_STATES, RUNNING_STATES, EditState
@@ -34,12 +34,14 @@ _UNFINISHED_AND_NEWEST: Final = select(
 )
 _NEW_FACTS: Final = insert(FactRow)
 _UNATTENDED: Final = "cancelled on request, while no worker was at it"
+_MOST_NAMED: Final = 3
 
 
 @dataclass(frozen=True)
 class NewBatch:
     """A request that has been checked. `facts` are dumps of `api_schemas.facts.Fact`.
 
+    `if_match` is the only version that the caller wants it to be made on.
     A revert names in `reverts` the facts it takes out, [{"edit": id, "facts": [index]}]; `facts` are those facts.
     """
 
@@ -65,6 +67,29 @@ def check_unmoved(reference: ModelReference, expected: int | None, found: int) -
         raise ConflictError(f"If-Match v{expected}: {reference} is v{found} now")
 
 
+def _check_nothing_stands_before(session: Session, new: NewBatch) -> None:
+    """Raise ConflictError where batches would run first that may move the alias from what the caller expects."""
+    line = new.reference.alias
+    if new.if_match is None or line is None:
+        return
+    before = select(BatchRow.id).where(
+        BatchRow.model == new.reference.name,
+        BatchRow.line == line,
+        BatchRow.state.not_in(FINAL_STATES),
+        BatchRow.dry_run.is_(False),
+        BatchRow.cancel_requested.is_(False),
+    )
+    if new.urgent:  # which passes those that wait
+        before = before.where(or_(BatchRow.urgent.is_(True), BatchRow.state != "queued"))
+    ids = list(session.scalars(before.order_by(BatchRow.seq).limit(_MOST_NAMED + 1)))
+    if ids:
+        named = ", ".join(ids[:_MOST_NAMED]) + (" and others" if len(ids) > _MOST_NAMED else "")
+        raise ConflictError(
+            f"If-Match {version_name(new.if_match)}: {named} run before this batch and may move {line!r} on; wait "
+            "until they have ended, or send it without If-Match"
+        )
+
+
 def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchRow, bool]:
     """Write the batch and its facts; (row, False) if the same Idempotency-Key brought the same body before."""
     known = accepted_before(session, new.caller, new.idempotency_key, new.body_sha256)
@@ -73,6 +98,7 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
     meant = lineage.meant(session, new.reference)
     _check_protection(new, meant)
     check_unmoved(new.reference, new.if_match, meant.version)
+    _check_nothing_stands_before(session, new)
     unfinished, newest = session.execute(_UNFINISHED_AND_NEWEST, {"name": new.reference.name}).one()
     if unfinished >= most_queued:
         raise QueueFullError(f"{most_queued} batches wait already for model {new.reference.name!r}; try again later")
@@ -92,6 +118,7 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
         urgent=new.urgent,
         facts=len(new.facts),
         reverts=new.reverts,
+        if_match=new.if_match,
         moves_protected=new.moves_protected,
         state="queued",
         progress={"stage": "queued", "done": 0, "total": len(new.facts)},

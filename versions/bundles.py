@@ -29,7 +29,9 @@ class _Manifests(Protocol):
         """Raises FileNotFoundError."""
         ...
 
-    def write(self, name: str, content: bytes) -> None: ...
+    def create(self, name: str, content: bytes) -> None:
+        """Raises FileExistsError, and keeps what is there."""
+        ...
 
 
 class Bundle:
@@ -51,9 +53,13 @@ class Bundle:
             known = ", ".join(self.versions()) or "none"
             raise BundleNotFoundError(f"{self.url} has no {reference}; its versions: {known}") from None
 
-    def write(self, reference: str, content: bytes) -> None:
-        """Keep a manifest; the blobs that it names must be there already."""
-        self._manifests.write(f"{reference}.json", content)
+    def add(self, reference: str, content: bytes) -> bool:
+        """Keep a manifest; the blobs that it names must be there already. False where NAME@vN has one, which stays."""
+        try:
+            self._manifests.create(f"{reference}.json", content)
+        except FileExistsError:
+            return False
+        return True
 
 
 def open_bundle(url: str, access: S3Access | None = None) -> Bundle:
@@ -76,7 +82,7 @@ class _Files:
     def read(self, name: str) -> bytes:
         return (self._folder / name).read_bytes()
 
-    def write(self, name: str, content: bytes) -> None:
+    def create(self, name: str, content: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=".partial-")
         try:
@@ -84,10 +90,21 @@ class _Files:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, self._folder / name)
-        except BaseException:
+            _name_anew(temporary, self._folder / name)
+        finally:
             Path(temporary).unlink(missing_ok=True)
-            raise
+
+
+def _name_anew(temporary: str, target: Path) -> None:
+    """Give the file its name, if nothing has that yet: whole or not at all. Raises FileExistsError."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:  # such as a USB stick, whose file system knows no second name of a file
+        if target.exists():
+            raise FileExistsError(target) from None
+        os.replace(temporary, target)
 
 
 class _Objects:
@@ -114,10 +131,14 @@ class _Objects:
         with asking(self._url):
             return bytes(obstore.get(self._store, name).bytes())
 
-    def write(self, name: str, content: bytes) -> None:
+    def create(self, name: str, content: bytes) -> None:
         import obstore
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         from versions.object_store import asking
 
         with asking(self._url):
-            obstore.put(self._store, name, content, use_multipart=False)
+            try:
+                obstore.put(self._store, name, content, mode="create", use_multipart=False)
+            except (AlreadyExistsError, PreconditionError):
+                raise FileExistsError(f"{self._url}/{name}") from None

@@ -50,7 +50,7 @@ def needed_by(session: Session, model: str, number: int) -> list[str]:
     running = select(BatchRow.id).where(
         BatchRow.model == model,
         BatchRow.state.not_in(FINAL_STATES),
-        or_(BatchRow.base_version == number, BatchRow.branch_of == number),
+        or_(BatchRow.base_version == number, BatchRow.branch_of == number, BatchRow.carried_to == number),
     )
     found += [f"edit {batch_id}" for batch_id in session.scalars(running.order_by(BatchRow.seq))]
     measured = select(EvaluationRow.id).where(

@@ -117,21 +117,28 @@ def ancestry(session: Session, model: str, number: int) -> list[VersionRow]:
     return chain[::-1]
 
 
+def line_at(session: Session, batch: BatchRow, base: int) -> AliasRow | None:
+    """The alias of the batch's line; None for a branch. Raises ParentMovedError where it does not point at `base`."""
+    if batch.line is None:
+        return None
+    alias = session.get(AliasRow, (batch.model, batch.line))
+    if alias is None or alias.version != base:
+        found = "is gone" if alias is None else f"points at {version_name(alias.version)}"
+        raise ParentMovedError(
+            f"alias {batch.line!r} was moved while the batch ran: it {found}, the batch was made on "
+            f"{version_name(base)}; submit it again, or send it to {batch.model}@{version_name(base)} as a branch"
+        )
+    return alias
+
+
 def publish(session: Session, batch: BatchRow, new: NewVersion) -> VersionRow:
     """Give a checked batch its number, and move its line's alias, if that still points at the batch's parent.
 
     Version row and alias are one transaction: call it inside `Database.writing()`.
     """
     assert batch.base_version is not None, "a batch has its parent from the moment it is planned"
+    alias = line_at(session, batch, batch.base_version)  # first: a parent that nothing points at may be deleted by now
     parent = get(session, batch.model, batch.base_version)
-    alias = session.get(AliasRow, (batch.model, batch.line)) if batch.line is not None else None
-    if batch.line is not None and (alias is None or alias.version != parent.number):
-        found = "is gone" if alias is None else f"points at {version_name(alias.version)}"
-        raise ParentMovedError(
-            f"alias {batch.line!r} was moved while the batch ran: it {found}, the batch was made on "
-            f"{version_name(parent.number)}; submit it again, or send it to "
-            f"{batch.model}@{version_name(parent.number)} as a branch"
-        )
     if alias is not None and alias.protected and not batch.moves_protected:
         raise AliasProtectedError(
             f"alias {batch.line!r} was protected while the batch ran; send it to "

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
@@ -53,7 +54,7 @@ class ObjectBlobStore:
         for _ in range(_TRIES):
             known = self._head(_key(sha256))
             if known is None:
-                if self._create(_key(sha256), content):
+                if self._create(_key(sha256), content) and self._stays(sha256):
                     return sha256
             elif self._renew(_key(sha256), content, known) and self._stays(sha256):
                 return sha256
@@ -95,15 +96,16 @@ class ObjectBlobStore:
     def discard(self, sha256: str, before: datetime) -> bool:
         if not self._is_older(sha256, before):
             return False
+        mark = f"{_marks(sha256)}/{uuid4().hex}"  # its own: another collection takes its mark away when it is done
         with asking(self.url):
-            obstore.put(self._store, _mark(sha256), b"")
+            obstore.put(self._store, mark, b"")
         try:
             if not self._is_older(sha256, before):
                 return False
             self._delete(_key(sha256))
             return True
         finally:
-            self._delete(_mark(sha256))
+            self._delete(mark)
 
     def sweep(self, before: datetime) -> int:
         """Delete marks that a collection left before then; the number of them. An object is never half written."""
@@ -135,12 +137,15 @@ class ObjectBlobStore:
         return True
 
     def _stays(self, sha256: str) -> bool:
-        """Whether nobody is deleting what was just renewed. The mark is looked for first: it goes last."""
-        mark = self._head(_mark(sha256))
+        """Whether nobody is deleting what was just put. Marks are looked for first: they go last.
+
+        Also what was created where there was nothing: a DELETE whose answer was lost is sent again.
+        """
+        marks = list(self._listed(_marks(sha256)))
         known = self._head(_key(sha256))
         if known is None:
             return False
-        if mark is None or known["last_modified"] - mark["last_modified"] > _MARK_HOLDS:
+        if all(known["last_modified"] - mark["last_modified"] > _MARK_HOLDS for mark in marks):
             return True
         time.sleep(_PAUSE_SECONDS)
         return False
@@ -191,6 +196,7 @@ def _key(sha256: str) -> str:
     return f"{sha256[:2]}/{sha256}"
 
 
-def _mark(sha256: str) -> str:
+def _marks(sha256: str) -> str:
+    """Below it each collection that is about to delete the blob leaves a mark."""
     check_name(sha256)
     return f"{_MARKS}/{sha256}"

@@ -106,7 +106,9 @@ class BatchRow(Base):
     """An edit batch. `seq` is the order in which batches were accepted; `line` is the alias that it will move.
 
     A batch of kind `revert` takes facts of earlier batches out: `reverts` is a list of {"edit": id, "facts": [index]}.
-    `traceparent` is the place of the request that brought it in that request's trace (W3C), if it has one.
+    `base_version` is its parent from the head of its line on, the version that its values are made on; `carried_to` the
+    one that it is solved again on since its alias was moved meanwhile. `if_match` is the only parent that its caller
+    wants. `traceparent` is the place of the request that brought it in that request's trace (W3C), if it has one.
     """
 
     __tablename__ = "batches"
@@ -123,6 +125,8 @@ class BatchRow(Base):
     line: Mapped[str | None] = mapped_column(String(64))
     branch_of: Mapped[int | None]
     base_version: Mapped[int | None]
+    carried_to: Mapped[int | None]
+    if_match: Mapped[int | None]
     version: Mapped[int | None]
     algorithm: Mapped[str] = mapped_column(String(50))
     settings: Mapped[dict[str, Any]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -71,6 +72,12 @@ def to_enqueue(session: Session, limit: int = 500) -> list[TaskRow]:
     """Pending tasks that have not been handed to RQ."""
     query = select(TaskRow).where(TaskRow.state == "pending", TaskRow.enqueued_at.is_(None))
     return list(session.scalars(query.order_by(TaskRow.created_at).limit(limit)))
+
+
+def urgent_batches(session: Session, rows: Collection[TaskRow]) -> set[str]:
+    """Ids of those batches of the tasks that are urgent: what is to be done for them goes before what waits."""
+    of = {row.batch_id for row in rows if row.batch_id is not None}
+    return set(session.scalars(select(BatchRow.id).where(BatchRow.id.in_(of), BatchRow.urgent.is_(True))))
 
 
 @dataclass(frozen=True)

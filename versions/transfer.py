@@ -50,12 +50,19 @@ class Moved:
 
 
 def push(database: Database, blobs: BlobStore, bundle: Bundle, reference: ModelReference) -> Moved:
-    """Put the version with its lineage into `bundle`. Raises NotFoundError, BlobError naming what is damaged."""
+    """Put the version with its lineage into `bundle`, if it is not there already.
+
+    Raises NotFoundError, BlobError naming what is damaged, NameClashError where the bundle has another version of that
+    name, which stays as it is.
+    """
     with database.reading() as session:
         manifest = _manifest(session, reference)
     name = f"{manifest.model.name}@{version_name(manifest.number)}"
+    if name in bundle.versions():  # refused before anything is copied
+        _check_same(bundle, name, manifest)
     count, size = _copy(manifest, blobs, bundle.blobs)
-    bundle.write(name, manifest.write())
+    if not bundle.add(name, manifest.write()):
+        _check_same(bundle, name, manifest)
     return Moved(name, name, tuple(one.version.number for one in manifest.lineage), count, size)
 
 
@@ -121,6 +128,24 @@ def _manifest(session: Session, reference: ModelReference) -> Manifest:
             )
         )
     return Manifest(model=ModelRecord.model_validate(model), lineage=members)
+
+
+def _check_same(bundle: Bundle, name: str, manifest: Manifest) -> None:
+    there = read_manifest(bundle.read(name), f"{bundle.url}: {name}")
+    if _identity(there) != _identity(manifest):
+        raise NameClashError(
+            f"{bundle.url} has another {name}, made by {there.lineage[-1].batch.id} on other weights or another "
+            f"lineage; here it was made by {manifest.lineage[-1].batch.id}. Nothing was overwritten: push to a bundle "
+            "of its own"
+        )
+
+
+def _identity(manifest: Manifest) -> tuple[object, ...]:
+    """What makes a version this one: the base's weights, and each edit of the lineage with its number and delta."""
+    return manifest.model.fingerprint, [
+        (one.version.number, one.version.parent, one.batch.id, one.version.blob, one.version.matrix_hashes)
+        for one in manifest.lineage
+    ]
 
 
 def _copy(manifest: Manifest, source: BlobStore, target: BlobStore) -> tuple[int, int]:

@@ -53,7 +53,8 @@ class MatrixCache:
     """The edited matrices of versions, made when first asked for, within a byte budget. Safe between threads.
 
     Every matrix is checked against the hash that was recorded at publish. Where adding up gives other bits (another
-    kind of machine), the recorded matrices are fetched instead; a version that cannot be had raises a BlobError.
+    kind of machine), or where the delta of an earlier version is damaged, the recorded matrices are fetched instead; a
+    version that cannot be had raises a BlobError.
     """
 
     def __init__(
@@ -98,13 +99,13 @@ class MatrixCache:
     def _had(self, number: int) -> dict[int, Tensor]:
         """The matrices made anew; where they cannot be, the version says so until they can be again."""
         try:
-            matrices = self._materialise(number)
+            matrices, whole = self._materialise(number)
         except (BlobMissingError, BlobCorruptError):
             self._say(number, "unavailable")
             raise
         with self.database.reading() as session:
             ancestry = lineage.ancestry(session, self.model, number)
-        for row in ancestry:  # what each of them is made of was read just now
+        for row in ancestry if whole else ancestry[-1:]:  # what each of them is made of was read just now
             if row.state == "unavailable":
                 self._say(row.number, "available")
         return matrices
@@ -120,10 +121,18 @@ class MatrixCache:
                 row.state = state
         log.warning("a version changed its state", version=number, state=state)
 
-    def _materialise(self, number: int) -> dict[int, Tensor]:
+    def _materialise(self, number: int) -> tuple[dict[int, Tensor], bool]:
+        """The matrices, and whether all of the lineage was read for them."""
         with self.database.reading() as session:
             row = lineage.get(session, self.model, number)
-        lineage_deltas = self.deltas(number)
+        try:
+            lineage_deltas = self.deltas(number)
+        except (BlobMissingError, BlobCorruptError) as error:
+            if row.matrices_blob is None:
+                raise
+            self._delta(row)  # only what it stands on may be damaged
+            log.warning("the lineage cannot be added up; fetching the matrices", version=number, error=str(error))
+            return self._fetch(row, sorted(map(int, row.matrix_hashes))), False
         made: dict[int, Tensor] = {}
         for layer in sorted({layer for deltas in lineage_deltas for layer in deltas}):
             own = [deltas[layer] for deltas in lineage_deltas if layer in deltas]
@@ -132,7 +141,7 @@ class MatrixCache:
         if wrong:
             log.info("matrices differ from those published; fetching them", version=number, layers=wrong)
             made |= self._fetch(row, wrong)
-        return made
+        return made, True
 
     def _fetch(self, row: VersionRow, layers: Sequence[int]) -> dict[int, Tensor]:
         if row.matrices_blob is None:

@@ -1,22 +1,25 @@
 """What happens to a batch whose line's alias was moved while it ran: it is carried over to where the alias points now.
 
-An edit of one layer is solved again from its kept keys and wanted values, without a new optimisation, and checked
-again. Where other layers differ between the two parents too, keys and values would not hold: the batch fails.
+What it wants is kept, without a new optimisation, and is solved and checked again there. Where layers above the ones
+that it edits differ between the two parents, its values would not hold: the batch fails.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from api_schemas.algorithms import EditSettings
 from api_schemas.references import ModelReference, version_name
 from editing.batch import BatchEdit
-from editing.rebasing import rebased
+from editing.contexts import Context
+from editing.facts import SubjectGroup
+from editing.rebasing import hold_where, rebased, values_at_keys, values_in_stream
 from editing.statistic import Statistic
+from editing.values import Values
 from versions import batches, events, lineage
-from versions.errors import NotFoundError, ParentMovedError
+from versions.errors import NotFoundError, ParentMovedError, VersionNotFoundError
 from versions.tables import BatchRow
 from workers.context import WorkerContext
 from workers.layer_weights import weight_of
@@ -27,24 +30,71 @@ MOST_REBASES = 5
 log = structlog.get_logger(__name__)
 
 
-def moved_to(context: WorkerContext, batch: BatchRow, base: int, moved: ParentMovedError, *, again: bool) -> int:
-    """The version that the batch's alias points at now; the change of parent is an event.
+def parent_now(context: WorkerContext, batch: BatchRow) -> int:
+    """The version to solve the batch on: its parent, or where its alias points since, if it was moved already.
 
-    Raises `moved` where the alias is gone, or where it moved too often (not `again`).
+    Raises ParentMovedError as `moved_to` does.
     """
+    assert batch.base_version is not None
+    if batch.dry_run:  # which moves no alias
+        return batch.base_version
+    try:
+        with context.database.reading() as session:
+            lineage.line_at(session, batch, batch.base_version)
+    except ParentMovedError as moved:
+        return moved_to(context, batch, batch.base_version, moved, again=True)
+    return batch.base_version
+
+
+def moved_to(context: WorkerContext, batch: BatchRow, base: int, moved: ParentMovedError, *, again: bool) -> int:
+    """The version that the batch's alias points at now; the change of parent is an event, and keeps it from deletion.
+
+    Raises `moved` where the alias is gone, where it moved too often (not `again`), or where the caller wants no other
+    parent than the one that it had.
+    """
+    if not again or batch.if_match is not None:
+        raise moved
     with context.database.writing() as session:
         try:
             parent = lineage.resolve(session, ModelReference(batch.model, alias=batch.line)).number
         except NotFoundError:
             raise moved from None
-        if not again:
-            raise moved
         names = {"from": version_name(base), "to": version_name(parent)}
         row = batches.get(session, batch.id)
+        row.carried_to = parent
         batches.set_state(session, row, "solving", rebased=names)
         events.append(session, batch.id, "rebased", names)
     log.info("the alias was moved meanwhile; the batch is carried over", **names)
     return parent
+
+
+def carried_values(
+    context: WorkerContext,
+    values: Values,
+    groups: Sequence[SubjectGroup],
+    contexts: Sequence[Context],
+    layers: Sequence[int],
+    old: int,
+    new: int,
+) -> Values:
+    """`values` for `layers`, made on version `old`, for a solve on version `new`. Raises ParentMovedError."""
+    if old == new:
+        return values
+    decoder = context.model.decoder
+    differing = _differing(context, old, new)
+    if not hold_where(decoder, layers, differing):
+        elsewhere = sorted(differing - set(layers))
+        raise ParentMovedError(
+            f"the alias was moved while the batch ran, and {version_name(old)} and {version_name(new)} differ "
+            f"in layers {elsewhere} too, so that values for {_named(layers)} do not hold there; submit it again"
+        )
+    if len(layers) > 1:
+        return values
+    after = context.matrices.get(new)
+    if differing <= set(layers):
+        before = weight_of(context, context.matrices.get(old), values.layer)
+        return values_at_keys(values, before, weight_of(context, after, values.layer))
+    return values_in_stream(decoder, values, after, groups, contexts)
 
 
 def rebased_edit(
@@ -52,24 +102,23 @@ def rebased_edit(
     edit: BatchEdit,
     old: int,
     new: int,
-    moved: ParentMovedError,
     statistics: Mapping[int, Statistic],
     settings: EditSettings,
-) -> BatchEdit:
-    """`edit`, made on version `old`, on version `new`. Raises ParentMovedError where that cannot be done."""
+) -> BatchEdit | None:
+    """`edit`, made on version `old`, on version `new`, from its keys and residuals as they are, repairs with them.
+
+    None where they change, of several layers, whose keys depend on one another, or where other layers differ too; and
+    where `old` is not the batch's first parent and was deleted since the alias left it.
+    """
     if len(edit.layers) > 1:
-        raise ParentMovedError(
-            f"{moved}. It changes layers {sorted(edit.layers)} together, whose keys depend on one another, so that it "
-            "cannot be carried over without a new optimisation"
-        ) from moved
+        return None
     ((layer, one),) = edit.layers.items()
-    elsewhere = sorted(_differing(context, old, new) - {layer})
-    if elsewhere:
-        raise ParentMovedError(
-            f"{moved}. {version_name(old)} and {version_name(new)} differ in layers {elsewhere} too, so that the keys "
-            f"of layer {layer} do not hold there"
-        ) from moved
-    before = weight_of(context, context.matrices.get(old), layer)
+    try:
+        if not _differing(context, old, new) <= {layer}:
+            return None
+        before = weight_of(context, context.matrices.get(old), layer)
+    except VersionNotFoundError:
+        return None
     after = weight_of(context, context.matrices.get(new), layer)
     return BatchEdit({layer: rebased(one, before, after, statistics[layer], settings)}, edit.repaired)
 
@@ -80,3 +129,7 @@ def _differing(context: WorkerContext, old: int, new: int) -> set[int]:
         first = lineage.get(session, context.name, old).matrix_hashes
         second = lineage.get(session, context.name, new).matrix_hashes
     return {int(layer) for layer in first.keys() | second.keys() if first.get(layer) != second.get(layer)}
+
+
+def _named(layers: Sequence[int]) -> str:
+    return f"layer {layers[0]}" if len(layers) == 1 else f"layers {sorted(layers)}"

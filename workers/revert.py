@@ -28,7 +28,7 @@ from workers.past_statistics import statistics_of
 from workers.pins import leaving_alone, pinned_prefixes
 from workers.progress import TaskProgress
 from workers.publish import Candidate, conclude
-from workers.rebase import MOST_REBASES, moved_to
+from workers.rebase import MOST_REBASES, moved_to, parent_now
 from workers.reversal import Affected, affected_edits
 from workers.reverted_answers import Answer, answers, as_metrics
 from workers.stages import timed
@@ -42,11 +42,10 @@ def revert(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     with context.database.writing() as session:
         batch = batches.get(session, task.batch_id)
         batches.set_state(session, batch, "solving")
-    assert batch.base_version is not None
     assert batch.started_at is not None
     EDIT_QUEUE_WAIT_SECONDS.labels(batch.model).observe((batch.started_at - batch.created_at).total_seconds())
     report = TaskProgress(context.database, batch.id)
-    base = batch.base_version
+    base = parent_now(context, batch)
     for attempt in range(MOST_REBASES + 1):
         candidate = _candidate(context, batch, base, lease, report)
         try:

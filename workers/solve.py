@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import structlog
 import torch
 
 from api_schemas.algorithms import EditSettings
 from api_schemas.facts import Fact
-from api_schemas.metrics import BatchWarning, LayerReport
+from api_schemas.metrics import LayerReport
 from editing.batch import BatchEdit, LayerEdit, solve_batch
 from editing.contexts import contexts_from_texts
+from editing.facts import SubjectGroup
 from editing.statistic import Statistic
 from editing.values import Values
 from versions import batches, tasks
@@ -26,7 +28,7 @@ from workers.lease import Lease
 from workers.plan import tokenized_groups
 from workers.progress import TaskProgress
 from workers.publish import Candidate, conclude
-from workers.rebase import MOST_REBASES, moved_to, rebased_edit
+from workers.rebase import MOST_REBASES, carried_values, moved_to, parent_now, rebased_edit
 from workers.stages import timed
 from workers.values import BatchValues, gather
 from workers.warnings import batch_warnings
@@ -35,16 +37,24 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
+class _Wanted:
+    """What a batch wants, found on version `base`: its values, and all else that it is solved from."""
+
+    base: int
+    values: Values
+    groups: Sequence[SubjectGroup]
+    contexts: Sequence[str]
+    settings: EditSettings
+    statistics: Mapping[int, Statistic]
+
+
+@dataclass(frozen=True)
 class _Solved:
-    """A batch's edit on version `base`, and what it was solved from."""
+    """A batch's edit on version `base`."""
 
     base: int
     edit: BatchEdit
-    settings: EditSettings
-    statistics: Mapping[int, Statistic]
-    contexts: Sequence[str]
-    subjects: int
-    warnings: Sequence[BatchWarning]
+    wanted: _Wanted
 
 
 def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
@@ -53,8 +63,10 @@ def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         batch = batches.get(session, task.batch_id)
         facts = [Fact.model_validate(fact) for fact in batches.facts(session, batch.id)]
     report = TaskProgress(context.database, batch.id)
+    base = parent_now(context, batch)
     with timed(batch, "solve"):
-        solved = _solve(context, batch, facts, lease, report)
+        wanted = _wanted(context, batch, facts, lease, report)
+        solved = _solved(context, wanted, base, lease, report)
     for attempt in range(MOST_REBASES + 1):
         candidate = _checked(context, batch, facts, solved, lease, report)
         try:
@@ -63,38 +75,47 @@ def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         except ParentMovedError as moved:
             base = moved_to(context, batch, solved.base, moved, again=attempt < MOST_REBASES)
             with timed(batch, "solve"):
-                edit = rebased_edit(context, solved.edit, solved.base, base, moved, solved.statistics, solved.settings)
-            solved = replace(solved, base=base, edit=edit)
+                edit = rebased_edit(context, solved.edit, solved.base, base, wanted.statistics, wanted.settings)
+                solved = _solved(context, wanted, base, lease, report) if edit is None else _Solved(base, edit, wanted)
 
 
-def _solve(
+def _wanted(
     context: WorkerContext, batch: BatchRow, facts: Sequence[Fact], lease: Lease, report: TaskProgress
-) -> _Solved:
+) -> _Wanted:
     with context.database.reading() as session:
         (plan,) = tasks.of_batch(session, batch.id, "plan")
         shards = tasks.of_batch(session, batch.id, "values")
     assert batch.base_version is not None
     assert plan.result is not None
     settings = EditSettings.model_validate(batch.settings)
-    texts: list[str] = plan.result["contexts"]
-    groups = tokenized_groups(context, list(facts), settings)
-    statistics = context.statistics.get(settings.layers, report, lease.should_stop)
-    contexts = contexts_from_texts(context.model.backend_tokenizer, texts)
+    return _Wanted(
+        batch.base_version,
+        _as_values(context, gather(context.blobs, shards), max(settings.layers)),
+        tokenized_groups(context, list(facts), settings),
+        plan.result["contexts"],
+        settings,
+        context.statistics.get(settings.layers, report, lease.should_stop),
+    )
+
+
+def _solved(context: WorkerContext, wanted: _Wanted, base: int, lease: Lease, report: TaskProgress) -> _Solved:
+    """Solved on version `base`. Raises ParentMovedError where what the batch wants does not hold there."""
+    contexts = contexts_from_texts(context.model.backend_tokenizer, wanted.contexts)
+    groups, settings = wanted.groups, wanted.settings
     edit = solve_batch(
         context.model.decoder,
-        context.matrices.get(batch.base_version),
-        statistics,
+        context.matrices.get(base),
+        wanted.statistics,
         groups,
         contexts,
-        _as_values(context, gather(context.blobs, shards), max(settings.layers)),
+        carried_values(context, wanted.values, groups, contexts, settings.layers, wanted.base, base),
         settings,
         lambda matrices: context.measuring.unsaid_groups(matrices, groups, contexts, lease.should_stop),
         should_stop=lease.should_stop,
         on_progress=report,
     )
     log.info("solved", layers=sorted(edit.layers), repaired=list(edit.repaired))
-    warnings = batch_warnings(groups, settings)
-    return _Solved(batch.base_version, edit, settings, statistics, texts, len(groups), warnings)
+    return _Solved(base, edit, wanted)
 
 
 def _checked(
@@ -105,7 +126,7 @@ def _checked(
     lease: Lease,
     report: TaskProgress,
 ) -> Candidate:
-    edit = solved.edit
+    edit, wanted = solved.edit, solved.wanted
     parent = context.matrices.get(solved.base)
     deltas = {layer: _as_stored(one) for layer, one in edit.layers.items()}
     matrices = materialised(context, solved.base, deltas)
@@ -117,20 +138,21 @@ def _checked(
         batches.set_state(session, batches.get(session, batch.id), "checking", repaired=list(edit.repaired))
     with timed(batch, "check"):
         checked = check_edit(context, batch, facts, parent, matrices, lease.should_stop, report)
-    made_with = {
-        "settings": solved.settings.model_dump(mode="json"),
-        "contexts": list(solved.contexts),
-        "subjects": solved.subjects,
+    made_with: dict[str, Any] = {
+        "settings": wanted.settings.model_dump(mode="json"),
+        "contexts": list(wanted.contexts),
+        "subjects": len(wanted.groups),
     }
-    return Candidate(
-        solved.base, deltas, matrices, checked, reports, solved.statistics, made_with, warnings=solved.warnings
-    )
+    if wanted.base != solved.base:
+        made_with["values_made_on"] = wanted.base
+    warnings = batch_warnings(wanted.groups, wanted.settings)
+    return Candidate(solved.base, deltas, matrices, checked, reports, wanted.statistics, made_with, warnings=warnings)
 
 
 def _layer_report(
     context: WorkerContext, edit: LayerEdit, weight: torch.Tensor, solved: _Solved, rank: int
 ) -> LayerReport:
-    done = edit.report(weight, solved.statistics[edit.layer])
+    done = edit.report(weight, solved.wanted.statistics[edit.layer])
     solution = edit.solutions[-1]
     return LayerReport(
         layer=edit.layer,

@@ -124,9 +124,10 @@ async def submit(
     """All facts become one new version, or none does.
 
     An edit on `NAME` or an alias joins that alias's line: its batches run one after the other, and publishing moves the
-    alias. An edit on `NAME@v3` is a branch and moves nothing. `application/x-ndjson` has one fact on each line, with
-    `model`, `algorithm` and `label` in the query; `facts[17]` in an error is then line 18. Records of CounterFact and
-    of zsRE are taken as facts too.
+    alias. An edit on `NAME@v3` is a branch and moves nothing. An `urgent` one goes before those that wait, and passes
+    one that is still planned or optimised and edits the same layers, which is then carried over to its version.
+    `application/x-ndjson` has one fact on each line, with `model`, `algorithm` and `label` in the query; `facts[17]` in
+    an error is then line 18. Records of CounterFact and of zsRE are taken as facts too.
     """
     kind = media_type(request, JSON_TYPE, NDJSON_TYPE)
     submission = Submission(kind, await request.body(), dict(request.query_params), idempotency_key, if_match)

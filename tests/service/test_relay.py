@@ -37,6 +37,7 @@ from versions.tables import TaskRow
 pytestmark = BOTH_DATABASES
 
 CONTROL = f"control:{MODEL}"
+VALUES = f"values:{MODEL}"
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def relay(database: Database, queue_redis: Redis, unknown_model: str) -> Relay:
 
 def accept(database: Database, count: int = 1, **fields: Any) -> list[str]:
     reference = fields.pop("reference", ModelReference(MODEL, alias="latest"))
-    new = NewBatch(reference, "emmet", {}, {}, [fact()], **fields)
+    new = NewBatch(reference, "emmet", fields.pop("settings", {}), {}, [fact()], **fields)
     with database.writing() as session:
         return [batches.accept(session, new, most_queued=1000)[0].id for _ in range(count)]
 
@@ -105,6 +106,24 @@ def test_a_line_runs_one_batch_at_a_time_and_branches_run_beside_it(
     relay.round()
 
     assert len(queued(queue_redis)) == 3
+
+
+def test_what_is_urgent_goes_before_the_shards_that_wait(relay: Relay, database: Database, queue_redis: Redis) -> None:
+    shards = {}
+    for urgent in (False, True):
+        (edit,) = accept(database, urgent=urgent, settings={"layers": [1]})
+        relay.round()
+        with database.writing() as session:
+            batch = batches.get(session, edit)
+            batches.set_state(session, batch, "optimising")
+            shards[urgent] = [
+                tasks.create(session, model=MODEL, queue=VALUES, kind="values", batch_id=edit, shard=number).id
+                for number in range(2)
+            ]
+        relay.round()
+
+    waiting = [name.rpartition("-")[0] for name in queued(queue_redis, VALUES)]
+    assert (set(waiting[:2]), waiting[2:]) == (set(shards[True]), shards[False])
 
 
 def test_an_evaluation_goes_to_its_queue(relay: Relay, database: Database, queue_redis: Redis) -> None:

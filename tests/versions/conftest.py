@@ -36,7 +36,8 @@ def accept() -> Accept:
     """Accept a batch of one fact on the reference given."""
 
     def _accept(session: Session, reference: str = "tiny", **fields: object) -> BatchRow:
-        new = batches.NewBatch(parse_reference(reference), "emmet", {}, {}, [{"n": 0}], **fields)  # type: ignore[arg-type]
+        given = {"algorithm": "emmet", "settings": {}, "thresholds": {}, "facts": [{"n": 0}], **fields}
+        new = batches.NewBatch(parse_reference(reference), **given)  # type: ignore[arg-type]
         return batches.accept(session, new, most_queued=100)[0]
 
     return _accept

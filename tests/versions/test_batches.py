@@ -60,6 +60,28 @@ def test_if_match_refuses_a_stale_reader(database: Database, accept: Accept) -> 
             accept(session, if_match=0)
 
 
+def test_if_match_is_refused_while_others_run_before_it(database: Database, accept: Accept) -> None:
+    with database.writing() as session:
+        first = accept(session, if_match=0)
+        with pytest.raises(ConflictError, match=rf"If-Match v0: {first.id} run before this batch"):
+            accept(session, if_match=0)
+        lines.advance(session)
+        with pytest.raises(ConflictError, match=first.id):
+            accept(session, if_match=0, urgent=True)
+        assert accept(session).state == "queued"
+        assert accept(session, "tiny@v0", if_match=0).state == "queued"
+
+
+def test_if_match_is_not_refused_for_what_cannot_move_the_alias_first(database: Database, accept: Accept) -> None:
+    with database.writing() as session:
+        accept(session, dry_run=True)
+        cancelled = accept(session)
+        lines.advance(session)
+        cancelled.cancel_requested = True
+        assert accept(session, if_match=0).state == "queued"
+        assert accept(session, if_match=0, urgent=True).state == "queued"
+
+
 def test_a_final_state_stays(database: Database, accept: Accept) -> None:
     with database.writing() as session:
         batch = accept(session)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from api_schemas.edits import EditState
 from api_schemas.references import parse_reference
 from tests.versions.conftest import Accept, publish
 from versions import aliases, batches, lineage, lines, tasks
@@ -43,6 +45,81 @@ def test_urgent_batches_pass_those_that_wait(database: Database, accept: Accept)
         assert waiting.state == "queued"
 
 
+LAYERS = {"layers": [1, 2]}
+
+
+def test_an_urgent_batch_passes_one_that_is_not_being_solved_yet(database: Database, accept: Accept) -> None:
+    with database.writing() as session:
+        large, waiting = accept(session, settings=LAYERS), accept(session, settings=LAYERS)
+        lines.advance(session)
+        batches.set_state(session, large, "optimising")
+        first, second = (accept(session, urgent=True, settings={"layers": [layer]}) for layer in (1, 2))
+        assert [row.id for row in lines.advance(session)] == [first.id]
+        assert (first.base_version, large.base_version, lines.advance(session)) == (0, 0, [])
+
+        assert publish(session, first).number == 1
+        assert [row.id for row in lines.advance(session)] == [second.id]
+        assert (second.base_version, publish(session, second).number) == (1, 2)
+        assert lines.advance(session) == []
+        with pytest.raises(ParentMovedError, match=r"points at v2.*made on v0"):
+            publish(session, large)
+        large.base_version = 2
+        publish(session, large)
+        assert [row.id for row in lines.advance(session)] == [waiting.id]
+
+
+@pytest.mark.parametrize("state", ["solving", "checking"])
+def test_nothing_passes_what_is_being_solved(database: Database, accept: Accept, state: EditState) -> None:
+    with database.writing() as session:
+        large = accept(session, settings=LAYERS)
+        lines.advance(session)
+        batches.set_state(session, large, state)
+        urgent = accept(session, urgent=True, settings=LAYERS)
+        assert lines.advance(session) == []
+        publish(session, large)
+        assert [row.id for row in lines.advance(session)] == [urgent.id]
+
+
+@pytest.mark.parametrize(
+    ("large", "urgent"),
+    [
+        ({"urgent": True, "settings": LAYERS}, {"settings": LAYERS}),
+        ({"settings": LAYERS, "if_match": 0}, {"settings": LAYERS}),
+        ({"settings": LAYERS}, {"settings": {"layers": [1, 3]}}),
+        ({"settings": LAYERS}, {"settings": {"overrides": {}}}),
+        ({"settings": {"overrides": {}}}, {"settings": LAYERS}),
+    ],
+    ids=["urgent itself", "wants its parent alone", "another layer", "layers not known", "own layers not known"],
+)
+def test_what_could_not_be_carried_over_is_not_passed(
+    database: Database, accept: Accept, large: dict[str, Any], urgent: dict[str, Any]
+) -> None:
+    with database.writing() as session:
+        running = accept(session, **large)
+        lines.advance(session)
+        waiting = accept(session, urgent=True, **urgent)
+        assert lines.advance(session) == []
+        publish(session, running)
+        assert [row.id for row in lines.advance(session)] == [waiting.id]
+
+
+def test_an_urgent_revert_passes_where_only_layers_of_the_running_edit_were_edited(
+    database: Database, accept: Accept
+) -> None:
+    with database.writing() as session:
+        edit = accept(session)
+        lines.advance(session)
+        version = publish(session, edit)
+        running = accept(session, settings=LAYERS)
+        lines.advance(session)
+        revert = accept(session, urgent=True, reverts=[{"edit": edit.id, "facts": [0]}])
+        version.matrix_hashes = {"1": "1" * 64, "3": "3" * 64}
+        assert lines.advance(session) == []
+        version.matrix_hashes = {"1": "1" * 64}
+        assert [row.id for row in lines.advance(session)] == [revert.id]
+        assert running.state == "planning"
+
+
 def test_branches_run_beside_the_line_and_move_no_alias(database: Database, accept: Accept) -> None:
     with database.writing() as session:
         line, branch = accept(session), accept(session, "tiny@v0")
@@ -64,6 +141,37 @@ def test_a_rollback_while_a_batch_runs_keeps_it_from_publishing(database: Databa
         lines.advance(session)
         aliases.put(session, "tiny", "latest", 1, expected=2)
         with pytest.raises(ParentMovedError, match=r"points at v1.*made on v2"):
+            publish(session, running)
+
+
+def test_a_batch_that_expects_a_parent_fails_at_the_head_where_it_is_another(
+    database: Database, accept: Accept
+) -> None:
+    with database.writing() as session:
+        expecting = accept(session, if_match=0)
+        passing = accept(session, urgent=True)
+        assert [row.id for row in lines.advance(session)] == [passing.id]
+        publish(session, passing)
+        assert lines.advance(session) == []
+        assert (expecting.state, expecting.base_version) == ("failed", None)
+        assert expecting.error is not None
+        assert expecting.error["code"] == "parent_moved"
+        assert "If-Match v0: tiny@latest was moved to v1" in expecting.error["detail"]
+        fresh = accept(session, if_match=1)
+        assert [row.id for row in lines.advance(session)] == [fresh.id]
+        assert publish(session, fresh).parent == 1
+
+
+def test_a_parent_that_was_deleted_since_the_alias_left_it_has_moved(database: Database, accept: Accept) -> None:
+    with database.writing() as session:
+        batch = accept(session)
+        lines.advance(session)
+        publish(session, batch)
+        running = accept(session)
+        lines.advance(session)
+        aliases.put(session, "tiny", "latest", 0, expected=1)
+        lineage.get(session, "tiny", 1).state = "deleted"
+        with pytest.raises(ParentMovedError, match="points at v0"):
             publish(session, running)
 
 

@@ -122,9 +122,10 @@ def test_a_blob_put_again_counts_as_young(bucket: Bucket) -> None:
 class Interrupted(ObjectBlobStore):
     """A collection in whose midst somebody puts the blob that it is about to delete."""
 
-    def __init__(self, bucket: Bucket, putting: threading.Thread) -> None:
+    def __init__(self, bucket: Bucket, putting: threading.Thread, patience: float = 0.3) -> None:
         super().__init__(bucket.raw, bucket.url)
         self._putting = putting
+        self._patience = patience
         self._looked = 0
 
     def _is_older(self, sha256: str, before: datetime) -> bool:
@@ -132,7 +133,7 @@ class Interrupted(ObjectBlobStore):
         self._looked += 1
         if self._looked == 2:  # the last look before it goes
             self._putting.start()
-            self._putting.join(timeout=0.3)
+            self._putting.join(timeout=self._patience)
         return older
 
 
@@ -155,9 +156,60 @@ def test_a_blob_put_while_it_is_discarded_is_there_when_its_put_returns(
     assert bucket.names() == [key(name)]
 
 
+def test_a_blob_put_between_a_delete_and_its_repetition_is_there_when_its_put_returns(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_blobs, "_PAUSE_SECONDS", 0.05)
+    name = bucket.blobs.put(b"delta")
+    bucket.age(days=5)
+    there: list[bool] = []
+
+    def put() -> None:
+        bucket.blobs.put(b"delta")
+        there.append(bucket.blobs.exists(name))
+
+    putting = threading.Thread(target=put)
+
+    class Repeated(ObjectBlobStore):
+        """A collection whose DELETE is carried out, is not answered, and is sent again by its client."""
+
+        def _delete(self, path: str) -> None:
+            super()._delete(path)
+            if path == key(name):
+                putting.start()
+                putting.join(timeout=0.3)
+                super()._delete(path)
+
+    assert Repeated(bucket.raw, bucket.url).discard(name, datetime.now(UTC) - timedelta(days=2))
+    putting.join()
+    assert there == [True]
+    assert bucket.names() == [key(name)]
+
+
+def test_a_blob_put_while_two_collections_discard_it_is_there_when_its_put_returns(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_blobs, "_PAUSE_SECONDS", 0.05)
+    name = bucket.blobs.put(b"delta")
+    bucket.age(days=5)
+    before = datetime.now(UTC) - timedelta(days=2)
+    there: list[bool] = []
+
+    def other_collection_and_put() -> None:
+        assert bucket.blobs.discard(name, before)
+        bucket.blobs.put(b"delta")
+        there.append(bucket.blobs.exists(name))
+
+    putting = threading.Thread(target=other_collection_and_put)
+    Interrupted(bucket, putting, patience=1).discard(name, before)
+    putting.join()
+    assert there == [True]
+    assert bucket.names() == [key(name)]
+
+
 def test_a_mark_that_was_left_does_not_stop_anybody_for_long(bucket: Bucket) -> None:
     name = bucket.blobs.put(b"delta")
-    obstore.put(bucket.raw, f".discarding/{name}", b"")
+    obstore.put(bucket.raw, f".discarding/{name}/{'0' * 32}", b"")
     bucket.age(days=1)
     bucket.blobs.put(b"delta")
     assert bucket.blobs.sweep(datetime.now(UTC) - timedelta(hours=1)) == 1

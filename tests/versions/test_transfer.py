@@ -181,6 +181,61 @@ def test_what_is_here_already_stays_as_it_is(stores: tuple[Store, Store], tmp_pa
     assert there.rows() == before
 
 
+def test_another_version_of_that_name_in_a_bundle_is_not_overwritten(
+    stores: tuple[Store, Store], bundle: Bundle
+) -> None:
+    here, there = stores
+    there.bind()
+    other = there.edit(77)
+    here.push(bundle, "tiny@v1")
+    pushed = bundle.read("tiny@v1")
+
+    with pytest.raises(NameClashError, match=rf"has another tiny@v1.*here it was made by {other}"):
+        there.push(bundle, "tiny@v1")
+
+    assert bundle.read("tiny@v1") == pushed
+    assert here.push(bundle, "tiny@v1").blobs == 0
+    assert bundle.read("tiny@v1") == pushed
+    assert bundle.versions() == ["tiny@v1"]
+
+
+def test_of_two_that_push_the_same_name_at_once_one_is_refused(
+    stores: tuple[Store, Store], bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = stores
+    there.bind()
+    there.edit(77)
+    add = bundle.add
+
+    def overtaken(reference: str, content: bytes) -> bool:
+        monkeypatch.setattr(bundle, "add", add)
+        there.push(bundle, "tiny@v1")
+        return add(reference, content)
+
+    monkeypatch.setattr(bundle, "add", overtaken)
+    with pytest.raises(NameClashError, match="has another tiny@v1"):
+        here.push(bundle, "tiny@v1")
+    assert there.push(bundle, "tiny@v1").blobs == 0
+
+
+def test_a_file_system_without_hard_links_takes_a_bundle(
+    stores: tuple[Store, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: object, target: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    here, there = stores
+    there.bind()
+    there.edit(77)
+    bundle = open_bundle(str(tmp_path / "bundle"))
+    here.push(bundle, "tiny@v1")
+    assert not bundle.add("tiny@v1", b"another")
+    assert [path.name for path in (tmp_path / "bundle" / "versions").iterdir()] == ["tiny@v1.json"]
+    with pytest.raises(NameClashError):
+        there.push(bundle, "tiny@v1")
+
+
 def test_a_number_that_would_change_is_refused_unless_asked_for(stores: tuple[Store, Store], tmp_path: Path) -> None:
     here, there = stores
     bundle = open_bundle(str(tmp_path / "bundle"))

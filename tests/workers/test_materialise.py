@@ -112,12 +112,12 @@ def test_a_damaged_delta_is_named_and_never_applied(two_versions: Place, damage:
     expected = BlobMissingError if content is None else BlobCorruptError
 
     with pytest.raises(expected, match=rf"version v{version} of tiny cannot be served: blob {blob}"):
-        two_versions.cache().get(2)
+        two_versions.cache().get(version)
 
-    states = [two_versions.version(number).state for number in (1, 2)]
-    assert states == (["unavailable", "unavailable"] if version == 1 else ["available", "unavailable"])
-    if version == 2:
-        assert matrix_hash(two_versions.cache().get(1)[1]) == two_versions.version(1).matrix_hashes["1"]
+    other = 3 - version
+    assert [two_versions.version(number).state for number in (version, other)] == ["unavailable", "available"]
+    assert matrix_hash(two_versions.cache().get(other)[1]) == two_versions.version(other).matrix_hashes["1"]
+    assert [two_versions.version(number).state for number in (version, other)] == ["unavailable", "available"]
     batch = two_versions.edit(facts(2, first=4)) if version == 1 else two_versions.edit(facts(2), reference="tiny@v2")
     assert (batch.state, batch.version, two_versions.versions()) == ("failed", None, [1, 2])
     assert batch.error is not None
@@ -127,12 +127,18 @@ def test_a_damaged_delta_is_named_and_never_applied(two_versions: Place, damage:
 
 def test_a_version_is_available_again_when_its_blob_is(two_versions: Place) -> None:
     path = two_versions.blobs.path(blob_of(two_versions, 1))
-    away = path.rename(path.with_name("away"))
+    stored = two_versions.version(2).matrices_blob
+    assert stored is not None
+    matrices = two_versions.blobs.path(stored)
+    hidden = {one: one.rename(one.with_name(f"away-{one.name}")) for one in (path, matrices)}
     for _ in range(2):
         with pytest.raises(BlobMissingError):
             two_versions.cache().get(2)
         assert [two_versions.version(number).state for number in (1, 2)] == ["unavailable", "unavailable"]
-    away.rename(path)
+    hidden[matrices].rename(matrices)
+    assert matrix_hash(two_versions.cache().get(2)[1]) == two_versions.version(2).matrix_hashes["1"]
+    assert [two_versions.version(number).state for number in (1, 2)] == ["unavailable", "available"]
+    hidden[path].rename(path)
     assert matrix_hash(two_versions.cache().get(2)[1]) == two_versions.version(2).matrix_hashes["1"]
     assert [two_versions.version(number).state for number in (1, 2)] == ["available", "available"]
 
@@ -152,8 +158,22 @@ def test_a_store_that_is_away_says_nothing_about_its_versions(
 def test_a_delta_of_another_base_model_is_refused(two_versions: Place) -> None:
     point(two_versions, 1, blob=other_delta(two_versions, 1, fingerprint="0" * 64))
     with pytest.raises(BlobCorruptError, match=r"version v1 of tiny cannot be served: .* another base model"):
+        two_versions.cache().get(1)
+    assert matrix_hash(two_versions.cache().get(2)[1]) == two_versions.version(2).matrix_hashes["1"]
+    assert [two_versions.version(number).state for number in (1, 2)] == ["unavailable", "available"]
+
+
+def test_an_earlier_delta_and_matrices_that_are_both_damaged_are_never_applied(two_versions: Place) -> None:
+    row = two_versions.version(2)
+    assert row.matrices_blob is not None
+    for blob in (blob_of(two_versions, 1), row.matrices_blob):
+        path = two_versions.blobs.path(blob)
+        path.write_bytes(flip(path.read_bytes()))
+    with pytest.raises(BlobCorruptError, match=rf"version v2 of tiny cannot be served: blob {row.matrices_blob}"):
         two_versions.cache().get(2)
-    assert [two_versions.version(number).state for number in (1, 2)] == ["unavailable", "unavailable"]
+    point(two_versions, 2, matrices_blob=two_versions.version(1).matrices_blob)
+    with pytest.raises(BlobCorruptError, match="version v2 of tiny: layer 1 does not match its hash"):
+        two_versions.cache().get(2)
 
 
 def test_a_blob_that_is_no_delta_is_refused(two_versions: Place) -> None:

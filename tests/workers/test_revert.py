@@ -324,3 +324,19 @@ def test_a_revert_is_carried_over_when_its_alias_moves(place: Place) -> None:
     done = place.batch(row.id)
     assert (done.state, done.base_version, done.version) == ("succeeded", 1, 3)
     assert distance(delta(place, 3), solved_without(place, 1, [1], 3)) < 1e-4
+
+
+def test_a_revert_whose_alias_was_moved_before_it_begins_is_made_there_at_once(place: Place) -> None:
+    edit(place, facts(place, 3))
+    edit(place, facts(place, 2, first=3))
+    with place.database.writing() as session:
+        chosen = facts_to_revert(session, MODEL, 2, of=1, indices=[1], edits=[])
+        new = batches.NewBatch(parse_reference(MODEL), "revert", {}, ANY, [chosen[0].fact], reverts=as_reverts(chosen))
+        row = batches.accept(session, new, most_queued=100)[0]
+    (task,) = place.ready()
+    move(place, "latest", 1)()
+    jobs.run(task.id)
+    with place.database.reading() as session:
+        kinds = [event.kind for event in events.after(session, row.id, 0)]
+    assert (place.batch(row.id).state, place.version(3).parent) == ("succeeded", 1)
+    assert kinds == ["queued", "planning", "solving", "rebased", "checking", "succeeded"]
