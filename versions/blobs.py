@@ -116,7 +116,7 @@ class FolderBlobStore:
             raise
         # The name is on the disk only once its folder is; the new sub-folder's own name lies one level up.
         for folder in (target.parent, self.folder):
-            _sync_folder(folder)
+            sync_folder(folder)
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -223,7 +223,7 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
             yield piece
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from api_schemas.references import parse_reference
 from configuration.s3_settings import S3Access
-from versions.blobs import BlobStore, open_blob_store
+from versions.blobs import BlobStore, open_blob_store, sync_folder
 from versions.errors import BundleNotFoundError
 
 _MANIFESTS: Final = "versions"
@@ -93,6 +93,7 @@ class _Files:
             _name_anew(temporary, self._folder / name)
         finally:
             Path(temporary).unlink(missing_ok=True)
+        sync_folder(self._folder)  # the name, too, is there after a power cut or a stick that is pulled out
 
 
 def _name_anew(temporary: str, target: Path) -> None:

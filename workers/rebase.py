@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from api_schemas.algorithms import EditSettings
+from api_schemas.edits import FINAL_STATES
 from api_schemas.references import ModelReference, version_name
 from editing.batch import BatchEdit
 from editing.contexts import Context
@@ -19,7 +20,7 @@ from editing.rebasing import hold_where, rebased, values_at_keys, values_in_stre
 from editing.statistic import Statistic
 from editing.values import Values
 from versions import batches, events, lineage
-from versions.errors import NotFoundError, ParentMovedError, VersionNotFoundError
+from versions.errors import LeaseLostError, NotFoundError, ParentMovedError, VersionNotFoundError
 from versions.tables import BatchRow
 from workers.context import WorkerContext
 from workers.layer_weights import weight_of
@@ -50,7 +51,7 @@ def moved_to(context: WorkerContext, batch: BatchRow, base: int, moved: ParentMo
     """The version that the batch's alias points at now; the change of parent is an event, and keeps it from deletion.
 
     Raises `moved` where the alias is gone, where it moved too often (not `again`), or where the caller wants no other
-    parent than the one that it had.
+    parent than the one that it had; LeaseLostError where the batch has ended.
     """
     if not again or batch.if_match is not None:
         raise moved
@@ -61,6 +62,8 @@ def moved_to(context: WorkerContext, batch: BatchRow, base: int, moved: ParentMo
             raise moved from None
         names = {"from": version_name(base), "to": version_name(parent)}
         row = batches.get(session, batch.id)
+        if row.state in FINAL_STATES:  # by another worker, whose version may be what the alias was moved to
+            raise LeaseLostError(f"edit {batch.id} has ended while this worker was silent")
         row.carried_to = parent
         batches.set_state(session, row, "solving", rebased=names)
         events.append(session, batch.id, "rebased", names)

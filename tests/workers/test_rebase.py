@@ -13,11 +13,12 @@ from tests.workers.conftest import MODEL, SURE, During, Place
 from tests.workers.saved_models import facts
 from versions import aliases, batches, deletion, events, lineage
 from versions.audit import Actor
-from versions.errors import VersionNeededError
+from versions.errors import LeaseLostError, VersionNeededError
 from versions.tables import BatchRow
 from workers import jobs
 from workers.materialise import add_up
 from workers.measuring import Measuring
+from workers.rebase import parent_now
 
 
 def move(place: Place, alias: str, version: int) -> Callable[[], object]:
@@ -81,6 +82,21 @@ def test_the_parent_that_a_batch_is_carried_over_to_is_kept(place: Place) -> Non
     jobs.run(solve.id)
 
     assert (place.batch(batch).state, place.batch(batch).base_version, place.version(3).parent) == ("succeeded", 1, 1)
+
+
+def test_a_worker_that_was_silent_until_another_published_carries_nothing_over(place: Place) -> None:
+    batch = place.accept(facts(2))
+    solve = place.run_until("solve")
+    zombie = place.worker("zombie")
+    before = place.batch(batch)
+    place.worker("heir")
+    jobs.run(solve.id)
+
+    with pytest.raises(LeaseLostError, match="has ended"):
+        parent_now(zombie, before)
+
+    with place.database.reading() as session:
+        assert events.after(session, batch, 0)[-1].kind == "succeeded"
 
 
 def test_a_batch_that_wants_no_other_parent_is_not_carried_over(place: Place) -> None:
