@@ -10,7 +10,10 @@ SettingType = Literal["integer", "number", "boolean", "text", "list of integers"
 
 
 class SettingInfo(BaseModel):
-    """One setting. `default` is the method's; null where it is chosen per model.
+    """One setting. `default` is the method's on a model that nothing is known of; null where it depends on the model.
+
+    `recommended` is what a batch on the model of `?model=` takes where its caller sets nothing; it may differ from
+    `default`.
 
     Values lie between `minimum` and `maximum`, or above `exclusive_minimum`; for a list those hold for its entries.
     """

@@ -137,26 +137,32 @@ def token_rows(
     with exclusive(file):
         if file.is_file():
             return _read(file)
-        kept: list[Sequence[int]] = []
-        found = 0
         part = file.with_name(f"sampled-{file.name}")
         text = corpus.rows(model, tokens, held_out, should_stop)
         if isinstance(corpus, SelfSampled):
             text = _sampled(corpus, model, tokens, held_out, should_stop, part)
-        for row in text:
-            check(should_stop, "reading the corpus")
-            kept.append(row[: tokens - found])
-            found += len(kept[-1])
-            on_progress("text", found, tokens)
-            if found >= tokens:
-                break
-        rows = TokenRows.of(kept)
+        rows = TokenRows.of(_first(text, tokens, on_progress, should_stop))
         if len(rows) == 0:
             raise CorpusError(f"corpus {corpus.name} holds no text{' to hold out' if held_out else ''}; name another")
         with whole_file(file) as unfinished:
             save_file({"flat": rows.flat, "lengths": rows.lengths}, unfinished, metadata={"corpus": corpus.name})
         part.unlink(missing_ok=True)
         return rows
+
+
+def _first(
+    text: Iterator[Sequence[int]], tokens: int, on_progress: Progress, should_stop: ShouldStop
+) -> Iterator[Sequence[int]]:
+    """The rows of `text` until they hold `tokens` tokens, the last one cut."""
+    found = 0
+    for row in text:
+        check(should_stop, "reading the corpus")
+        kept = row[: tokens - found]
+        found += len(kept)
+        on_progress("text", found, tokens)
+        yield kept
+        if found >= tokens:
+            return
 
 
 def held_out_rows(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,9 +20,13 @@ class TokenRows:
 
     @staticmethod
     def of(rows: Iterable[Sequence[int]]) -> TokenRows:
-        kept = [row for row in rows if len(row) > 0]
-        flat = torch.tensor([token for row in kept for token in row], dtype=torch.int32)
-        return TokenRows(flat, torch.tensor([len(row) for row in kept], dtype=torch.int32))
+        """Those of `rows` that are not empty; each is taken up as it comes: a long text needs a few bytes a token."""
+        flat, lengths = array("i"), array("i")
+        for row in rows:
+            if len(row) > 0:
+                flat.extend(row)
+                lengths.append(len(row))
+        return TokenRows(*(torch.from_numpy(np.asarray(kept, dtype=np.int32)) for kept in (flat, lengths)))
 
     def __len__(self) -> int:
         return int(self.lengths.shape[0])

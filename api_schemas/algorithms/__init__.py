@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from api_schemas.algorithms.algorithm import Algorithm, SettingValue
+from api_schemas.algorithms.algorithm import Algorithm, ModelShape, SettingValue
 from api_schemas.algorithms.emmet import EMMET
 from api_schemas.algorithms.memit import MEMIT
-from api_schemas.algorithms.recommended import ModelShape, recommended_for
+from api_schemas.algorithms.recommended import recommended_for
 from api_schemas.algorithms.rome import ROME
 from api_schemas.algorithms.settings import EditSettings, SettingsOverrides, context_reserve
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def resolve_settings(algorithm: Algorithm, shape: ModelShape, overrides: SettingsOverrides) -> EditSettings:
-    """Complete settings: the model's recommendation, then the method's, then a preset, then what the caller set.
+    """Complete settings: the model's recommendation, the method's, its own for the model, a preset, the caller's.
 
     Raises ValueError naming the field, the value and the remedy where the preset is unknown or a layer does not exist.
     """
@@ -33,7 +33,11 @@ def resolve_settings(algorithm: Algorithm, shape: ModelShape, overrides: Setting
     layers = recommended["layers"]
     if algorithm.one_layer and isinstance(layers, tuple):
         recommended["layers"] = (max(layers),)
-    chosen: dict[str, SettingValue | list[int]] = {**recommended, **algorithm.defaults}
+    chosen: dict[str, SettingValue | list[int]] = {
+        **recommended,
+        **algorithm.defaults,
+        **algorithm.per_model.get(shape, {}),
+    }
     if overrides.preset is not None:
         if overrides.preset not in algorithm.presets:
             known = ", ".join(sorted(algorithm.presets)) or "none"

@@ -9,8 +9,17 @@ SettingValue = float | int | str | bool | tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
+class ModelShape:
+    """What a model is recognised by, whatever its name: its family, number of layers and the MLP's inner width."""
+
+    model_type: str
+    n_layers: int
+    d_in: int
+
+
+@dataclass(frozen=True)
 class Algorithm:
-    """`defaults` are the method's own settings; `presets` name complete sets from the literature.
+    """`defaults` are the method's own settings, `per_model` those on one model; `presets` name sets to start from.
 
     `batch_limit` is how many distinct subjects one solve may take (ROME: one); None is any number. With `one_layer`
     the default is the last of the model's recommended layers alone, where values are optimised.
@@ -21,6 +30,7 @@ class Algorithm:
     summary: str
     paper: str
     defaults: Mapping[str, SettingValue] = field(default_factory=dict)
+    per_model: Mapping[ModelShape, Mapping[str, SettingValue]] = field(default_factory=dict)
     presets: Mapping[str, Mapping[str, SettingValue]] = field(default_factory=dict)
     batch_limit: int | None = None
     one_layer: bool = False

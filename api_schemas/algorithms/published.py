@@ -10,7 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from api_schemas.algorithms.algorithm import SettingValue
+from api_schemas.algorithms.algorithm import ModelShape, SettingValue
+
+GPT2_XL_SHAPE = ModelShape("gpt2", 48, 6400)
+GPT_J_SHAPE = ModelShape("gptj", 28, 16384)
+LLAMA_2_7B_SHAPE = ModelShape("llama", 32, 11008)
 
 GPT2_XL: Mapping[str, SettingValue] = {"layers": (17,), "steps": 19, "clamp": 0.75, "weight_decay": 0.5}
 GPT_J: Mapping[str, SettingValue] = {"layers": (5,), "steps": 24, "clamp": 0.75, "weight_decay": 0.5}

@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from api_schemas.algorithms.algorithm import SettingValue
-from api_schemas.algorithms.published import GPT2_XL, GPT_J, LLAMA_2_7B
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """What a model is recognised by, whatever its name: its family, number of layers and the MLP's inner width."""
-
-    model_type: str
-    n_layers: int
-    d_in: int
-
+from api_schemas.algorithms.algorithm import ModelShape, SettingValue
+from api_schemas.algorithms.published import GPT2_XL, GPT2_XL_SHAPE, GPT_J, GPT_J_SHAPE, LLAMA_2_7B, LLAMA_2_7B_SHAPE
 
 RECOMMENDED: Mapping[ModelShape, Mapping[str, SettingValue]] = {
     ModelShape("llama", 30, 1536): {  # SmolLM2-135M
@@ -24,9 +13,9 @@ RECOMMENDED: Mapping[ModelShape, Mapping[str, SettingValue]] = {
         "mu": 1000.0,
         "repair_rounds": 2,
     },
-    ModelShape("gpt2", 48, 6400): GPT2_XL,
-    ModelShape("gptj", 28, 16384): GPT_J,
-    ModelShape("llama", 32, 11008): LLAMA_2_7B,
+    GPT2_XL_SHAPE: GPT2_XL,
+    GPT_J_SHAPE: GPT_J,
+    LLAMA_2_7B_SHAPE: LLAMA_2_7B,
 }
 
 

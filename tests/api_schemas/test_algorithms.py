@@ -41,6 +41,24 @@ def test_memits_mu_is_relative_unless_one_is_given() -> None:
     assert (resolved("memit", mu=7).mu, resolved("memit", mu=7).mu_relative) == (7.0, None)
 
 
+def test_memit_spreads_over_its_own_layers_on_the_models_that_it_was_published_for() -> None:
+    for shape, layers in {
+        ModelShape("gpt2", 48, 6400): (13, 14, 15, 16, 17),
+        ModelShape("gptj", 28, 16384): (3, 4, 5, 6, 7, 8),
+        ModelShape("llama", 32, 11008): (4, 5, 6, 7, 8),
+    }.items():
+        assert resolved("memit", shape).layers == layers
+        assert len(resolved("emmet", shape).layers) == len(resolved("rome", shape).layers) == 1
+        assert resolved("memit", shape, layers=[2]).layers == (2,)
+
+
+def test_equality_is_there_by_name_where_a_model_is_recommended_a_mu() -> None:
+    assert resolved("emmet").mu == 1000
+    paper = resolved("emmet", preset="equality")
+    assert (paper.mu, paper.mu_relative, paper.strict, paper.repair_rounds) == (0.0, None, True, 0)
+    assert paper.layers == resolved("emmet").layers
+
+
 def test_a_preset_wins_over_the_model_and_the_caller_over_the_preset() -> None:
     settings = resolved("emmet", preset="authors-llama-2-7b", steps=3)
     assert (settings.layers, settings.repair_rounds, settings.steps) == ((5,), 0, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,29 @@ def test_rows_are_kept_and_found_again_without_sampling(model: LoadedModel, tmp_
     apart = held_out_rows(corpus, model, tmp_path, tokens=50)
     assert apart.tokens == 50
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
+
+
+@dataclass(frozen=True)
+class Endless:
+    """Rows of tokens that Python keeps no numbers ready for."""
+
+    name: str = "endless"
+
+    def rows(self, *_: object) -> Iterator[Sequence[int]]:
+        while True:
+            yield list(range(1000, 1250))
+
+
+def test_a_long_text_takes_few_bytes_a_token(model: LoadedModel, tmp_path: Path) -> None:
+    """Python's own lists take 36."""
+    tokens = 300_000
+    tracemalloc.start()
+    rows = token_rows(Endless(), model, tokens, tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert rows.tokens == tokens
+    assert (rows.flat.dtype, rows.lengths.dtype) == (torch.int32, torch.int32)
+    assert peak < 16 * tokens
 
 
 def test_an_interrupted_sampling_keeps_nothing(model: LoadedModel, tmp_path: Path) -> None:
