@@ -12,6 +12,7 @@ from api_schemas.evaluations import EvaluationJob
 from service.bodies import JSON_TYPE, media_type
 from service.cursors import Cursor, Limit
 from service.errors import (
+    BodyTooSlowError,
     BusyError,
     InvalidFieldsError,
     MalformedJSONError,
@@ -62,6 +63,7 @@ _BODY: Final[dict[str, Any]] = {
             MalformedJSONError,
             ModelNotFoundError,
             VersionNotFoundError,
+            BodyTooSlowError,
             TooLargeError,
             UnsupportedMediaTypeError,
             InvalidFieldsError,
@@ -74,7 +76,9 @@ async def submit(
 ) -> EvaluationJob:
     """What `model` means is pinned now: a version that is published later changes nothing in this measurement."""
     media_type(request, JSON_TYPE)
-    job = await run_in_threadpool(service.submit, resources, await request.body(), _PAGE)
+    async with resources.large_bodies.body_of(request) as body:
+        job = await run_in_threadpool(service.submit, resources, body, _PAGE)
+        del body  # not kept while the answer waits
     job = await _awaited(request, response, resources, job, prefer)
     response.headers["Location"] = f"/v1/evaluations/{job.id}"
     return job

@@ -16,7 +16,7 @@ from service.cursors import read_cursor
 from service.edits.submission import reference_in
 from service.errors import BusyError
 from service.evaluations.views import evaluation_job
-from service.facts import check_measurable, read_facts
+from service.facts import check_measurable, most_elements, read_facts
 from service.fields import FieldErrors, invalid, shown
 from service.resources import Resources
 from versions import audit, evaluations, lineage, models, tasks
@@ -81,7 +81,7 @@ def has_ended(job: EvaluationJob) -> bool:
 
 
 def _read(resources: Resources, body: bytes) -> tuple[EvaluationRequest, list[Fact]]:
-    value: Any = parse_json(body)
+    value: Any = parse_json(body, most_elements(resources.settings))
     if not isinstance(value, dict):
         raise invalid("body", f"is {shown(value)}; it must be an object with model and facts")
     errors = FieldErrors()
