@@ -126,12 +126,12 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-def migrate(url: str) -> None:
-    """Bring the database at `url` to the newest schema. Safe to run again, and beside running processes."""
+def migrate(url: str, revision: str = "head") -> None:
+    """Bring the database at `url` to a schema, the newest one. Safe to run again, and beside running processes."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = url
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def schema_is_current(database: Database) -> bool:

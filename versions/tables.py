@@ -148,11 +148,14 @@ class BatchRow(Base):
 
 
 class FactRow(Base):
+    """`question` is what the fact asks (`versions.questions`)."""
+
     __tablename__ = "facts"
 
     batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     fact: Mapped[dict[str, Any]]
+    question: Mapped[str] = mapped_column(String(32), server_default="", index=True)
 
 
 class EvaluationRow(Base):

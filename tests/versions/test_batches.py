@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from api_schemas.references import parse_reference
-from tests.versions.conftest import Accept, publish
+from tests.versions.conftest import FACT, Accept, publish
 from versions import batches, events, lines
 from versions.database import Database
 from versions.errors import BatchNotFoundError, ConflictError, IdempotencyConflictError
 
 
 def test_facts_keep_their_order_and_the_first_event_is_there(database: Database) -> None:
-    facts = [{"n": n} for n in range(50)]
+    facts = [{**FACT, "subject": str(n)} for n in range(50)]
     with database.writing() as session:
         row, new = batches.accept(
             session, batches.NewBatch(parse_reference("tiny"), "emmet", {}, {}, facts), most_queued=9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -13,14 +14,16 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url, select, text
 from sqlalchemy.exc import DBAPIError
 
 from api_schemas.references import parse_reference
 from tests.postgres import Databases
+from tests.versions.conftest import FACT
 from versions import batches, models
 from versions.database import Database, migrate, schema_is_current
-from versions.tables import Base, ModelRow
+from versions.questions import question_of
+from versions.tables import Base, FactRow, ModelRow
 
 
 def test_migrations_and_tables_agree(database: Database) -> None:
@@ -47,7 +50,7 @@ def test_many_writers_lose_nothing(database: Database) -> None:
     def work() -> None:
         for _ in range(10):
             with database.writing() as session:
-                new = batches.NewBatch(parse_reference("tiny"), "emmet", {}, {}, [{}])
+                new = batches.NewBatch(parse_reference("tiny"), "emmet", {}, {}, [FACT])
                 batches.accept(session, new, most_queued=1000)
 
     threads = [threading.Thread(target=work) for _ in range(8)]
@@ -138,6 +141,37 @@ def test_several_processes_may_migrate_at_once(empty_url: str) -> None:
     assert [process.wait(60) for process in processes] == [0, 0]
     database = Database(empty_url)
     assert schema_is_current(database)
+    database.close()
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite", "postgresql"], indirect=True)
+def test_facts_of_an_older_release_are_given_their_questions(empty_url: str) -> None:
+    migrate(empty_url, "0006")
+    database = Database(empty_url)
+    kept = [{**FACT, "subject": f"  it  {number} "} for number in range(3)]
+    with database.writing() as session:
+        session.execute(
+            text("INSERT INTO models (name, source, next_version, created_at) VALUES ('tiny', '-', 1, :at)"),
+            {"at": datetime(2026, 1, 1, tzinfo=UTC)},
+        )
+        session.execute(
+            text(
+                "INSERT INTO batches (id, seq, kind, model, requested, algorithm, settings, thresholds, dry_run, "
+                "urgent, facts, moves_protected, state, progress, cancel_requested, caller, created_at) "
+                "VALUES ('edit_1', 1, "
+                "'edit', 'tiny', 'tiny', 'emmet', '{}', '{}', false, false, 3, false, 'queued', '{}', false, '', :at)"
+            ),
+            {"at": datetime(2026, 1, 1, tzinfo=UTC)},
+        )
+        for number, fact in enumerate(kept):
+            session.execute(
+                text("INSERT INTO facts (batch_id, number, fact) VALUES ('edit_1', :number, :fact)"),
+                {"number": number, "fact": json.dumps(fact)},
+            )
+    migrate(empty_url)
+    with database.reading() as session:
+        rows = session.scalars(select(FactRow).order_by(FactRow.number)).all()
+        assert [row.question for row in rows] == [question_of(fact) for fact in kept]
     database.close()
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from api_schemas.references import parse_reference
 from tests.versions.conftest import Accept
@@ -18,9 +19,10 @@ from versions.database import Database
 from versions.errors import FactsRemovedError, VersionNeededError, VersionNotFoundError
 from versions.integrity import violations
 from versions.lineage_facts import lineage_facts
+from versions.questions import question_of
 from versions.retention import Policy, apply, is_removed
 from versions.reversal import facts_to_revert
-from versions.tables import BatchRow, EvaluationRow, VersionRow
+from versions.tables import BatchRow, EvaluationRow, FactRow, VersionRow
 
 ADA = Actor("cli:ada")
 DAY = timedelta(days=1)
@@ -133,6 +135,8 @@ def test_texts_go_and_versions_stay(database: Database, blobs: FolderBlobStore, 
     with database.reading() as session:
         assert "Country" not in str(batches.facts(session, edits[0].id))
         assert batches.facts(session, edits[1].id) == [fact(2)]
+        asked = session.scalars(select(FactRow.question).where(FactRow.batch_id == edits[0].id)).all()
+        assert not {question_of(fact(number)) for number in range(20)} & set(asked), "texts could be guessed from it"
         found = lineage_facts(session, "tiny", 2)
         assert [(is_removed(one.fact), one.state) for one in found] == [
             (True, "in_force"),
