@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import FINAL_STATES
-from versions import audit, batches, deletion, evaluations
+from versions import audit, batches, deletion, evaluations, events
 from versions.audit import Actor
 from versions.clock import now
 from versions.database import Database
@@ -124,6 +124,7 @@ def _remove_texts(session: Session, batch: BatchRow, actor: Actor) -> None:
     session.execute(update(FactRow), rows)
     if batch.error is not None:  # which may quote a fact
         batch.error = {**batch.error, "detail": REMOVED}
+        events.replace_error_details(session, batch.id, REMOVED)
     audit.record(session, actor, "edit.facts_removed", model=batch.model, target=batch.id, facts=batch.facts)
 
 
