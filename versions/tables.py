@@ -159,9 +159,13 @@ class FactRow(Base):
 
 
 class EvaluationRow(Base):
+    """`seq` is the order in which evaluations were accepted."""
+
     __tablename__ = "evaluations"
+    __table_args__ = (Index("ix_evaluations_caller", "caller", "created_at"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    seq: Mapped[int] = mapped_column(BIG_ID, unique=True)
     model: Mapped[str] = mapped_column(ForeignKey("models.name"))
     version: Mapped[int]
     compare_with: Mapped[int | None]
@@ -173,6 +177,7 @@ class EvaluationRow(Base):
     metrics: Mapped[dict[str, Any] | None]
     rows: Mapped[list[Any] | None]
     error: Mapped[dict[str, Any] | None]
+    caller: Mapped[str] = mapped_column(String(64), server_default="")
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 
@@ -181,7 +186,10 @@ class ExportRow(Base):
     """A version made into a file for other programs. `report` tells its rank and error; `blob` is the file."""
 
     __tablename__ = "exports"
-    __table_args__ = (Index("ix_exports_of", "model", "version", "format", "max_rank"),)
+    __table_args__ = (
+        Index("ix_exports_of", "model", "version", "format", "max_rank"),
+        Index("ix_exports_caller", "caller", "created_at"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     model: Mapped[str] = mapped_column(ForeignKey("models.name"))
@@ -194,6 +202,7 @@ class ExportRow(Base):
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     report: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
+    caller: Mapped[str] = mapped_column(String(64), server_default="")
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 

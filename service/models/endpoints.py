@@ -27,6 +27,7 @@ from service.models.parameters import Name, Version
 from service.problems import responses
 from service.resources import ResourcesDependency
 from versions.errors import (
+    AliasLimitError,
     AliasMovedError,
     AliasProtectedError,
     AliasReservedError,
@@ -145,6 +146,7 @@ def list_aliases(resources: ResourcesDependency, model: Name) -> AliasList:
         VersionNotFoundError,
         AliasMovedError,
         AliasReservedError,
+        AliasLimitError,
         AliasProtectedError,
         TooLargeError,
         UnsupportedMediaTypeError,
