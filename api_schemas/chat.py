@@ -28,7 +28,7 @@ class ChatMessage(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: PromptText | Annotated[list[TextPart], Field(min_length=1)]
+    content: PromptText | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)]
     name: Annotated[str | None, Field(max_length=200)] = None
     refusal: Annotated[str | None, only()] = None
     audio: Annotated[dict[str, Any] | None, only()] = None

@@ -32,8 +32,8 @@ class EvaluationRequest(BaseModel):
     ] = None
 
 
-class EvaluationJob(BaseModel):
-    """`metrics` is keyed by NAME@vN. `facts` are per-fact rows, a page of them."""
+class EvaluationSummary(BaseModel):
+    """`metrics` is keyed by NAME@vN."""
 
     id: str
     object: Literal["evaluation"] = "evaluation"
@@ -44,8 +44,18 @@ class EvaluationJob(BaseModel):
     n_facts: int
     progress: Progress
     metrics: dict[str, dict[str, Measurement]] | None
-    facts: list[dict[str, Any]] = []
-    next_cursor: str | None = None
     error: EditError | None
     created_at: datetime
     finished_at: datetime | None
+
+
+class EvaluationJob(EvaluationSummary):
+    """`facts` are per-fact rows, a page of them."""
+
+    facts: list[dict[str, Any]] = []
+    next_cursor: str | None = None
+
+
+class EvaluationPage(BaseModel):
+    data: list[EvaluationSummary]
+    next_cursor: str | None

@@ -36,10 +36,10 @@ class AccessSettings(BaseSettings):
         200_000, description="tokens of prompts and completions for a key in a minute; 0 is no limit"
     )
     key_facts_per_day: NonNegativeInt = Field(
-        100_000, description="facts that a key may edit in 24 hours; 0 is no limit"
+        100_000, description="facts that a key may edit or measure in 24 hours; 0 is no limit"
     )
     key_open_batches: NonNegativeInt = Field(
-        50, description="batches of a key that may wait or run at a time; 0 is no limit"
+        50, description="batches, evaluations and exports of a key that may wait or run at a time; 0 is no limit"
     )
     trusted_proxies: str = Field(
         "",

@@ -11,6 +11,10 @@ WORKER_KEY_PATTERN: Final = "emmetd:worker:*"
 """Matches the keys of all live workers (for SCAN)."""
 
 
+TASK_FUNCTION: Final = "workers.jobs.run"
+"""What RQ calls in a worker, with a task's id; it runs nothing else."""
+
+
 def control_queue(model: str) -> str:
     """RQ queue of short orders: plan a batch, materialise a version."""
     return f"control:{model}"

@@ -101,7 +101,10 @@ class Settings(AccessSettings, CorpusSettings, ObservabilitySettings, RetentionS
 
     max_facts: PositiveInt = Field(10_000, description="facts in one batch, at most")
     max_body_bytes: ByteSize = Field(
-        ByteSize(64 * 1024**2), gt=0, description="bytes in a request's body, at most; 64MiB may be written too"
+        ByteSize(64 * 1024**2),
+        gt=0,
+        description="bytes in a body with facts, at most; 64MiB may be written too. Bodies without facts are bounded "
+        "below it",
     )
     max_text_chars: PositiveInt = Field(10_000, description="characters in one prompt, subject or target, at most")
     max_queued_batches: PositiveInt = Field(1000, description="batches that wait for a model, at most")

@@ -97,7 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
     check_routes(app)
     openapi.install(app)
     # Added last is outermost: a body that is too large is logged too, and a refusal has its headers.
-    app.add_middleware(BodyLimit, most_bytes=int(settings.max_body_bytes))
+    app.add_middleware(BodyLimit, largest=int(settings.max_body_bytes))
     if settings.allowed_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins, **_CORS)
     app.add_middleware(RequestLog, metrics=metrics)

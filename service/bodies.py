@@ -9,12 +9,14 @@ from typing import Any, Final, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from service.errors import InvalidFieldsError, MalformedJSONError, UnsupportedMediaTypeError
+from service.errors import InvalidFieldsError, MalformedJSONError, TooLargeError, UnsupportedMediaTypeError
 from service.fields import NO_UNIONS, FieldErrors, invalid, shown
 
 JSON_TYPE: Final = "application/json"
 NDJSON_TYPE: Final = "application/x-ndjson"
 _LONGEST_NUMBER: Final = 400
+MOST_ELEMENTS: Final = 500_000
+_MOST_KEYS: Final = 1000
 _DEEPEST: Final = 50
 """Lists and objects in one another. Our schemas need seven; what walks a value may then do so by recursion."""
 _TOO_DEEP: Final = "lists and objects are nested too deeply; send what the schema asks for"
@@ -35,12 +37,17 @@ def media_type(request: Request, *known: str) -> str:
     return found
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes, most_elements: int = MOST_ELEMENTS) -> Any:
     """The JSON value in `body`. Duplicate keys, NaN and infinities are refused.
 
-    Raises MalformedJSONError naming line and column, counted from 1.
+    Raises MalformedJSONError naming line and column, counted from 1, and TooLargeError.
     """
-    if not body.strip():
+    _check_elements(body, b"[{,", most_elements)
+    return _decoded(body)
+
+
+def _decoded(body: bytes) -> Any:
+    if not body or body.isspace():
         raise MalformedJSONError("line 1, column 1: the body is empty; send a JSON object")
     try:
         value = _DECODER.decode(_text(body))
@@ -54,8 +61,9 @@ def parse_json(body: bytes) -> Any:
     return value
 
 
-def parse_ndjson(body: bytes) -> list[Any]:
-    """One JSON value for each line of `body`. Raises MalformedJSONError naming the line."""
+def parse_ndjson(body: bytes, most_elements: int = MOST_ELEMENTS) -> list[Any]:
+    """One JSON value for each line of `body`. Raises MalformedJSONError naming the line, and TooLargeError."""
+    _check_elements(body, b"[{,\n", most_elements)
     lines = body.split(b"\n")
     while lines and not lines[-1].strip():
         lines.pop()
@@ -64,7 +72,7 @@ def parse_ndjson(body: bytes) -> list[Any]:
         if not line.strip():
             raise MalformedJSONError(f"line {number} is empty; write one fact on each line")
         try:
-            values.append(parse_json(line))
+            values.append(_decoded(line))
         except MalformedJSONError as error:
             where = error.detail.removeprefix("line 1, ")
             raise MalformedJSONError(f"line {number}, {where}") from None
@@ -86,6 +94,20 @@ def read_model(body: bytes, model: type[Model], unions: Mapping[str, str] = NO_U
         errors = FieldErrors()
         errors.add_all(error, model, unions=unions, value=value)
         raise InvalidFieldsError(errors.first, errors.total) from None
+
+
+def _check_elements(body: bytes, marks: bytes, most: int) -> None:
+    """A byte of JSON can become a hundred of memory, and no other thread runs while a parser makes small lists.
+
+    So what may begin a value is counted first, which takes no time. Texts count too: `most` leaves room for them.
+    """
+    found = sum(body.count(mark) for mark in marks)
+    if found > most:
+        shown_marks = " ".join(chr(mark) if mark != 10 else "line end" for mark in marks)
+        raise TooLargeError(
+            f"the body has {found} of the characters {shown_marks}, at most {most} are taken; send less at once, "
+            "facts in several batches"
+        )
 
 
 def _check_depth(value: Any) -> None:
@@ -116,6 +138,8 @@ def _text(body: bytes) -> str:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > _MOST_KEYS:
+        raise _NotStrictJSON(f"an object has {len(pairs)} keys; send what the schema asks for")
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()

@@ -9,6 +9,7 @@ ServiceError
 │   └── ModelNotGrantedError   403
 ├── PageNotFoundError          404  no such path
 ├── MethodNotAllowedError      405
+├── BodyTooSlowError           408  a large body that does not arrive
 ├── NothingToExportError       409  the base
 ├── TooLargeError              413
 ├── DiffTooLargeError          413  two versions whose deltas are too large to compare
@@ -136,6 +137,13 @@ class DiffTooLargeError(ServiceError):
     code = "diff_too_large"
     title = "The versions are too large to compare here"
     example = "the deltas of the 90 versions between the base and these two have 2147483648 bytes"
+
+
+class BodyTooSlowError(ServiceError):
+    status = 408
+    code = "body_too_slow"
+    title = "The body takes too long to arrive"
+    example = "after 60 s 3145728 bytes of the body had come; send the facts in smaller batches"
 
 
 class UnsupportedMediaTypeError(ServiceError):

@@ -11,12 +11,20 @@ from tokenizers import Tokenizer
 from api_schemas.facts import Fact, contradictions
 from api_schemas.subjects import FactTokensError, check_prompt_length, unfit_facts
 from configuration.settings import Settings
+from service.bodies import MOST_ELEMENTS
 from service.fields import FieldErrors, invalid, shown
 
 _CHUNK: Final = 200
 """Facts validated in one go: between two, other requests get their turn."""
 
+_ELEMENTS_OF_A_FACT: Final = 200
+
 _FACTS: Final = TypeAdapter(list[Fact])
+
+
+def most_elements(settings: Settings) -> int:
+    """Of a body with facts: a record of CounterFact has about fifty, and the texts' commas count too."""
+    return max(MOST_ELEMENTS, _ELEMENTS_OF_A_FACT * settings.max_facts)
 
 
 def read_facts(values: Any, settings: Settings, errors: FieldErrors) -> list[Fact]:
@@ -37,6 +45,9 @@ def read_facts(values: Any, settings: Settings, errors: FieldErrors) -> list[Fac
         try:
             facts += _FACTS.validate_python(values[first : first + _CHUNK], strict=True)
         except ValidationError as error:
+            if errors.is_full:
+                errors.total += error.error_count()
+                continue
             for detail in error.errors(include_url=False):
                 index, *rest = detail["loc"]
                 errors.add_one({**detail, "loc": tuple(rest)}, Fact, ("facts", first + int(index)))

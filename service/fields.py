@@ -39,8 +39,13 @@ class FieldErrors:
 
     def add(self, loc: str, msg: str) -> None:
         self.total += 1
-        if len(self.first) < MOST_ERRORS_SHOWN:
+        if not self.is_full:
             self.first.append(FieldProblem(loc=loc or "body", msg=msg))  # what is wrong with the whole has no path
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what comes now is only counted."""
+        return len(self.first) >= MOST_ERRORS_SHOWN
 
     def add_all(
         self,

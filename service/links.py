@@ -57,6 +57,13 @@ LINKS: Final[tuple[Link, ...]] = (
     Link(("PUT", _ALIAS), 200, ("GET", "/v1/models/{model}/aliases"), {"model": "$response.body#/model"}),
     Link(("PUT", _ALIAS), 200, ("DELETE", _ALIAS), _OF_ALIAS),
     Link(("POST", "/v1/evaluations"), 202, ("GET", "/v1/evaluations/{evaluation_id}"), {"evaluation_id": _ID}),
+    Link(("POST", "/v1/evaluations"), 202, ("POST", "/v1/evaluations/{evaluation_id}/cancel"), {"evaluation_id": _ID}),
+    Link(
+        ("GET", "/v1/evaluations"),
+        200,
+        ("GET", "/v1/evaluations/{evaluation_id}"),
+        {"evaluation_id": "$response.body#/data/0/id"},
+    ),
     Link(("POST", "/v1/statistics"), 202, ("GET", "/v1/statistics/{statistic_id}"), {"statistic_id": _ID}),
     Link(("POST", "/v1/statistics"), 202, ("POST", "/v1/statistics/{statistic_id}/cancel"), {"statistic_id": _ID}),
     Link(

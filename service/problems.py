@@ -40,6 +40,7 @@ STORE_ANSWERS: Final[Mapping[type[store.StoreError], tuple[int, str]]] = {
     store.NotFoundError: (404, "Not found"),
     store.AliasMovedError: (409, "The alias has moved"),
     store.AliasReservedError: (409, "That alias is reserved"),
+    store.AliasLimitError: (409, "The model has too many aliases"),
     store.AliasProtectedError: (403, "The alias is protected"),
     store.VersionNeededError: (409, "The version is needed"),
     store.FactsRemovedError: (409, "The texts were removed"),

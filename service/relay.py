@@ -20,13 +20,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from configuration import tracing
-from configuration.redis_keys import RELAY_WAKE
+from configuration.redis_keys import RELAY_WAKE, TASK_FUNCTION
 from versions import batches, evaluations, exports, lines, statistics, tasks
 from versions.database import Database
 from versions.tables import BatchRow, TaskRow
-
-JOB: Final = "workers.jobs.run"
-"""What RQ calls in a worker, with the task's id."""
 
 INTERVAL_SECONDS: Final = 0.25
 _TOGETHER_SECONDS: Final = 0.02
@@ -122,7 +119,7 @@ class Relay(threading.Thread):
         for task in waiting:
             with _enqueuing(task):
                 self._queue(task.queue).enqueue_call(
-                    JOB,
+                    TASK_FUNCTION,
                     args=(task.id,),
                     job_id=job_id(task.id, task.token),
                     timeout=-1,

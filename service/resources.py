@@ -21,6 +21,7 @@ from service.access.uses import KeyUses
 from service.access.watch import KeyWatch
 from service.diffs.weights import WeightDiffs
 from service.generation.reply_reader import ReplyReader
+from service.large_bodies import LargeBodies
 from service.live_workers import LiveWorkers
 from service.metrics import ServiceMetrics
 from service.relay import Relay
@@ -54,6 +55,7 @@ class Resources:
     rates: Rates
     uses: KeyUses
     watch: KeyWatch
+    large_bodies: LargeBodies
     caller: Caller = NOBODY
 
 
@@ -88,6 +90,7 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
                 rates=Rates(threads_redis),
                 uses=uses,
                 watch=KeyWatch(database),
+                large_bodies=LargeBodies(),
             )
     finally:
         relay.stop()

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from sqlalchemy.orm import Session
 
 from api_schemas.references import ALIAS_PATTERN, LATEST, version_name
 from versions import lineage, models
 from versions.clock import now
-from versions.errors import AliasMovedError, AliasProtectedError, AliasReservedError, VersionNotFoundError
+from versions.errors import (
+    AliasLimitError,
+    AliasMovedError,
+    AliasProtectedError,
+    AliasReservedError,
+    VersionNotFoundError,
+)
 from versions.tables import AliasRow
+
+MOST_ALIASES: Final = 100
+"""Of a model: each is a series of metrics and an entry of every list of models."""
 
 
 def put(
@@ -26,7 +36,7 @@ def put(
     """Point `alias` at `version`; where `expected` is given, only if it points there now.
 
     None leaves the version, or the protection, as it is. Protecting, and moving what is protected, is an
-    administrator's. Raises AliasReservedError, AliasMovedError, AliasProtectedError, NotFoundError.
+    administrator's. Raises AliasReservedError, AliasMovedError, AliasProtectedError, AliasLimitError, NotFoundError.
     """
     if not re.fullmatch(ALIAS_PATTERN, alias):
         raise AliasReservedError(
@@ -47,6 +57,10 @@ def put(
     if row is None:
         if version is None:
             raise VersionNotFoundError(f"model {model!r} has no alias {alias!r} yet; say which version it names")
+        if len(lineage.aliases_of(session, model)) >= MOST_ALIASES:
+            raise AliasLimitError(
+                f"model {model!r} has {MOST_ALIASES} aliases, as many as it may have; delete one that nobody uses"
+            )
         row = AliasRow(model=model, alias=alias, version=version, updated_at=now())
         session.add(row)
     elif version is not None:

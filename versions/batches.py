@@ -22,6 +22,7 @@ from versions.errors import (
     QueueFullError,
 )
 from versions.lineage import Meant
+from versions.questions import question_of
 from versions.tables import BatchRow, FactRow
 
 # Written once, as what is executed for every batch is.
@@ -133,7 +134,11 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
     events.append(session, row.id, "queued")
     # Past the ORM: nothing but rows is wanted of it here.
     session.connection().execute(
-        _NEW_FACTS, [{"batch_id": row.id, "number": n, "fact": fact} for n, fact in enumerate(new.facts)]
+        _NEW_FACTS,
+        [
+            {"batch_id": row.id, "number": n, "fact": fact, "question": question_of(fact)}
+            for n, fact in enumerate(new.facts)
+        ],
     )
     return row, True
 

@@ -141,12 +141,12 @@ def _tell_no_rows(context: ExceptionContext) -> None:
         ours.args = (str(ours.args[0]).replace(whole, said), *ours.args[1:])
 
 
-def migrate(url: str) -> None:
-    """Bring the database at `url` to the newest schema. Safe to run again, and beside running processes."""
+def migrate(url: str, revision: str = "head") -> None:
+    """Bring the database at `url` to a schema, the newest one. Safe to run again, and beside running processes."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = url
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def schema_is_current(database: Database) -> bool:

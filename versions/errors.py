@@ -14,6 +14,7 @@ StoreError
 │   ├── AliasMovedError            compare and set failed
 │   ├── ParentMovedError           the line's alias no longer points at the batch's parent
 │   ├── AliasReservedError         `latest` cannot be deleted, `v7` cannot be an alias
+│   ├── AliasLimitError            a model has as many aliases as it may have
 │   ├── AliasProtectedError        only an administrator moves this alias
 │   ├── NotInLineageError          what shall be taken out is not in the version, or not any more
 │   ├── NameClashError             a version from elsewhere has a name that is another's here
@@ -94,6 +95,10 @@ class ParentMovedError(ConflictError):
 
 class AliasReservedError(ConflictError):
     code = "alias_reserved"
+
+
+class AliasLimitError(ConflictError):
+    code = "alias_limit"
 
 
 class AliasProtectedError(ConflictError):

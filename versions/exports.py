@@ -44,7 +44,7 @@ def unfinished(session: Session, model: str) -> int:
     return session.scalar(query.where(ExportRow.model == model, ExportRow.finished_at.is_(None))) or 0
 
 
-def create(session: Session, *, model: str, version: int, format: str, max_rank: int) -> ExportRow:
+def create(session: Session, *, model: str, version: int, format: str, max_rank: int, caller: str = "") -> ExportRow:
     """A new export and its task."""
     row = ExportRow(
         id=new_id("export"),
@@ -52,6 +52,7 @@ def create(session: Session, *, model: str, version: int, format: str, max_rank:
         version=version,
         format=format,
         max_rank=max_rank,
+        caller=caller,
         state="queued",
         progress={"stage": "queued", "done": 0, "total": 1},
         created_at=now(),

@@ -1,15 +1,15 @@
 """Which facts a version says: those of its lineage that no revert took out and no later fact corrected.
 
-Nothing is stored for this. It follows from the lineage, so that a fact that was corrected is in force again in a
-version that takes the correction out.
+Nothing but each fact's question is stored for this. It follows from the lineage, so that a fact that was corrected is
+in force again in a version that takes the correction out. Here for whole lineages; `versions.lineage_pages` has parts.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -19,7 +19,9 @@ from versions import lineage
 from versions.tables import BatchRow, FactRow, VersionRow
 
 FactState = Literal["in_force", "superseded", "reverted"]
-_IN_ONE_QUERY = 500
+IN_ONE_QUERY: Final = 500
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -52,40 +54,50 @@ class LineageFact:
         return "in_force" if self.superseded_by is None else "superseded"
 
 
-def lineage_facts(session: Session, model: str, number: int) -> list[LineageFact]:
-    """All facts of the edits from the base to version `number`, in their order."""
-    ancestry = lineage.ancestry(session, model, number)
-    batches = _batches(session, ancestry)
-    reverted = {
-        (entry["edit"], index): version.number
-        for version in ancestry
-        for entry in _of(batches, version).reverts or ()
+@dataclass(frozen=True)
+class Step:
+    """A version of a lineage and what its batch `edit` did: brought `facts` facts, or took those of `reverts` out."""
+
+    version: int
+    edit: str
+    kind: str
+    facts: int
+    reverts: list[Any] | None
+
+
+def steps(session: Session, model: str, number: int) -> list[Step]:
+    """The versions from the base's first child to `number`, in their order. Raises NotFoundError."""
+    lineage.get(session, model, number)
+    one = select(VersionRow.number, VersionRow.parent, VersionRow.batch_id).where(VersionRow.model == model)
+    line = one.where(VersionRow.number == number).cte("line", recursive=True)
+    line = line.union_all(one.where(VersionRow.number == line.c.parent))
+    query = select(line.c.number, BatchRow.id, BatchRow.kind, BatchRow.facts, BatchRow.reverts)
+    # The base has no batch. A version has a greater number than its parent.
+    query = query.join(BatchRow, BatchRow.id == line.c.batch_id).order_by(line.c.number)
+    return [Step(*row) for row in session.execute(query)]
+
+
+def taken_out(line: Iterable[Step]) -> dict[tuple[str, int], int]:
+    """(edit, index) → the version that took it out."""
+    return {
+        (entry["edit"], index): step.version
+        for step in line
+        for entry in step.reverts or ()
         for index in entry["facts"]
     }
-    edits = [version for version in ancestry if _of(batches, version).kind == "edit"]
-    facts = _facts(session, [version.batch_id for version in edits if version.batch_id is not None])
-    found = [
-        (Place(version.batch_id, version.number, index), fact)
-        for version in edits
-        if version.batch_id is not None
-        for index, fact in facts[version.batch_id]
-    ]
-    return _told(found, reverted)
 
 
-def superseded(session: Session, batch: BatchRow, facts: Sequence[Mapping[str, Any]]) -> list[Place | None]:
-    """For each of `facts` of `batch` the fact that it corrects: the one of its parent's lineage that was in force.
-
-    None for all of a batch that has no parent yet, and of a revert, which says nothing of its own.
-    """
-    if batch.base_version is None or batch.kind == "revert":
-        return [None] * len(facts)
-    known = {
-        question_key(one.fact["prompt"], one.fact["subject"]): one.place
-        for one in lineage_facts(session, batch.model, batch.base_version)
-        if one.state == "in_force"
-    }
-    return [known.get(question_key(fact["prompt"], fact["subject"])) for fact in facts]
+def lineage_facts(session: Session, model: str, number: int) -> list[LineageFact]:
+    """All facts of the edits from the base to version `number`, in their order."""
+    line = steps(session, model, number)
+    edits = [step for step in line if step.kind == "edit"]
+    facts: dict[str, list[tuple[int, dict[str, Any]]]] = {step.edit: [] for step in edits}
+    for ids in pieces(list(facts)):
+        query = select(FactRow.batch_id, FactRow.number, FactRow.fact)
+        for edit, index, fact in session.execute(query.where(FactRow.batch_id.in_(ids)).order_by(FactRow.number)):
+            facts[edit].append((index, fact))
+    found = [(Place(step.edit, step.version, index), fact) for step in edits for index, fact in facts[step.edit]]
+    return _told(found, taken_out(line))
 
 
 def without(facts: Sequence[LineageFact], leaving: Set[tuple[str, int]], by: int) -> list[LineageFact]:
@@ -98,19 +110,14 @@ def without(facts: Sequence[LineageFact], leaving: Set[tuple[str, int]], by: int
     return _told([(one.place, one.fact) for one in facts], reverted)
 
 
-def _told(found: Sequence[tuple[Place, dict[str, Any]]], reverted: Mapping[tuple[str, int], int]) -> list[LineageFact]:
-    before, after = _neighbors([one for one in found if (one[0].edit, one[0].index) not in reverted])
-    return [
-        LineageFact(place, fact, reverted.get((place.edit, place.index)), before.get(place), after.get(place))
-        for place, fact in found
-    ]
+def neighbors(standing: Iterable[tuple[Place, Hashable]]) -> tuple[dict[Place, Place], dict[Place, Place]]:
+    """For each fact the one before, and the one after it, that answers the same question in another batch.
 
-
-def _neighbors(standing: Sequence[tuple[Place, dict[str, Any]]]) -> tuple[dict[Place, Place], dict[Place, Place]]:
-    """For each fact the one before, and the one after it, that answers the same question in another batch."""
-    answers: dict[tuple[str, str], list[list[Place]]] = {}
-    for place, fact in standing:
-        batches = answers.setdefault(question_key(fact["prompt"], fact["subject"]), [])
+    `standing` are places with their questions, in the lineage's order, without what was taken out.
+    """
+    answers: dict[Hashable, list[list[Place]]] = {}
+    for place, question in standing:
+        batches = answers.setdefault(question, [])
         if batches and batches[-1][0].edit == place.edit:
             batches[-1].append(place)
         else:
@@ -124,25 +131,18 @@ def _neighbors(standing: Sequence[tuple[Place, dict[str, Any]]]) -> tuple[dict[P
     return before, after
 
 
-def _of(batches: dict[str, BatchRow], version: VersionRow) -> BatchRow:
-    assert version.batch_id is not None, "every version but the base was made by a batch"
-    return batches[version.batch_id]
+def pieces(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """As many at a time as one query may name."""
+    return (items[first : first + IN_ONE_QUERY] for first in range(0, len(items), IN_ONE_QUERY))
 
 
-def _batches(session: Session, ancestry: Sequence[VersionRow]) -> dict[str, BatchRow]:
-    ids = [version.batch_id for version in ancestry if version.batch_id is not None]
-    found: dict[str, BatchRow] = {}
-    for first in range(0, len(ids), _IN_ONE_QUERY):
-        query = select(BatchRow).where(BatchRow.id.in_(ids[first : first + _IN_ONE_QUERY]))
-        found |= {row.id: row for row in session.scalars(query)}
-    return found
-
-
-def _facts(session: Session, ids: Sequence[str]) -> dict[str, list[tuple[int, dict[str, Any]]]]:
-    found: dict[str, list[tuple[int, dict[str, Any]]]] = {edit: [] for edit in ids}
-    for first in range(0, len(ids), _IN_ONE_QUERY):
-        query = select(FactRow.batch_id, FactRow.number, FactRow.fact)
-        query = query.where(FactRow.batch_id.in_(ids[first : first + _IN_ONE_QUERY])).order_by(FactRow.number)
-        for batch_id, number, fact in session.execute(query):
-            found[batch_id].append((number, fact))
-    return found
+def _told(found: Sequence[tuple[Place, dict[str, Any]]], reverted: Mapping[tuple[str, int], int]) -> list[LineageFact]:
+    before, after = neighbors(
+        (place, question_key(fact["prompt"], fact["subject"]))
+        for place, fact in found
+        if (place.edit, place.index) not in reverted
+    )
+    return [
+        LineageFact(place, fact, reverted.get((place.edit, place.index)), before.get(place), after.get(place))
+        for place, fact in found
+    ]

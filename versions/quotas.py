@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, union_all
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import FINAL_STATES
-from versions.tables import BatchRow
+from versions.tables import BatchRow, EvaluationRow, ExportRow
 
 
 def unfinished(session: Session, caller: str) -> int:
-    """The caller's batches that wait or run."""
-    query = select(func.count()).select_from(BatchRow)
-    return session.scalar(query.where(BatchRow.caller == caller, BatchRow.state.not_in(FINAL_STATES))) or 0
+    """The caller's batches, evaluations and exports that wait or run."""
+    waiting = (
+        select(func.count(BatchRow.id)).where(BatchRow.caller == caller, BatchRow.state.not_in(FINAL_STATES)),
+        select(func.count(EvaluationRow.id)).where(EvaluationRow.caller == caller, EvaluationRow.finished_at.is_(None)),
+        select(func.count(ExportRow.id)).where(ExportRow.caller == caller, ExportRow.finished_at.is_(None)),
+    )
+    return sum(session.scalars(union_all(*waiting)))
 
 
 def facts_since(session: Session, caller: str, since: datetime) -> list[tuple[datetime, int]]:
-    """When the caller's batches of edits were accepted, and how many facts each has; oldest first."""
-    query = select(BatchRow.created_at, BatchRow.facts).where(
+    """When the caller's edits and evaluations were accepted, and how many facts each has; oldest first."""
+    edited = select(BatchRow.created_at, BatchRow.facts).where(
         BatchRow.caller == caller, BatchRow.kind == "edit", BatchRow.created_at > since
     )
-    return [(at, count) for at, count in session.execute(query.order_by(BatchRow.created_at))]
+    measured = select(EvaluationRow.created_at, EvaluationRow.n_facts).where(
+        EvaluationRow.caller == caller, EvaluationRow.created_at > since
+    )
+    return sorted((at, count) for query in (edited, measured) for at, count in session.execute(query))

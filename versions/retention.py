@@ -10,10 +10,11 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import FINAL_STATES
-from versions import audit, batches, deletion, evaluations
+from versions import audit, batches, deletion, evaluations, events
 from versions.audit import Actor
 from versions.clock import now
 from versions.database import Database
+from versions.questions import question_of
 from versions.tables import BatchRow, EvaluationRow, FactRow, ModelRow, TaskRow, VersionRow
 
 REMOVED = "[removed]"
@@ -113,16 +114,17 @@ def _needed_by_reverts(session: Session) -> set[str]:
 def _remove_texts(session: Session, batch: BatchRow, actor: Actor) -> None:
     # Another subject for each: none of them shall seem to answer another's question.
     blank = [
-        {
-            "batch_id": batch.id,
-            "number": number,
-            "fact": {"prompt": f"{REMOVED} {{}}", "subject": f"{batch.id} {number}", "target_new": REMOVED},
-        }
+        {"prompt": f"{REMOVED} {{}}", "subject": f"{batch.id} {number}", "target_new": REMOVED}
         for number in range(batch.facts)
     ]
-    session.execute(update(FactRow), blank)
+    rows = [
+        {"batch_id": batch.id, "number": number, "fact": fact, "question": question_of(fact)}
+        for number, fact in enumerate(blank)
+    ]
+    session.execute(update(FactRow), rows)
     if batch.error is not None:  # which may quote a fact
         batch.error = {**batch.error, "detail": REMOVED}
+        events.replace_error_details(session, batch.id, REMOVED)
     audit.record(session, actor, "edit.facts_removed", model=batch.model, target=batch.id, facts=batch.facts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -10,47 +11,64 @@ from sqlalchemy.orm import Session
 from api_schemas.references import version_name
 from versions import batches, lineage
 from versions.errors import FactsRemovedError, NotInLineageError
-from versions.lineage_facts import LineageFact, lineage_facts
+from versions.lineage_facts import Place
+from versions.lineage_pages import Lineage, kept_facts, read_lineage
 from versions.retention import is_removed
+
+
+@dataclass(frozen=True)
+class LeavingFact:
+    """A fact that shall be taken out."""
+
+    place: Place
+    fact: dict[str, Any]
 
 
 def facts_to_revert(
     session: Session, model: str, number: int, *, of: int | None, indices: Sequence[int], edits: Sequence[str]
-) -> list[LineageFact]:
+) -> list[LeavingFact]:
     """Facts `indices` of the batch that made version `of`, and all that is left of the batches `edits`.
 
     All must be in the lineage of version `number`, and not be taken out yet. Raises NotInLineageError, NotFoundError.
     """
-    here = lineage_facts(session, model, number)
-    by_edit: dict[str, list[LineageFact]] = {}
-    for one in here:
-        by_edit.setdefault(one.place.edit, []).append(one)
+    here = read_lineage(session, model, number)
     name = version_name(number)
-    chosen: dict[tuple[str, int], LineageFact] = {}
+    chosen: dict[Place, None] = {}
     if of is not None:
-        for one in _of_version(session, model, of, indices, by_edit, name):
-            chosen[one.place.edit, one.place.index] = one
+        chosen |= dict.fromkeys(_of_version(session, model, of, indices, here, name))
     for edit in edits:
-        if edit not in by_edit:
+        if edit not in here.edits:
             batches.get(session, edit)
-            known = ", ".join(by_edit) or "none"
+            known = ", ".join(here.edits) or "none"
             raise NotInLineageError(f"edit {edit!r} is not in the lineage of {name}; its edits: {known}")
-        left = [one for one in by_edit[edit] if one.reverted_by is None]
+        left = [index for index in range(here.edits[edit].facts) if (edit, index) not in here.reverted]
         if not left:
             raise NotInLineageError(f"all facts of edit {edit!r} were taken out already; {name} has none of them")
-        chosen |= {(edit, one.place.index): one for one in left}
-    for one in chosen.values():
+        chosen |= dict.fromkeys(here.place(edit, index) for index in left)
+    facts = kept_facts(session, chosen)
+    found = [LeavingFact(place, facts[place.edit, place.index]) for place in chosen]
+    check_kept(found)
+    return found
+
+
+def check_still_kept(session: Session, facts: Sequence[LeavingFact]) -> None:
+    """Raises FactsRemovedError where the texts of an edit went since they were read; they go all at once."""
+    firsts = {one.place.edit: one.place for one in facts}
+    now = kept_facts(session, firsts.values())
+    check_kept([LeavingFact(place, now[place.edit, place.index]) for place in firsts.values()])
+
+
+def check_kept(facts: Sequence[LeavingFact]) -> None:
+    """Raises FactsRemovedError."""
+    for one in facts:
         if is_removed(one.fact):
             raise FactsRemovedError(
                 f"the texts of edit {one.place.edit} were removed, and taking facts out needs them; point an alias at "
                 f"a version before {version_name(one.place.version)} instead"
             )
-    return list(chosen.values())
 
 
-def _of_version(
-    session: Session, model: str, of: int, indices: Sequence[int], by_edit: dict[str, list[LineageFact]], name: str
-) -> list[LineageFact]:
+def _of_version(session: Session, model: str, of: int, indices: Sequence[int], here: Lineage, name: str) -> list[Place]:
     row = lineage.get(session, model, of)
     made = version_name(of)
     if row.batch_id is None:
@@ -59,21 +77,21 @@ def _of_version(
         raise NotInLineageError(
             f"{made} is a revert itself: it added no facts. Name the version of an edit in `of`, or move the alias back"
         )
-    if row.batch_id not in by_edit:
+    if row.batch_id not in here.edits:
         raise NotInLineageError(f"{made} is not in the lineage of {name}; its facts are not in it")
-    facts = by_edit[row.batch_id]
+    count = here.edits[row.batch_id].facts
     for index in indices:
-        if index >= len(facts):
+        if index >= count:
             raise NotInLineageError(
-                f"fact {index} does not exist: the batch of {made} has {len(facts)} facts, 0 to {len(facts) - 1}"
+                f"fact {index} does not exist: the batch of {made} has {count} facts, 0 to {count - 1}"
             )
-        taken = facts[index].reverted_by
+        taken = here.reverted.get((row.batch_id, index))
         if taken is not None:
             raise NotInLineageError(f"fact {index} of {made} was taken out already, by {version_name(taken)}")
-    return [facts[index] for index in dict.fromkeys(indices)]
+    return [here.place(row.batch_id, index) for index in indices]
 
 
-def as_reverts(facts: Sequence[LineageFact]) -> list[dict[str, Any]]:
+def as_reverts(facts: Sequence[LeavingFact]) -> list[dict[str, Any]]:
     """As a batch's row keeps it: by edit, with the indices in order."""
     found: dict[str, list[int]] = {}
     for one in facts:

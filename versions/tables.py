@@ -152,17 +152,24 @@ class BatchRow(Base):
 
 
 class FactRow(Base):
+    """`question` is what the fact asks (`versions.questions`)."""
+
     __tablename__ = "facts"
 
     batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     fact: Mapped[dict[str, Any]]
+    question: Mapped[str] = mapped_column(String(32), server_default="", index=True)
 
 
 class EvaluationRow(Base):
+    """`seq` is the order in which evaluations were accepted."""
+
     __tablename__ = "evaluations"
+    __table_args__ = (Index("ix_evaluations_caller", "caller", "created_at"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    seq: Mapped[int] = mapped_column(BIG_ID, unique=True)
     model: Mapped[str] = mapped_column(ForeignKey("models.name"))
     version: Mapped[int]
     compare_with: Mapped[int | None]
@@ -174,6 +181,7 @@ class EvaluationRow(Base):
     metrics: Mapped[dict[str, Any] | None]
     rows: Mapped[list[Any] | None]
     error: Mapped[dict[str, Any] | None]
+    caller: Mapped[str] = mapped_column(String(64), server_default="")
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 
@@ -182,7 +190,10 @@ class ExportRow(Base):
     """A version made into a file for other programs. `report` tells its rank and error; `blob` is the file."""
 
     __tablename__ = "exports"
-    __table_args__ = (Index("ix_exports_of", "model", "version", "format", "max_rank"),)
+    __table_args__ = (
+        Index("ix_exports_of", "model", "version", "format", "max_rank"),
+        Index("ix_exports_caller", "caller", "created_at"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     model: Mapped[str] = mapped_column(ForeignKey("models.name"))
@@ -195,6 +206,7 @@ class ExportRow(Base):
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     report: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
+    caller: Mapped[str] = mapped_column(String(64), server_default="")
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 

@@ -30,6 +30,7 @@ from versions.errors import (
     VersionNotFoundError,
 )
 from versions.manifest import BatchRecord, EventRecord, Manifest, Member, ModelRecord, VersionRecord, read_manifest
+from versions.questions import question_of
 from versions.tables import BatchRow, EventRow, FactRow, VersionRow
 
 BOUND = ("fingerprint", "tokenizer_fingerprint", "dtype")
@@ -258,7 +259,10 @@ def _add(session: Session, name: str, member: Member, numbers: Mapping[int, int]
     session.add(batch)
     session.flush()
     if member.facts:
-        rows = [{"batch_id": batch.id, "number": n, "fact": fact} for n, fact in enumerate(member.facts)]
+        rows = [
+            {"batch_id": batch.id, "number": n, "fact": fact, "question": question_of(fact)}
+            for n, fact in enumerate(member.facts)
+        ]
         session.execute(insert(FactRow), rows)
     for event in member.events:
         told = {key: numbers.get(value, value) if key in _NUMBERS else value for key, value in event.data.items()}

@@ -18,6 +18,7 @@ from workers.progress import TaskProgress
 def evaluate(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     assert task.evaluation_id is not None
     with context.database.writing() as session:
+        tasks.renew(session, task.id, task.token, context.settings.lease_seconds)  # it may just have been cancelled
         row = evaluations.get(session, task.evaluation_id)
         row.state = "running"
         numbers = [row.version] if row.compare_with in (None, row.version) else [row.version, row.compare_with]

@@ -19,6 +19,7 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import BaseDeathPenalty
 
 from configuration.redis_keys import RELAY_WAKE
+from workers.task_job import TaskJob, unlearn_pickle
 
 HEARTBEAT_SECONDS = 10.0
 POLL_SECONDS = 5
@@ -61,7 +62,10 @@ class ModelWorker(SimpleWorker):
     max_connection_wait_time = POLL_SECONDS
 
     def __init__(self, queues: list[Queue], *, stopping: threading.Event, **options: Any) -> None:
-        super().__init__(queues, serializer=JSONSerializer, **options)
+        unlearn_pickle()
+        for queue in queues:  # they make jobs too, of those that a lost worker left
+            queue.job_class = TaskJob
+        super().__init__(queues, job_class=TaskJob, serializer=JSONSerializer, **options)
         self._stopping = stopping
         self._waiting = False
         self.log_result_lifespan = False

@@ -1,4 +1,4 @@
-"""How much a key may have edited in a day, and have under way: counted in SQL, in the transaction that accepts more."""
+"""How much a key may edit and measure in a day, and have under way: counted in SQL, where more is accepted."""
 
 from __future__ import annotations
 
@@ -17,32 +17,36 @@ DAY: Final = timedelta(hours=24)
 _RETRY_SECONDS: Final = 30
 
 
-def check_quotas(session: Session, caller: Caller, facts: int) -> None:
-    """Whether the caller may have a further batch of `facts` facts; 0 for a revert, which takes facts out.
+def check_quotas(session: Session, caller: Caller, facts: int, what: str = "batch") -> None:
+    """Whether the caller may have a further batch, evaluation or export (`what`) of `facts` facts.
+
+    A fact that is measured counts like one that is edited. It is 0 for a revert, which takes facts out, and an export.
 
     Raises LimitReachedError. Call it where writers take turns.
     """
     most = caller.limits.open_batches
     if most and quotas.unfinished(session, caller.id) >= most:
         raise LimitReachedError(
-            "batch_limit", f"this API key may have {most} batches waiting or running at a time", _RETRY_SECONDS
+            "batch_limit",
+            f"this API key may have {most} batches waiting or running at a time, evaluations and exports among them",
+            _RETRY_SECONDS,
         )
     most = caller.limits.facts_per_day
     if most and facts:
-        _check_facts(session, caller, facts, most)
+        _check_facts(session, caller, facts, most, what)
 
 
-def _check_facts(session: Session, caller: Caller, facts: int, most: int) -> None:
+def _check_facts(session: Session, caller: Caller, facts: int, most: int, what: str) -> None:
     if facts > most:
         raise LimitReachedError(
             "facts_limit",
-            f"the batch has {facts} facts, and this API key may edit {most} in 24 hours: send fewer",
+            f"the {what} has {facts} facts, and this API key may edit or measure {most} in 24 hours: send fewer",
             int(DAY.total_seconds()),
         )
     moment = now()
     recent = quotas.facts_since(session, caller.id, moment - DAY)
-    edited = sum(count for _, count in recent)
-    excess = edited + facts - most
+    had = sum(count for _, count in recent)
+    excess = had + facts - most
     if excess <= 0:
         return
     for created_at, count in recent:
@@ -51,6 +55,7 @@ def _check_facts(session: Session, caller: Caller, facts: int, most: int) -> Non
             seconds = math.ceil((created_at + DAY - moment).total_seconds())
             raise LimitReachedError(
                 "facts_limit",
-                f"this API key may edit {most} facts in 24 hours; it had {edited}, and the batch has {facts}",
+                f"this API key may edit {most} facts in 24 hours; it had {had}, and the {what} has {facts}; measured "
+                "ones count too",
                 max(1, seconds),
             )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
 
 from api_schemas.diffs import DeltaNorm, FactDiff, LayerDiff, VersionDiff
 from api_schemas.references import version_name
 from service.models.references import model_named, version_reference
 from service.models.views import version_fact
 from service.resources import Resources
-from versions import layer_diff, lineage
-from versions.lineage_facts import LineageFact, lineage_facts
+from versions import layer_diff, lineage, lineage_pages
+from versions.lineage_facts import Place
+from versions.lineage_pages import Lineage
 
 
 def diff(resources: Resources, name: str, before: str, after: str, facts_shown: int, *, weights: bool) -> VersionDiff:
@@ -20,10 +23,8 @@ def diff(resources: Resources, name: str, before: str, after: str, facts_shown: 
         first = lineage.resolve(session, version_reference(name, before))
         second = lineage.resolve(session, version_reference(name, after))
         path, other_path = (lineage.ancestry(session, name, row.number) for row in (first, second))
-        said, says = (
-            [one for one in lineage_facts(session, name, row.number) if one.state == "in_force"]
-            for row in (first, second)
-        )
+        said, says = (_Says.read(session, name, row.number) for row in (first, second))
+        added, gone = says.only(session, said, facts_shown), said.only(session, says, facts_shown)
     common = [one.number for one, two in zip(path, other_path, strict=False) if one.number == two.number]
     layers: list[layer_diff.LayerDiff] = []
     if weights and model.fingerprint is not None:
@@ -33,16 +34,30 @@ def diff(resources: Resources, name: str, before: str, after: str, facts_shown: 
         before=version_name(first.number),
         after=version_name(second.number),
         common_ancestor=version_name(common[-1] if common else 0),
-        facts_added=_only(says, said, facts_shown),
-        facts_taken_out=_only(said, says, facts_shown),
+        facts_added=added,
+        facts_taken_out=gone,
         layers=[_layer(one) for one in layers],
     )
 
 
-def _only(these: Sequence[LineageFact], others: Sequence[LineageFact], shown: int) -> FactDiff:
-    known = {one.place for one in others}
-    found = [one for one in these if one.place not in known]
-    return FactDiff(total=len(found), data=[version_fact(one) for one in found[:shown]])
+@dataclass(frozen=True)
+class _Says:
+    """What a version says, without the texts."""
+
+    line: Lineage
+    places: list[Place]
+
+    @classmethod
+    def read(cls, session: Session, name: str, number: int) -> _Says:
+        line = lineage_pages.read_lineage(session, name, number)
+        return cls(line, lineage_pages.in_force(session, line))
+
+    def only(self, session: Session, other: _Says, shown: int) -> FactDiff:
+        """What `other` does not say: all of it is counted, the first of it is read."""
+        known = set(other.places)
+        found = [place for place in self.places if place not in known]
+        facts = lineage_pages.facts_at(session, self.line, found[:shown])
+        return FactDiff(total=len(found), data=[version_fact(one) for one in facts])
 
 
 def _layer(one: layer_diff.LayerDiff) -> LayerDiff:

@@ -19,6 +19,7 @@ from service.edits import events, service
 from service.edits.awaiting import awaited
 from service.edits.submission import Submission
 from service.errors import (
+    BodyTooSlowError,
     InvalidFieldsError,
     MalformedJSONError,
     MalformedRequestError,
@@ -100,6 +101,7 @@ _EVENT_DATA: Final = {
             VersionNotFoundError,
             ConflictError,
             AliasProtectedError,
+            BodyTooSlowError,
             TooLargeError,
             UnsupportedMediaTypeError,
             InvalidFieldsError,
@@ -130,8 +132,10 @@ async def submit(
     an error is then line 18. Records of CounterFact and of zsRE are taken as facts too.
     """
     kind = media_type(request, JSON_TYPE, NDJSON_TYPE)
-    submission = Submission(kind, await request.body(), dict(request.query_params), idempotency_key, if_match)
-    job = await run_in_threadpool(service.submit, resources, submission)
+    async with resources.large_bodies.body_of(request) as body:
+        submission = Submission(kind, body, dict(request.query_params), idempotency_key, if_match)
+        job = await run_in_threadpool(service.submit, resources, submission)
+        del body, submission  # not kept while the answer waits
     job = await awaited(request, response, resources, job, prefer)
     response.headers["Location"] = f"/v1/edits/{job.id}"
     return job

@@ -21,7 +21,7 @@ from service.resources import Resources
 from versions import audit, batches, lineage, models
 from versions.batches import NewBatch
 from versions.errors import BlobError
-from versions.lineage_facts import superseded
+from versions.lineage_pages import superseded
 from versions.tables import BatchRow, ModelRow
 
 log = structlog.get_logger(__name__)

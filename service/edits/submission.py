@@ -16,7 +16,7 @@ from api_schemas.references import ModelReference, parse_reference, version_numb
 from configuration.settings import Settings
 from service.bodies import NDJSON_TYPE, parse_json, parse_ndjson
 from service.errors import MalformedRequestError
-from service.facts import read_facts
+from service.facts import most_elements, read_facts
 from service.fields import FieldErrors, invalid, shown
 
 _NDJSON_PARAMETERS: Final = ("model", "algorithm", "label")
@@ -65,9 +65,9 @@ class Batch:
 def read_batch(submission: Submission, settings: Settings, errors: FieldErrors) -> Batch:
     """Raises MalformedJSONError, and InvalidFieldsError with everything that is wrong with single fields."""
     if submission.media_type == NDJSON_TYPE:
-        envelope, facts = _from_ndjson(submission)
+        envelope, facts = _from_ndjson(submission, most_elements(settings))
     else:
-        envelope, facts = _from_json(parse_json(submission.body))
+        envelope, facts = _from_json(parse_json(submission.body, most_elements(settings)))
     request: EditRequest | None = None
     try:
         request = EditRequest.model_validate({**envelope, "facts": []}, strict=True)
@@ -95,9 +95,9 @@ def _from_json(value: Any) -> tuple[dict[str, Any], Any]:
     return {key: entry for key, entry in value.items() if key != "facts"}, value["facts"]
 
 
-def _from_ndjson(submission: Submission) -> tuple[dict[str, Any], list[Any]]:
+def _from_ndjson(submission: Submission, most: int) -> tuple[dict[str, Any], list[Any]]:
     for name in submission.query:
         if name not in _NDJSON_PARAMETERS:
             known = ", ".join(_NDJSON_PARAMETERS)
             raise invalid(f"query.{name}", f"is not known here; known: {known}; application/json takes all settings")
-    return dict(submission.query), parse_ndjson(submission.body)
+    return dict(submission.query), parse_ndjson(submission.body, most)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from api_schemas.evaluations import EvaluationJob
+from api_schemas.evaluations import EvaluationJob, EvaluationPage
 from service.bodies import JSON_TYPE, media_type
 from service.cursors import Cursor, Limit
 from service.errors import (
+    BodyTooSlowError,
     BusyError,
     InvalidFieldsError,
     MalformedJSONError,
@@ -25,6 +26,8 @@ from service.resources import ResourcesDependency
 from versions.errors import CursorError, EvaluationNotFoundError, ModelNotFoundError, VersionNotFoundError
 
 router = APIRouter(prefix="/v1/evaluations", tags=["evaluations"])
+
+EvaluationId = Annotated[str, Path(max_length=40)]
 
 _PAGE: Final = 100
 _EXAMPLE: Final = {
@@ -62,6 +65,7 @@ _BODY: Final[dict[str, Any]] = {
             MalformedJSONError,
             ModelNotFoundError,
             VersionNotFoundError,
+            BodyTooSlowError,
             TooLargeError,
             UnsupportedMediaTypeError,
             InvalidFieldsError,
@@ -74,10 +78,27 @@ async def submit(
 ) -> EvaluationJob:
     """What `model` means is pinned now: a version that is published later changes nothing in this measurement."""
     media_type(request, JSON_TYPE)
-    job = await run_in_threadpool(service.submit, resources, await request.body(), _PAGE)
+    async with resources.large_bodies.body_of(request) as body:
+        job = await run_in_threadpool(service.submit, resources, body, _PAGE)
+        del body  # not kept while the answer waits
     job = await _awaited(request, response, resources, job, prefer)
     response.headers["Location"] = f"/v1/evaluations/{job.id}"
     return job
+
+
+@router.get(
+    "",
+    summary="List evaluations, newest first",
+    responses=responses(ModelNotFoundError, CursorError, InvalidFieldsError),
+)
+def list_evaluations(
+    resources: ResourcesDependency,
+    model: Annotated[str | None, Query(max_length=64, description="Only those of this model (NAME).")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 20,
+) -> EvaluationPage:
+    """Without the rows of single facts."""
+    return service.page(resources, model, cursor, limit)
 
 
 @router.get(
@@ -89,7 +110,7 @@ async def get_evaluation(
     request: Request,
     response: Response,
     resources: ResourcesDependency,
-    evaluation_id: Annotated[str, Path(max_length=40)],
+    evaluation_id: EvaluationId,
     cursor: Cursor = None,
     limit: Limit = _PAGE,
     prefer: Prefer = None,
@@ -97,6 +118,12 @@ async def get_evaluation(
     """Metrics by version, and a page of the rows of single facts."""
     job = await run_in_threadpool(service.get, resources, evaluation_id, cursor, limit)
     return await _awaited(request, response, resources, job, prefer, cursor, limit)
+
+
+@router.post("/{evaluation_id}/cancel", summary="Cancel an evaluation", responses=responses(EvaluationNotFoundError))
+def cancel(resources: ResourcesDependency, evaluation_id: EvaluationId) -> EvaluationJob:
+    """What waits or runs is cancelled at once; what has ended stays as it is."""
+    return service.cancel(resources, evaluation_id, _PAGE)
 
 
 async def _awaited(

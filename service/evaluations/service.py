@@ -7,16 +7,17 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
-from api_schemas.evaluations import EvaluationJob, EvaluationRequest
+from api_schemas.evaluations import EvaluationJob, EvaluationPage, EvaluationRequest
 from api_schemas.facts import Fact
 from api_schemas.references import LATEST, ModelReference, version_name
 from configuration.redis_keys import evaluate_queue
+from service.access.quotas import check_quotas
 from service.bodies import parse_json
-from service.cursors import read_cursor
+from service.cursors import read_cursor, write_cursor
 from service.edits.submission import reference_in
 from service.errors import BusyError
-from service.evaluations.views import evaluation_job
-from service.facts import check_measurable, read_facts
+from service.evaluations.views import evaluation_job, evaluation_summary
+from service.facts import check_measurable, most_elements, read_facts
 from service.fields import FieldErrors, invalid, shown
 from service.resources import Resources
 from versions import audit, evaluations, lineage, models, tasks
@@ -38,6 +39,7 @@ def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
             lineage.resolve(session, compared)
     _check_tokens(resources, model, facts)
     with resources.database.writing() as session:
+        check_quotas(session, resources.caller, len(facts), "evaluation")
         if evaluations.unfinished(session, model.name) >= resources.settings.max_queued_batches:
             raise BusyError(
                 f"{resources.settings.max_queued_batches} evaluations wait already for model {model.name!r}; "
@@ -51,6 +53,7 @@ def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
             compare_with=None if compared is None else lineage.resolve(session, compared).number,
             metrics=list(dict.fromkeys(request.metrics)),
             facts=[fact.model_dump(mode="json") for fact in facts],
+            caller=resources.caller.id,
         )
         tasks.create(session, model=model.name, queue=evaluate_queue(model.name), kind="evaluate", evaluation_id=row.id)
         audit.record(
@@ -68,6 +71,29 @@ def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
     return job
 
 
+def page(resources: Resources, model: str | None, cursor: str | None, limit: int) -> EvaluationPage:
+    """Newest first."""
+    before = read_cursor("evaluations", cursor)
+    with resources.database.reading() as session:
+        if model is not None:
+            models.get(session, model)
+        rows = evaluations.page(session, model, before, limit, models=resources.caller.models)
+        more = write_cursor("evaluations", rows[limit - 1].seq) if len(rows) > limit else None
+        return EvaluationPage(data=[evaluation_summary(row) for row in rows[:limit]], next_cursor=more)
+
+
+def cancel(resources: Resources, evaluation_id: str, rows: int) -> EvaluationJob:
+    """What has ended stays as it is."""
+    with resources.database.writing() as session:
+        row = evaluations.get(session, evaluation_id)
+        resources.caller.check_owner(row.model, f"evaluation {row.id}")
+        if row.finished_at is None:
+            audit.record(session, resources.caller.actor, "evaluation.cancelled", model=row.model, target=row.id)
+        job = evaluation_job(evaluations.cancel(session, row), 0, rows)
+    log.info("cancel asked for", evaluation=job.id, state=job.state)
+    return job
+
+
 def get(resources: Resources, evaluation_id: str, cursor: str | None, limit: int) -> EvaluationJob:
     first = read_cursor("rows", cursor) or 0
     with resources.database.reading() as session:
@@ -81,7 +107,7 @@ def has_ended(job: EvaluationJob) -> bool:
 
 
 def _read(resources: Resources, body: bytes) -> tuple[EvaluationRequest, list[Fact]]:
-    value: Any = parse_json(body)
+    value: Any = parse_json(body, most_elements(resources.settings))
     if not isinstance(value, dict):
         raise invalid("body", f"is {shown(value)}; it must be an object with model and facts")
     errors = FieldErrors()

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from api_schemas.edits import EditError, Progress
 from api_schemas.exports import ExportFormat, ExportJob
 from api_schemas.references import version_name
+from service.access.quotas import check_quotas
 from service.errors import BusyError, ExportFailedError, NothingToExportError
 from service.models.references import model_named, version_reference
 from service.resources import Resources
@@ -88,7 +89,8 @@ def _make(resources: Resources, session: Session, name: str, number: int, format
     most = resources.settings.max_queued_batches
     if exports.unfinished(session, name) >= most:
         raise BusyError(f"{most} exports of model {name!r} wait already; try again later", retry_seconds=30)
-    row = exports.create(session, model=name, version=number, format=format, max_rank=limit)
+    check_quotas(session, resources.caller, 0, "export")
+    row = exports.create(session, model=name, version=number, format=format, max_rank=limit, caller=resources.caller.id)
     audit.record(
         session,
         resources.caller.actor,

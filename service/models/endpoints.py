@@ -27,6 +27,7 @@ from service.models.parameters import Name, Version
 from service.problems import responses
 from service.resources import ResourcesDependency
 from versions.errors import (
+    AliasLimitError,
     AliasMovedError,
     AliasProtectedError,
     AliasReservedError,
@@ -145,6 +146,7 @@ def list_aliases(resources: ResourcesDependency, model: Name) -> AliasList:
         VersionNotFoundError,
         AliasMovedError,
         AliasReservedError,
+        AliasLimitError,
         AliasProtectedError,
         TooLargeError,
         UnsupportedMediaTypeError,
@@ -158,7 +160,7 @@ async def put_alias(request: Request, resources: ResourcesDependency, model: Nam
     there are no scopes, that is whoever has the server's API key; a server without one protects nothing.
     """
     media_type(request, JSON_TYPE)
-    update = read_model(await request.body(), AliasUpdate)
+    update = await run_in_threadpool(read_model, await request.body(), AliasUpdate)
     return await run_in_threadpool(service.put_alias, resources, model, alias, update)
 
 

@@ -30,8 +30,7 @@ from service.models.views import (
     version_info,
 )
 from service.resources import Resources
-from versions import aliases, audit, deletion, lineage, models
-from versions.lineage_facts import lineage_facts
+from versions import aliases, audit, deletion, lineage, lineage_pages, models
 from versions.tables import AliasRow
 
 _STAGES = ("ready", "statistics", "loading", "starting", "stopping")
@@ -92,9 +91,9 @@ def version_facts(
     with resources.database.reading() as session:
         model_named(session, name)
         row = lineage.resolve(session, version_reference(name, version))
-        found = [one for one in lineage_facts(session, row.model, row.number) if state in ("all", one.state)]
-    more = write_cursor("facts", first + limit) if first + limit < len(found) else None
-    return VersionFactPage(data=[version_fact(one) for one in found[first : first + limit]], next_cursor=more)
+        found, after = lineage_pages.page(session, row.model, row.number, first, limit, in_force=state == "in_force")
+    more = None if after is None else write_cursor("facts", after)
+    return VersionFactPage(data=[version_fact(one) for one in found], next_cursor=more)
 
 
 def version_metrics(resources: Resources, name: str, version: str) -> BatchMetrics:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import structlog
 from sqlalchemy.orm import Session
 
@@ -16,11 +18,14 @@ from service.models.references import model_named, version_reference
 from service.resources import Resources
 from versions import batches, lineage
 from versions.batches import NewBatch
-from versions.reversal import as_reverts, facts_to_revert
+from versions.errors import ConflictError
+from versions.reversal import as_reverts, check_still_kept, facts_to_revert
 
 log = structlog.get_logger(__name__)
 
-ALGORITHM = "revert"
+ALGORITHM: Final = "revert"
+MOST_READINGS: Final = 5
+"""What a lineage says is read where nobody waits for it, and again where the version moved before it was kept."""
 
 
 def submit(resources: Resources, name: str, version: str, submission: Submission) -> EditJob:
@@ -42,19 +47,20 @@ def _accept(
     expected: int | None,
 ) -> tuple[EditJob, bool]:
     body = submission.fingerprint if submission.idempotency_key is not None else None
-    with resources.database.writing() as session:
-        model_named(session, name)
-        known = batches.accepted_before(session, resources.caller.id, submission.idempotency_key, body)
-        if known is not None:
-            return edit_job(known), False
-        reference = _line_or_branch(session, version_reference(name, version), resources.caller.is_admin)
-        base = lineage.resolve(session, reference).number
-        of = base if request.of is None else version_number(request.of)
-        facts = facts_to_revert(
-            session, name, base, of=of if request.facts else None, indices=request.facts, edits=request.edits
-        )
+    for _ in range(MOST_READINGS):
+        with resources.database.reading() as session:
+            model_named(session, name)
+            known = batches.accepted_before(session, resources.caller.id, submission.idempotency_key, body)
+            if known is not None:
+                return edit_job(known), False
+            meant = _meant(resources, session, name, version)
+            base = meant[1]
+            of = base if request.of is None else version_number(request.of)
+            facts = facts_to_revert(
+                session, name, base, of=of if request.facts else None, indices=request.facts, edits=request.edits
+            )
         new = NewBatch(
-            reference=reference,
+            reference=meant[0],
             algorithm=ALGORITHM,
             settings={},
             thresholds={str(metric): limit for metric, limit in request.thresholds.items()},
@@ -69,7 +75,17 @@ def _accept(
             idempotency_key=submission.idempotency_key,
             body_sha256=body,
         )
-        return keep(resources, session, new)
+        with resources.database.writing() as session:
+            if _meant(resources, session, name, version) == meant:
+                check_still_kept(session, facts)
+                return keep(resources, session, new)
+    raise ConflictError(f"{name}@{version} moved each time that its facts were read; send the revert again")
+
+
+def _meant(resources: Resources, session: Session, name: str, version: str) -> tuple[ModelReference, int]:
+    """What the revert is to be made on, and which version that is now."""
+    reference = _line_or_branch(session, version_reference(name, version), resources.caller.is_admin)
+    return reference, lineage.resolve(session, reference).number
 
 
 def _line_or_branch(session: Session, reference: ModelReference, admin: bool) -> ModelReference:

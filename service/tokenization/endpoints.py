@@ -35,7 +35,7 @@ def _body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
 async def tokenize(request: Request, resources: ResourcesDependency) -> Tokenized:
     """vLLM's endpoint. `model` may be left out where there is one model only."""
     media_type(request, JSON_TYPE)
-    wanted = read_model(await request.body(), TokenizeRequest, service.UNIONS)
+    wanted = await run_in_threadpool(read_model, await request.body(), TokenizeRequest, service.UNIONS)
     return await run_in_threadpool(service.tokenize, resources, wanted)
 
 
@@ -49,7 +49,7 @@ async def tokenize(request: Request, resources: ResourcesDependency) -> Tokenize
 async def detokenize(request: Request, resources: ResourcesDependency) -> Detokenized:
     """vLLM's endpoint. Special tokens are written too."""
     media_type(request, JSON_TYPE)
-    wanted = read_model(await request.body(), DetokenizeRequest)
+    wanted = await run_in_threadpool(read_model, await request.body(), DetokenizeRequest)
     return await run_in_threadpool(service.detokenize, resources, wanted)
 
 

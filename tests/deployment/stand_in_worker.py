@@ -45,7 +45,9 @@ def publish(database: Database, blobs: BlobStore) -> None:
     )
     with database.writing() as session:
         models.register(session, MODEL, "no folder")
-        request = batches.NewBatch(parse_reference(MODEL), "emmet", {}, {}, [{"n": 0}])
+        request = batches.NewBatch(
+            parse_reference(MODEL), "emmet", {}, {}, [{"prompt": "{} is", "subject": "it", "target_new": "so"}]
+        )
         batch, _ = batches.accept(session, request, most_queued=100)
         batch.base_version = 0
         lineage.publish(session, batch, new)

@@ -81,7 +81,11 @@ PROBES = {
         f"/v1/models/{OTHER}/aliases/staging", change="alias.deleted"
     ),
     ("POST", "/v1/evaluations"): Probe("/v1/evaluations", FACTS, "evaluation.accepted"),
+    ("GET", "/v1/evaluations"): Probe("/v1/evaluations", lists=True),
     ("GET", "/v1/evaluations/{evaluation_id}"): Probe("/v1/evaluations/{evaluation}"),
+    ("POST", "/v1/evaluations/{evaluation_id}/cancel"): Probe(
+        "/v1/evaluations/{evaluation}/cancel", change="evaluation.cancelled"
+    ),
     ("POST", "/v1/statistics"): Probe("/v1/statistics", {"model": OTHER}, "statistic.accepted"),
     ("GET", "/v1/statistics"): Probe("/v1/statistics", lists=True),
     ("GET", "/v1/statistics/{statistic_id}"): Probe("/v1/statistics/{statistic}"),

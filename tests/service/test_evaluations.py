@@ -88,3 +88,44 @@ def test_an_unknown_evaluation_is_a_404(api: Api) -> None:
     answer = api.http.get("/v1/evaluations/eval_x")
 
     assert (answer.status_code, answer.json()["code"]) == (404, "evaluation_not_found")
+
+
+def test_they_are_listed_newest_first_without_their_rows(api: Api, database: Database) -> None:
+    asked = [evaluate(api).json()["id"] for _ in range(3)]
+    with database.writing() as session:
+        row = evaluations.get(session, asked[0])
+        evaluations.finish(session, row, metrics={f"{MODEL}@v0": {"ES": {"value": 0.5, "n": 1}}}, rows=[{"fact": 0}])
+
+    first = api.http.get("/v1/evaluations", params={"limit": 2}).json()
+    rest = api.http.get("/v1/evaluations", params={"limit": 2, "cursor": first["next_cursor"]}).json()
+
+    assert [job["id"] for job in first["data"] + rest["data"]] == asked[::-1]
+    assert rest["next_cursor"] is None
+    assert (rest["data"][0]["state"], rest["data"][0]["metrics"][f"{MODEL}@v0"]["ES"]["n"]) == ("succeeded", 1)
+    assert "facts" not in rest["data"][0]
+    assert api.http.get("/v1/evaluations", params={"model": "huge"}).json()["code"] == "model_not_found"
+
+
+def test_a_cancelled_one_ends_at_once_and_leaves_no_task(api: Api, database: Database) -> None:
+    location = evaluate(api).headers["location"]
+
+    answer = api.http.post(f"{location}/cancel")
+
+    assert (answer.status_code, answer.json()["state"], answer.json()["error"]["code"]) == (
+        200,
+        "cancelled",
+        "cancelled",
+    )
+    assert answer.json()["finished_at"]
+    assert api.http.get(location).json() == answer.json()
+    assert all_tasks(database) == []
+    assert api.http.post("/v1/evaluations/eval_x/cancel").json()["code"] == "evaluation_not_found"
+
+
+def test_what_has_ended_stays_as_it_is(api: Api, database: Database) -> None:
+    location = evaluate(api).headers["location"]
+    with database.writing() as session:
+        evaluations.finish(session, evaluations.get(session, location.rpartition("/")[2]), metrics={}, rows=[{"n": 1}])
+
+    assert api.http.post(f"{location}/cancel").json() == api.http.get(location).json()
+    assert api.http.get(location).json()["state"] == "succeeded"

@@ -40,7 +40,11 @@ def key(database: Database) -> MakeKey:
     def make(**limits: int) -> Headers:
         with database.writing() as session:
             _, text = keys.create(
-                session, Actor("cli:ada"), label="a", scopes=["edit", "generate"], limits=KeyLimits(**limits)
+                session,
+                Actor("cli:ada"),
+                label="a",
+                scopes=["edit", "evaluate", "generate"],
+                limits=KeyLimits(**limits),
             )
         return {"Authorization": f"Bearer {text}"}
 
@@ -148,6 +152,52 @@ def test_batches_at_a_time_are_counted_until_they_end(locked: Api, key: MakeKey,
             batches.fail(session, batches.get(session, second), "cancelled", {"code": "cancelled"})
     assert first != second
     assert edit(locked, headers, 1).status_code == 202
+
+
+def evaluate(api: Api, headers: Headers, facts: int) -> httpx.Response:
+    body = {"model": MODEL, "facts": [fact(number) for number in range(facts)]}
+    return api.http.post("/v1/evaluations", json=body, headers=headers)
+
+
+@BOTH_DATABASES
+def test_facts_that_are_measured_count_too(locked: Api, key: MakeKey) -> None:
+    headers = key(requests_per_minute=0)
+    assert evaluate(locked, headers, 4).status_code == 202
+    assert edit(locked, headers, 2).status_code == 202
+    answer = evaluate(locked, headers, 2)
+    refused(answer, "facts_limit")
+    assert "it had 6, and the evaluation has 2; measured ones count too" in answer.json()["detail"]
+    refused(edit(locked, headers, 2), "facts_limit")
+    assert evaluate(locked, headers, 1).status_code == 202
+    assert evaluate(locked, key(), 7).status_code == 202
+
+
+@BOTH_DATABASES
+def test_evaluations_and_exports_count_with_batches(locked: Api, key: MakeKey, database: Database) -> None:
+    headers = key(open_batches=3, requests_per_minute=0)
+    edit_id = edit(locked, headers, 1).json()["id"]
+    with database.writing() as session:
+        row = batches.get(session, edit_id)
+        row.base_version = 0
+        new = NewVersion([1], 7, "b" * 64, "c" * 64, 1, {"1": "a" * 64}, {}, METRICS)
+        lineage.publish(session, row, new)
+        batches.set_state(session, row, "succeeded")
+    export = f"/v1/models/{MODEL}/versions/v1/export"
+
+    def exported(rank: int) -> httpx.Response:
+        return locked.http.get(export, params={"max_rank": rank}, headers=headers)
+
+    evaluation = evaluate(locked, headers, 1).headers["location"]
+    assert [exported(rank).status_code for rank in (1, 2, 2, 1)] == [202] * 4, (
+        "what is asked for again is there already"
+    )
+    for answer in (exported(3), evaluate(locked, headers, 1), edit(locked, headers, 1)):
+        refused(answer, "batch_limit")
+        assert "3 batches waiting or running at a time, evaluations and exports among them" in answer.json()["detail"]
+    assert locked.http.post(f"{evaluation}/cancel", headers=headers).status_code == 200
+    assert exported(3).status_code == 202
+    refused(edit(locked, headers, 1), "batch_limit")
+    assert edit(locked, key(), 1).status_code == 202
 
 
 def test_a_revert_needs_no_facts_of_the_day(locked: Api, key: MakeKey, database: Database) -> None:

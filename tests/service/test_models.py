@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -161,6 +162,21 @@ def test_an_alias_moves_only_from_where_it_is_expected(api: Api, published: str)
     assert (answer.status_code, answer.json()["code"]) == (409, "alias_moved")
     assert "points at v1, not at v0" in answer.json()["detail"]
     assert api.http.get(f"/v1/models/{MODEL}/versions/latest").json()["version"] == "v1"
+
+
+def test_a_model_has_only_so_many_aliases(api: Api, published: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("versions.aliases.MOST_ALIASES", 3)
+
+    def put(alias: str, version: str) -> httpx.Response:
+        return api.http.put(f"/v1/models/{MODEL}/aliases/{alias}", json={"version": version})
+
+    assert [put(alias, "v0").status_code for alias in ("one", "two")] == [200, 200]
+    answer = put("three", "v0")
+    assert (answer.status_code, answer.json()["code"]) == (409, "alias_limit")
+    assert "has 3 aliases, as many as it may have; delete one that nobody uses" in answer.json()["detail"]
+    assert put("two", "v1").status_code == 200, "those that are there still move"
+    assert api.http.delete(f"/v1/models/{MODEL}/aliases/one").status_code == 204
+    assert put("three", "v0").status_code == 200
 
 
 def test_aliases_are_made_listed_and_deleted(api: Api, published: str) -> None:

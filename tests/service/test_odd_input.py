@@ -126,7 +126,13 @@ NAMES = (
         *("/v1/edits/{}", "/v1/edits/{}/facts", "/v1/edits/{}/events", "/v1/evaluations/{}", "/v1/statistics/{}"),
         *("/v1/models/{}", "/v1/models/{}/versions", "/v1/models/{}/aliases", f"{HERE}/versions/{{}}"),
         *(f"{HERE}/versions/{{}}/{what}" for what in ("facts", "metrics", "export")),
-        *("/v1/edits?model={}", "/v1/statistics?model={}", "/v1/algorithms?model={}", "/tokenizer_info?model={}"),
+        *(
+            "/v1/edits?model={}",
+            "/v1/evaluations?model={}",
+            "/v1/statistics?model={}",
+            "/v1/algorithms?model={}",
+            "/tokenizer_info?model={}",
+        ),
         *(f"{HERE}/diff?from={{}}&to=v0", "/v1/audit?actor={}", "/v1/audit?action={}", "/v1/audit?model={}"),
         *("/v1/edits?cursor={}", "/v1/edits?limit={}", f"{HERE}/versions?cursor={{}}"),
     ],
@@ -140,7 +146,13 @@ def test_no_name_in_an_address_breaks_anything(api: Api, path: str) -> None:
 @BOTH_DATABASES
 def test_a_cursor_beyond_every_row_is_no_cursor(api: Api) -> None:
     edit = api.edit().json()["id"]
-    lists = {"edits": "/v1/edits", "versions": f"{HERE}/versions", "statistics": "/v1/statistics", "audit": "/v1/audit"}
+    lists = {
+        "edits": "/v1/edits",
+        "versions": f"{HERE}/versions",
+        "statistics": "/v1/statistics",
+        "evaluations": "/v1/evaluations",
+        "audit": "/v1/audit",
+    }
     for kind, path in {**lists, "facts": f"/v1/edits/{edit}/facts"}.items():
         for number in ("9" * 18, "9" * 19, "9" * 60, "-1", "٣", "1e3", ""):
             cursor = base64.urlsafe_b64encode(f"{kind}:{number}".encode()).decode().rstrip("=")

@@ -23,8 +23,8 @@ from sqlalchemy import update
 from api_schemas.references import ModelReference
 from cli.private_redis import PrivateRedis, prepare_private_redis
 from cli.tethered import tethered
-from configuration.redis_keys import RELAY_WAKE
-from service.relay import FORGOTTEN_SECONDS, JOB, Relay, job_id
+from configuration.redis_keys import RELAY_WAKE, TASK_FUNCTION
+from service.relay import FORGOTTEN_SECONDS, Relay, job_id
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact, wait_until
 from versions import batches, evaluations, tasks
@@ -89,7 +89,7 @@ def test_a_batch_becomes_a_job_that_carries_an_id_as_json(relay: Relay, database
     (task,) = tasks_of(database, edit)
     assert queued(queue_redis) == [job_id(task.id, 0)]
     job = Job.fetch(job_id(task.id, 0), connection=queue_redis, serializer=JSONSerializer)
-    assert (job.func_name, list(job.args), job.kwargs) == (JOB, [task.id], {})
+    assert (job.func_name, list(job.args), job.kwargs) == (TASK_FUNCTION, [task.id], {})
     assert (job.timeout, job.result_ttl) == (-1, 0)
     assert task.enqueued_at is not None
     with database.reading() as session:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from service.reverts.service import MOST_READINGS
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api
 from tests.service.test_models import publish
-from versions import aliases, batches, tasks
+from versions import aliases, batches, models, tasks
+from versions.audit import Actor
 from versions.database import Database
+from versions.retention import Policy, apply
+from versions.reversal import LeavingFact, facts_to_revert
 
 pytestmark = BOTH_DATABASES
 
@@ -113,3 +120,65 @@ def test_a_wrong_revert_is_refused(
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert says in answer.text
+
+
+def reading_meanwhile(monkeypatch: pytest.MonkeyPatch, *happenings: Callable[[], object]) -> None:
+    """Each time that facts to revert were read, the next of `happenings` comes to pass before they are kept."""
+    waiting = list(happenings)
+
+    def read(*args: Any, **kwargs: Any) -> list[LeavingFact]:
+        found = facts_to_revert(*args, **kwargs)
+        if waiting:
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(waiting.pop(0)).result(60)
+        return found
+
+    monkeypatch.setattr("service.reverts.service.facts_to_revert", read)
+
+
+def test_others_write_while_a_revert_reads_what_it_takes_out(
+    api: Api, edit: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+
+    def write() -> None:
+        with database.writing() as session:
+            written.append(models.register(session, "other", "a folder").name)
+
+    reading_meanwhile(monkeypatch, write)
+
+    assert revert(api, "latest", facts=[1]).status_code == 202
+    assert written == ["other"]
+
+
+def test_a_revert_is_made_on_the_version_that_is_there_when_it_is_kept(
+    api: Api, edit: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later: list[str] = []
+    reading_meanwhile(monkeypatch, lambda: later.append(publish(api, database, facts=2)))
+
+    job = revert(api, "latest", facts=[1]).json()
+
+    assert job["reverts"] == [{"edit": later[0], "facts": [1]}]
+
+
+def test_a_version_that_never_stands_still_is_a_conflict(
+    api: Api, edit: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading_meanwhile(monkeypatch, *[lambda: publish(api, database, facts=2)] * MOST_READINGS)
+
+    answer = revert(api, "latest", facts=[1])
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert "send the revert again" in answer.json()["detail"]
+
+
+def test_texts_that_go_while_a_revert_is_read_are_not_kept_by_it(
+    api: Api, edit: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = Policy(facts=timedelta(0))
+    reading_meanwhile(monkeypatch, lambda: apply(database, policy, Actor("cli:ada"), really=True))
+
+    answer = revert(api, "latest", facts=[1])
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "facts_removed")

@@ -28,6 +28,8 @@ def database(database_url: str) -> Iterator[Database]:
     opened.close()
 
 
+FACT = {"prompt": "{} is", "subject": "it", "target_new": "so"}
+
 Accept = Callable[..., BatchRow]
 
 
@@ -36,7 +38,7 @@ def accept() -> Accept:
     """Accept a batch of one fact on the reference given."""
 
     def _accept(session: Session, reference: str = "tiny", **fields: object) -> BatchRow:
-        given = {"algorithm": "emmet", "settings": {}, "thresholds": {}, "facts": [{"n": 0}], **fields}
+        given = {"algorithm": "emmet", "settings": {}, "thresholds": {}, "facts": [FACT], **fields}
         new = batches.NewBatch(parse_reference(reference), **given)  # type: ignore[arg-type]
         return batches.accept(session, new, most_queued=100)[0]
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from api_schemas.references import parse_reference
-from tests.versions.conftest import Accept, publish
+from tests.versions.conftest import FACT, Accept, publish
 from versions import batches, events, lines, tasks
 from versions.clock import now
 from versions.database import Database
@@ -17,7 +17,7 @@ from versions.tables import BatchRow, TaskRow
 
 
 def test_facts_keep_their_order_and_the_first_event_is_there(database: Database) -> None:
-    facts = [{"n": n} for n in range(50)]
+    facts = [{**FACT, "subject": str(n)} for n in range(50)]
     with database.writing() as session:
         row, new = batches.accept(
             session, batches.NewBatch(parse_reference("tiny"), "emmet", {}, {}, facts), most_queued=9

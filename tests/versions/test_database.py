@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -14,14 +15,17 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url, select, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from api_schemas.references import parse_reference
 from tests.postgres import Databases
-from versions import batches, models
+from tests.versions.conftest import FACT
+from versions import batches, events, models
 from versions.database import Database, migrate, schema_is_current
-from versions.tables import Base, ModelRow
+from versions.questions import question_of
+from versions.tables import Base, FactRow, ModelRow
 
 
 def test_migrations_and_tables_agree(database: Database) -> None:
@@ -48,7 +52,7 @@ def test_many_writers_lose_nothing(database: Database) -> None:
     def work() -> None:
         for _ in range(10):
             with database.writing() as session:
-                new = batches.NewBatch(parse_reference("tiny"), "emmet", {}, {}, [{}])
+                new = batches.NewBatch(parse_reference("tiny"), "emmet", {}, {}, [FACT])
                 batches.accept(session, new, most_queued=1000)
 
     threads = [threading.Thread(target=work) for _ in range(8)]
@@ -139,6 +143,60 @@ def test_several_processes_may_migrate_at_once(empty_url: str) -> None:
     assert [process.wait(60) for process in processes] == [0, 0]
     database = Database(empty_url)
     assert schema_is_current(database)
+    database.close()
+
+
+def older_batch(session: Session, error: dict[str, object] | None = None) -> None:
+    """A model and a batch as a release before this one wrote them."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    session.execute(
+        text("INSERT INTO models (name, source, next_version, created_at) VALUES ('tiny', '-', 1, :at)"), {"at": at}
+    )
+    session.execute(
+        text(
+            "INSERT INTO batches (id, seq, kind, model, requested, algorithm, settings, thresholds, dry_run, urgent, "
+            "facts, moves_protected, state, progress, cancel_requested, caller, created_at, error) VALUES ('edit_1', "
+            "1, 'edit', 'tiny', 'tiny', 'emmet', '{}', '{}', false, false, 3, false, 'failed', '{}', false, '', :at, "
+            ":error)"
+        ),
+        {"at": at, "error": None if error is None else json.dumps(error)},
+    )
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite", "postgresql"], indirect=True)
+def test_texts_that_an_older_release_removed_go_from_events_too(empty_url: str) -> None:
+    migrate(empty_url, "0008")
+    database = Database(empty_url)
+    with database.writing() as session:
+        older_batch(session, {"code": "c", "detail": "[removed]"})
+        for kind, data in (("queued", {}), ("failed", {"error": {"code": "c", "detail": "subject 'it'"}})):
+            session.execute(
+                text("INSERT INTO events (batch_id, kind, data, created_at) VALUES ('edit_1', :kind, :data, :at)"),
+                {"kind": kind, "data": json.dumps(data), "at": datetime(2026, 1, 1, tzinfo=UTC)},
+            )
+    migrate(empty_url)
+    with database.reading() as session:
+        queued, failed = events.after(session, "edit_1", 0)
+        assert (queued.data, failed.data) == ({}, {"error": {"code": "c", "detail": "[removed]"}})
+    database.close()
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite", "postgresql"], indirect=True)
+def test_facts_of_an_older_release_are_given_their_questions(empty_url: str) -> None:
+    migrate(empty_url, "0007")
+    database = Database(empty_url)
+    kept = [{**FACT, "subject": f"  it  {number} "} for number in range(3)]
+    with database.writing() as session:
+        older_batch(session)
+        for number, fact in enumerate(kept):
+            session.execute(
+                text("INSERT INTO facts (batch_id, number, fact) VALUES ('edit_1', :number, :fact)"),
+                {"number": number, "fact": json.dumps(fact)},
+            )
+    migrate(empty_url)
+    with database.reading() as session:
+        rows = session.scalars(select(FactRow).order_by(FactRow.number)).all()
+        assert [row.question for row in rows] == [question_of(fact) for fact in kept]
     database.close()
 
 

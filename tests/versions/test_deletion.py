@@ -6,10 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from api_schemas.references import parse_reference
 from tests.versions.conftest import Accept
-from versions import aliases, audit, batches, deletion, evaluations, exports, lineage, lines
+from versions import aliases, audit, batches, deletion, evaluations, events, exports, lineage, lines
 from versions.audit import Actor
 from versions.blobs import FolderBlobStore
 from versions.clock import now
@@ -18,9 +19,10 @@ from versions.database import Database
 from versions.errors import FactsRemovedError, VersionNeededError, VersionNotFoundError
 from versions.integrity import violations
 from versions.lineage_facts import lineage_facts
+from versions.questions import question_of
 from versions.retention import Policy, apply, is_removed
 from versions.reversal import facts_to_revert
-from versions.tables import BatchRow, EvaluationRow, VersionRow
+from versions.tables import Base, BatchRow, EvaluationRow, FactRow, VersionRow
 
 ADA = Actor("cli:ada")
 DAY = timedelta(days=1)
@@ -133,6 +135,8 @@ def test_texts_go_and_versions_stay(database: Database, blobs: FolderBlobStore, 
     with database.reading() as session:
         assert "Country" not in str(batches.facts(session, edits[0].id))
         assert batches.facts(session, edits[1].id) == [fact(2)]
+        asked = session.scalars(select(FactRow.question).where(FactRow.batch_id == edits[0].id)).all()
+        assert not {question_of(fact(number)) for number in range(20)} & set(asked), "texts could be guessed from it"
         found = lineage_facts(session, "tiny", 2)
         assert [(is_removed(one.fact), one.state) for one in found] == [
             (True, "in_force"),
@@ -144,6 +148,31 @@ def test_texts_go_and_versions_stay(database: Database, blobs: FolderBlobStore, 
         assert len(facts_to_revert(session, "tiny", 2, of=2, indices=[0], edits=[])) == 1
     assert violations(database, blobs) == []
     assert apply(database, Policy(facts=30 * DAY), ADA, really=True).edits == [], "once is enough"
+
+
+def test_no_row_of_any_table_has_a_text_that_was_removed(database: Database) -> None:
+    with database.writing() as session:
+        new = batches.NewBatch(parse_reference("tiny"), "emmet", {}, {}, [fact(17)], label="about a country")
+        batch, _ = batches.accept(session, new, most_queued=9)
+        batches.fail(
+            session,
+            batch,
+            "failed",
+            {
+                "code": "subject_not_found",
+                "title": "-",
+                "detail": "fact 0: subject 'Country 17' is not there",
+                "facts": [0],
+            },
+        )
+        batch.finished_at = now() - 40 * DAY
+    assert apply(database, Policy(facts=30 * DAY), ADA, really=True).edits == [batch.id]
+
+    with database.reading() as session:
+        rows = [str(row) for table in Base.metadata.tables.values() for row in session.execute(select(table))]
+        assert not [row for row in rows if "Country" in row or "Lyon" in row]
+        assert [event.kind for event in events.after(session, batch.id, 0)] == ["queued", "failed"]
+        assert batches.get(session, batch.id).label == "about a country", "labels are names, and stay"
 
 
 def test_texts_that_a_revert_under_way_needs_stay(database: Database, edits: list[BatchRow]) -> None:

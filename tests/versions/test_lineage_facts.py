@@ -10,7 +10,8 @@ from tests.versions.conftest import publish
 from versions import batches, lineage, lines
 from versions.database import Database
 from versions.errors import BatchNotFoundError, NotInLineageError
-from versions.lineage_facts import lineage_facts, superseded
+from versions.lineage_facts import lineage_facts
+from versions.lineage_pages import superseded
 from versions.reversal import as_reverts, facts_to_revert
 from versions.tables import BatchRow
 

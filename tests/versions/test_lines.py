@@ -9,7 +9,7 @@ import pytest
 
 from api_schemas.edits import EditState
 from api_schemas.references import parse_reference
-from tests.versions.conftest import Accept, publish
+from tests.versions.conftest import FACT, Accept, publish
 from versions import aliases, batches, lineage, lines, tasks
 from versions.database import Database
 from versions.errors import (
@@ -221,7 +221,7 @@ def test_a_reference_means_one_version(database: Database, accept: Accept) -> No
 
 
 def test_a_full_queue_refuses(database: Database, accept: Accept) -> None:
-    new = batches.NewBatch(parse_reference("tiny"), "emmet", {}, {}, [{}])
+    new = batches.NewBatch(parse_reference("tiny"), "emmet", {}, {}, [FACT])
     with database.writing() as session:
         accept(session)
         with pytest.raises(QueueFullError, match="1 batches wait"):

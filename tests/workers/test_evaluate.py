@@ -130,3 +130,33 @@ def test_a_stopping_worker_gives_an_evaluation_back(place: Place, number: int) -
     place.worker("heir")
     place.run()
     assert evaluation(place, asked).state == "succeeded"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_cancel_while_it_runs_holds(place: Place, number: int) -> None:
+    """While the version is measured, or the one to compare it with."""
+
+    def cancel() -> None:
+        with place.database.writing() as session:
+            evaluations.cancel(session, evaluations.get(session, asked))
+
+    place.edit(facts(2))
+    place.worker("one", measuring=During(place.loaded, *[lambda: None] * (number - 1), cancel))
+    asked = evaluate(place, 1, compare_with=0)
+    place.run()
+    found = evaluation(place, asked)
+    assert (found.state, found.metrics, found.rows, place.run()) == ("cancelled", None, None, [])
+
+
+def test_one_that_was_cancelled_before_it_began_does_not_run(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = evaluate(place, 0)
+    check = jobs.check
+
+    def cancelled_meanwhile(*args: Any) -> None:
+        with place.database.writing() as session:
+            evaluations.cancel(session, evaluations.get(session, asked))
+        check(*args)
+
+    monkeypatch.setattr(jobs, "check", cancelled_meanwhile)
+    place.run()
+    assert (evaluation(place, asked).state, place.run()) == ("cancelled", [])

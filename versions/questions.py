@@ -1,0 +1,15 @@
+"""What a fact asks, as a key that SQL can look for: facts with the same one answer the same question."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from api_schemas.facts import question_key
+
+
+def question_of(fact: Mapping[str, Any]) -> str:
+    """32 hexadecimal digits of the SHA-256 of prompt and subject. `versions/migrations` has a copy for older rows."""
+    prompt, subject = question_key(fact["prompt"], fact["subject"])
+    return hashlib.sha256(f"{prompt}\0{subject}".encode()).hexdigest()[:32]
