@@ -24,6 +24,7 @@ from service.generation.reply_reader import ReplyReader
 from service.live_workers import LiveWorkers
 from service.metrics import ServiceMetrics
 from service.relay import Relay
+from service.single_flight import SingleFlight
 from service.tokenizers import TokenizerCache
 from versions.blobs import BlobStore, open_blob_store
 from versions.database import Database
@@ -50,6 +51,8 @@ class Resources:
     replies: ReplyReader
     metrics: ServiceMetrics
     storage: StorageHealth
+    readiness: SingleFlight[list[str]]
+    exposition: SingleFlight[bytes]
     diffs: WeightDiffs
     rates: Rates
     uses: KeyUses
@@ -84,6 +87,8 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
                 replies=replies,
                 metrics=metrics,
                 storage=StorageHealth(database, blobs),
+                readiness=SingleFlight(),
+                exposition=SingleFlight(),
                 diffs=WeightDiffs(blobs),
                 rates=Rates(threads_redis),
                 uses=uses,
