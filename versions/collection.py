@@ -56,9 +56,16 @@ def collect(database: Database, blobs: BlobStore, grace: timedelta, actor: Actor
         found = [blob for blob in found if blob.sha256 not in named and blobs.discard(blob.sha256, before)]
     collection = Collection(tuple(found), kept, stale)
     if delete and (found or stale):
-        about = {"blobs": len(found), "bytes": collection.bytes, "exports": stale}
         with database.writing() as session:
-            audit.record(session, actor, "blobs.collected", **about, before=before.isoformat(timespec="seconds"))
+            audit.record(
+                session,
+                actor,
+                "blobs.collected",
+                blobs=len(found),
+                bytes=collection.bytes,
+                exports=stale,
+                before=before.isoformat(timespec="seconds"),
+            )
     return collection
 
 
