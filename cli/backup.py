@@ -11,7 +11,7 @@ import typer
 
 from cli.errors import CliError
 from cli.options import ConfigFile, DataFolder
-from cli.store import opened
+from cli.store import acting, opened
 
 if TYPE_CHECKING:
     from versions.backup import Manifest
@@ -66,7 +66,7 @@ def restore(
     settings = load_settings(data=data, config=config)
     migrate(settings.database_url)
     with opened(data, config) as database, _blobs(data, config) as blobs:
-        typer.echo(f"restored: {_told(put_back(source, database, blobs))}")
+        typer.echo(f"restored: {_told(put_back(source.absolute(), database, blobs, acting()))}")
 
 
 @contextmanager

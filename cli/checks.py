@@ -63,17 +63,35 @@ def installation(settings: Settings) -> Iterator[Finding]:
 
 
 def disk(settings: Settings) -> Iterator[Finding]:
-    """The data folder, or where it would be made."""
-    folder = settings.data
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not os.access(there, os.W_OK | os.X_OK):
-        yield Finding("fail", "disk", f"{there} cannot be written", "make it writable, or choose another with --data")
-    free = shutil.disk_usage(there).free
-    found = f"{free / 1e9:.1f} GB free for {folder}"
-    if free < LITTLE_DISK_BYTES:
-        yield Finding("warn", "disk", found, "free some: a full disk stops edits until there is space again")
-    else:
-        yield Finding("ok", "disk", found)
+    """The folders that are used here, or where they would be made; each file system's space once."""
+    by_system: dict[int, list[tuple[str, Path]]] = {}
+    for use, folder, setting in _folders(settings):
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        if not os.access(there, os.W_OK | os.X_OK):
+            remedy = f"make it writable, mount a volume there, or choose another with {setting}"
+            yield Finding("fail", "disk", f"{there} cannot be written, for {use} in {folder}", remedy)
+        by_system.setdefault(there.stat().st_dev, []).append((f"{use} in {folder}", there))
+    for uses in by_system.values():
+        free = shutil.disk_usage(uses[0][1]).free
+        found = f"{free / 1e9:.1f} GB free for {', '.join(use for use, _ in uses)}"
+        if free < LITTLE_DISK_BYTES:
+            yield Finding("warn", "disk", found, "free some: a full disk stops edits until there is space again")
+        else:
+            yield Finding("ok", "disk", found)
+    if not by_system:
+        yield Finding("ok", "disk", "nothing is kept here: database and blobs are elsewhere, and no worker runs here")
+
+
+def _folders(settings: Settings) -> Iterator[tuple[str, Path, str]]:
+    """What each is for, and the setting that names it. An API alone keeps nothing in the data folder."""
+    if _installed("torch"):
+        yield "models and statistics", settings.data, "EMMETD_DATA"
+    if settings.redis_url is None:
+        yield "the queue server", settings.data / "redis", "EMMETD_DATA"
+    if settings.database_url.startswith("sqlite"):
+        yield "the database", Path(settings.database_url[len("sqlite:///") :]).parent, "EMMETD_DATABASE_URL"
+    if not settings.blob_url.startswith("s3://"):
+        yield "blobs", settings.blob_folder, "EMMETD_BLOB_URL"
 
 
 def database(settings: Settings) -> Iterator[Finding]:

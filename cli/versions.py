@@ -134,7 +134,7 @@ def collect(
     from versions.collection import collect as collect_garbage
 
     with opened(data, config) as database, _disks():
-        found = collect_garbage(database, _blobs(settings), time_of_grace, delete=not dry_run)
+        found = collect_garbage(database, _blobs(settings), time_of_grace, acting(), delete=not dry_run)
     if dry_run:
         for blob in found.blobs:
             typer.echo(f"{blob.sha256}  {blob.bytes:>12}  {blob.put_at:%Y-%m-%d %H:%M}")

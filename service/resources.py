@@ -25,6 +25,7 @@ from service.large_bodies import LargeBodies
 from service.live_workers import LiveWorkers
 from service.metrics import ServiceMetrics
 from service.relay import Relay
+from service.single_flight import SingleFlight
 from service.tokenizers import TokenizerCache
 from versions.blobs import BlobStore, open_blob_store
 from versions.database import Database
@@ -51,6 +52,8 @@ class Resources:
     replies: ReplyReader
     metrics: ServiceMetrics
     storage: StorageHealth
+    readiness: SingleFlight[list[str]]
+    exposition: SingleFlight[bytes]
     diffs: WeightDiffs
     rates: Rates
     uses: KeyUses
@@ -86,6 +89,8 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
                 replies=replies,
                 metrics=metrics,
                 storage=StorageHealth(database, blobs),
+                readiness=SingleFlight(),
+                exposition=SingleFlight(),
                 diffs=WeightDiffs(blobs),
                 rates=Rates(threads_redis),
                 uses=uses,

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -32,12 +32,17 @@ _USER: Final = "emmetd"
 
 
 class Cluster:
-    """A cluster in a folder of its own. `stop` and `start` do to it what an operator does; `close` removes it."""
+    """A cluster in a folder of its own. `stop` and `start` do to it what an operator does; `close` removes it.
 
-    def __init__(self, *, durable: bool = False) -> None:
+    `within` is what a command begins with that is to run on the host that has `address`.
+    """
+
+    def __init__(self, *, durable: bool = False, address: str = "127.0.0.1", within: Sequence[str] = ()) -> None:
         self.port = _free_port()
         self._password = secrets.token_urlsafe(16)
         self._durable = durable
+        self._address = address
+        self._within = within
         self._process: subprocess.Popen[bytes] | None = None
         # PostgreSQL refuses to run as root, and another user may not enter pytest's own folders.
         self._user = _unprivileged() if os.geteuid() == 0 else None
@@ -49,11 +54,11 @@ class Cluster:
             raise
 
     def url(self, database: str = "postgres") -> str:
-        return f"postgresql+psycopg://{_USER}:{self._password}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql+psycopg://{_USER}:{self._password}@{self._address}:{self.port}/{database}"
 
     def start(self) -> None:
         given = {
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": self._address,
             "unix_socket_directories": "",
             "fsync": "on" if self._durable else "off",
             "max_connections": "200",
@@ -61,8 +66,9 @@ class Cluster:
         }
         options = [word for name, value in given.items() for word in ("-c", f"{name}={value}")]
         command = [str(program("postgres")), "-D", str(self.folder / "data"), "-p", str(self.port), *options]
+        command = [*self._within, *self._as_user(command)]
         with open(self.folder / "log", "ab") as log:
-            self._process = subprocess.Popen(self._as_user(command), cwd=self.folder, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._answers():
             assert self._process.poll() is None, self.said()
@@ -107,6 +113,8 @@ class Cluster:
             self._as_user([*command, "--no-sync"]), cwd=self.folder, capture_output=True, text=True, check=False
         )
         assert made.returncode == 0, made.stderr
+        with open(self.folder / "data" / "pg_hba.conf", "a") as rules:
+            rules.write("host all all samenet scram-sha-256\n")
 
     def _as_user(self, command: list[str]) -> list[str]:
         """As the unprivileged user where we are root; either way it ends when this process does."""

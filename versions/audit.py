@@ -16,6 +16,7 @@ from versions.clock import now
 LOCAL: Final = "local"
 BOOTSTRAP: Final = "bootstrap"
 PRUNED_AT_ONCE: Final = 5000
+_ACCEPTED: Final = ("edit.accepted", "revert.accepted")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,18 @@ def record(
             details=details,
         )
     )
+
+
+def sender(session: Session, model: str, target: str, actor: str) -> Actor:
+    """Whoever brought `target`, an edit that `actor` sent, as the entry of its acceptance has them.
+
+    Without a label and an address where that entry has been pruned since: they are kept for as long as the log is.
+    """
+    accepted = select(AuditRow).where(
+        AuditRow.model == model, AuditRow.target == target, AuditRow.action.in_(_ACCEPTED)
+    )
+    row = session.scalar(accepted.order_by(AuditRow.id.desc()).limit(1))
+    return Actor(actor) if row is None else Actor(row.actor, row.label, row.address)
 
 
 def entries_before(session: Session, moment: datetime) -> int:

@@ -25,6 +25,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import DateTime, Table, func, insert, select, text
 from sqlalchemy.orm import Session
 
+from versions import audit
+from versions.audit import Actor
 from versions.blobs import BlobStore, FolderBlobStore
 from versions.clock import now
 from versions.collection import named_blobs
@@ -151,8 +153,10 @@ def verify(source: Path) -> Manifest:
     return manifest
 
 
-def restore(source: Path, database: Database, blobs: BlobStore) -> Manifest:
+def restore(source: Path, database: Database, blobs: BlobStore, actor: Actor) -> Manifest:
     """Put a backup into a migrated database without rows and a store without blobs; all of the rows or none.
+
+    The audit log is the backup's, with one entry more: that it was restored.
 
     Raises RestoreRefusedError where something is there already or the tables are another release's; BackupError and
     BlobError where the backup is damaged, before anything was written.
@@ -176,6 +180,16 @@ def restore(source: Path, database: Database, blobs: BlobStore) -> Manifest:
                 session.execute(insert(table), rows)
             if not database.is_sqlite:
                 _continue_counting(session, table)
+        audit.record(
+            session,
+            actor,
+            "store.restored",
+            target=str(source),
+            made_at=manifest.made_at,
+            release=manifest.release,
+            rows=manifest.rows,
+            blobs=len(manifest.blobs),
+        )
     wrong = violations(database, blobs)
     if wrong:
         raise BackupError(f"the backup was restored, and does not hold together: {'; '.join(wrong[:5])}")

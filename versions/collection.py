@@ -9,7 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import FINAL_STATES
-from versions import exports
+from versions import audit, exports
+from versions.audit import Actor
 from versions.blobs import BlobStore, StoredBlob
 from versions.clock import now
 from versions.database import Database
@@ -30,12 +31,13 @@ class Collection:
         return sum(blob.bytes for blob in self.blobs)
 
 
-def collect(database: Database, blobs: BlobStore, grace: timedelta, *, delete: bool) -> Collection:
+def collect(database: Database, blobs: BlobStore, grace: timedelta, actor: Actor, *, delete: bool) -> Collection:
     """Find, and with `delete` delete, blobs that nothing names and that were not put within `grace`.
 
     Named are: the deltas and matrices of all versions, the models' tokenizers, statistics that workers share, values of
     batches that have not ended, and exports younger than `grace`. Safe beside running processes: a blob is put before
     it is named, and putting it starts its time of grace anew. Each blob's name is looked up again before it goes.
+    What went is told in the audit log.
     """
     before = now() - grace
     stale = _expire_exports(database, before, delete=delete)
@@ -52,7 +54,19 @@ def collect(database: Database, blobs: BlobStore, grace: timedelta, *, delete: b
         with database.reading() as session:
             named = _in_use(session, exports_since=before)
         found = [blob for blob in found if blob.sha256 not in named and blobs.discard(blob.sha256, before)]
-    return Collection(tuple(found), kept, stale)
+    collection = Collection(tuple(found), kept, stale)
+    if delete and (found or stale):
+        with database.writing() as session:
+            audit.record(
+                session,
+                actor,
+                "blobs.collected",
+                blobs=len(found),
+                bytes=collection.bytes,
+                exports=stale,
+                before=before.isoformat(timespec="seconds"),
+            )
+    return collection
 
 
 def named_blobs(session: Session, exports_since: datetime) -> set[str]:

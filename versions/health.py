@@ -48,6 +48,7 @@ _POSTGRES: Final = {
     "55P03": "the database is kept busy by another writer",
 }
 _FRESH_SECONDS: Final = 5.0
+_REFUSAL_SECONDS: Final = 1.0
 _PROBE_BYTES: Final = 4096
 
 
@@ -95,7 +96,10 @@ def probe_blobs(blobs: BlobStore) -> None:
 
 
 class StorageHealth:
-    """What keeps from writing, as it was at most a few seconds ago: those who ask often do not write often."""
+    """What keeps from writing, as it was at most a few seconds ago: those who ask often do not write often.
+
+    A refusal is looked at again after a second, so that whoever mended it soon sees that it is mended.
+    """
 
     def __init__(self, database: Database, blobs: BlobStore) -> None:
         self._database = database
@@ -107,8 +111,8 @@ class StorageHealth:
     def problems(self) -> list[str]:
         """In words; nothing where both take writes."""
         with self._lock:
-            # A refusal is looked at again at once, so that whoever mended it sees that it is mended.
-            if self._problems or time.monotonic() - self._read_at > _FRESH_SECONDS:
+            kept = _REFUSAL_SECONDS if self._problems else _FRESH_SECONDS
+            if time.monotonic() - self._read_at > kept:
                 self._problems = self._look()
                 self._read_at = time.monotonic()
             return list(self._problems)

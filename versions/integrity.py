@@ -18,9 +18,10 @@ from api_schemas.references import version_name
 from versions.blobs import BlobStore
 from versions.database import Database
 from versions.errors import BlobError
-from versions.tables import AliasRow, BatchRow, FactRow, ModelRow, TaskRow, VersionRow
+from versions.tables import AliasRow, BatchRow, EvaluationRow, FactRow, ModelRow, TaskRow, VersionRow
 
 _OPEN_TASKS: Final = ("pending", "running")
+_OPEN_EVALUATIONS: Final = ("queued", "running")
 
 
 @dataclass
@@ -44,7 +45,13 @@ def violations(
     """
     known = Verified() if verified is None else verified
     with database.reading() as session:
-        found = [*_versions(session), *_batches(session), *_aliases(session), *_facts(session)]
+        found = [
+            *_versions(session),
+            *_batches(session),
+            *_evaluations(session),
+            *_aliases(session),
+            *_facts(session),
+        ]
         if settled:
             found += _settled(session)
         named = {blob: where for where, blob in _named(session)}
@@ -138,6 +145,16 @@ def _batches(session: Session) -> Iterator[str]:
             yield f"{count} batches of the line {model}@{line} run at once"
 
 
+def _evaluations(session: Session) -> Iterator[str]:
+    """An evaluation that has ended has its measurements, or the reason why not."""
+    ended = select(EvaluationRow).where(EvaluationRow.state.not_in(_OPEN_EVALUATIONS))
+    for row in session.scalars(ended):
+        if row.finished_at is None:
+            yield f"evaluation {row.id} is {row.state} and has no end"
+        if (row.metrics if row.state == "succeeded" else row.error) is None:
+            yield f"evaluation {row.id} is {row.state} without measurements or a reason"
+
+
 def _aliases(session: Session) -> Iterator[str]:
     numbers = {(row.model, row.number): row.state for row in session.scalars(select(VersionRow))}
     for alias in session.scalars(select(AliasRow)):
@@ -160,6 +177,8 @@ def _facts(session: Session) -> Iterator[str]:
 def _settled(session: Session) -> Iterator[str]:
     for row in session.scalars(select(BatchRow).where(BatchRow.state.not_in(FINAL_STATES))):
         yield f"batch {row.id} is still {row.state}"
+    for evaluation in session.scalars(select(EvaluationRow).where(EvaluationRow.state.in_(_OPEN_EVALUATIONS))):
+        yield f"evaluation {evaluation.id} is still {evaluation.state}"
     for task in session.scalars(select(TaskRow).where(TaskRow.state.in_(_OPEN_TASKS))):
         yield f"task {task.id} ({task.kind} of {task.batch_id or task.evaluation_id or task.export_id}) is {task.state}"
 

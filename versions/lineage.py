@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from api_schemas.references import LATEST, ModelReference, version_name
 from versions import audit, models
-from versions.audit import LOCAL, Actor
+from versions.audit import LOCAL
 from versions.clock import now
 from versions.errors import AliasProtectedError, ParentMovedError, VersionNotFoundError
 from versions.tables import AliasRow, BatchRow, VersionRow
@@ -172,7 +172,7 @@ def publish(session: Session, batch: BatchRow, new: NewVersion) -> VersionRow:
         alias.updated_at = now()
     audit.record(
         session,
-        Actor(batch.caller or LOCAL),
+        audit.sender(session, batch.model, batch.id, batch.caller or LOCAL),
         "version.published",
         model=row.model,
         target=version_name(row.number),

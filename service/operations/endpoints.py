@@ -32,12 +32,12 @@ async def livez() -> Health:
 
 
 @router.get("/readyz", summary="Are edits and completions served?", responses=responses(UnavailableError))
-def readyz(resources: ResourcesDependency) -> Health:
+async def readyz(resources: ResourcesDependency) -> Health:
     """200 when the database and the blobs take writes, and Redis and a worker of every model answer.
 
     Else 503 saying what is awaited.
     """
-    missing = awaited(resources)
+    missing = await resources.readiness(lambda: awaited(resources))
     if missing:
         raise UnavailableError(f"waiting: {'; '.join(missing)}", retry_seconds=2)
     return Health()
@@ -49,8 +49,8 @@ def readyz(resources: ResourcesDependency) -> Health:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-def metrics(resources: ResourcesDependency) -> Response:
-    return Response(resources.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+async def metrics(resources: ResourcesDependency) -> Response:
+    return Response(await resources.exposition(resources.metrics.exposition), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/", include_in_schema=False)

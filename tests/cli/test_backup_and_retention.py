@@ -46,7 +46,12 @@ def test_a_backup_is_restored_into_a_new_data_folder_and_nowhere_else(run: Run, 
     assert (checked.exit_code, "is whole" in checked.output) == (0, True)
     restored = run("restore", tmp_path / "copy", "--data", tmp_path / "new")
     assert restored.exit_code == 0, restored.output
-    assert (tmp_path / "new" / "emmetd.sqlite3").is_file()
+    database = Database(f"sqlite:///{tmp_path}/new/emmetd.sqlite3")
+    with database.reading() as session:
+        told = audit.page(session, None, 1)[0]
+    database.close()
+    assert (told.action, told.target) == ("store.restored", str(tmp_path / "copy"))
+    assert told.actor.startswith("cli:")
 
     again = run("restore", tmp_path / "copy", "--data", tmp_path / "new")
     assert (again.exit_code, "is not empty" in again.output) == (1, True)

@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 from cli import checks
 from cli.main import app
 from cli.private_redis import PrivateRedis
+from configuration.settings import load_settings
 from tests.conftest import BOTH_DATABASES
+from tests.disks import mounted, read_only
 from versions import models
 from versions.blobs import FolderBlobStore
 from versions.database import Database
@@ -136,6 +138,51 @@ def test_a_store_that_is_broken(doctor: Doctor, tmp_path: Path) -> None:
     (tmp_path / "blobs").touch()
     code, found = doctor()
     assert (code, levels(found, "store")) == (1, ["fail"])
+
+
+def test_only_folders_that_are_used_must_be_writable(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in the API's container: its root is read-only, blobs are a volume, and no worker runs in it."""
+    data = tmp_path / "image" / "data"
+    data.mkdir(parents=True)
+    monkeypatch.setenv("EMMETD_DATA", str(data))
+    monkeypatch.setenv("EMMETD_BLOB_URL", str(tmp_path / "blobs"))
+    installed = checks._installed
+    with read_only(tmp_path / "image"):
+        code, found = doctor()
+        assert (code, levels(found, "disk")[0]) == (1, "fail")
+        assert f"{data} cannot be written, for models and statistics" in found["disk"][0]["found"]
+        assert "EMMETD_DATA" in found["disk"][0]["remedy"]
+
+        monkeypatch.setattr(checks, "_installed", lambda name: name != "torch" and installed(name))
+        code, found = doctor()
+        assert (code, levels(found, "disk")) == (0, ["ok"])
+        assert f"for the database in {tmp_path}, blobs in {tmp_path}/blobs" in found["disk"][0]["found"]
+
+        monkeypatch.setenv("EMMETD_BLOB_URL", str(tmp_path / "image" / "blobs"))
+        code, found = doctor()
+        assert (code, found["disk"][0]["level"]) == (1, "fail")
+        assert found["disk"][0]["remedy"].endswith("choose another with EMMETD_BLOB_URL")
+
+
+def test_each_file_system_that_is_nearly_full_is_named(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with mounted(tmp_path / "share", 8):
+        monkeypatch.setattr(checks, "LITTLE_DISK_BYTES", 16 * 1024**2)
+        monkeypatch.setenv("EMMETD_BLOB_URL", str(tmp_path / "share" / "blobs"))
+        code, found = doctor()
+    assert (code, levels(found, "disk")) == (0, ["ok", "warn"])
+    assert f"free for blobs in {tmp_path}/share/blobs" in found["disk"][1]["found"]
+
+
+def test_a_machine_that_keeps_nothing(doctor: Doctor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = load_settings(
+        database_url="postgresql://somebody@nowhere/none", blob_url="s3://bucket/prefix", data=tmp_path / "none"
+    )
+    monkeypatch.setattr(checks, "_installed", lambda name: name != "torch")
+    assert [(one.level, "nothing is kept here" in one.found) for one in checks.disk(settings)] == [("ok", True)]
 
 
 def test_a_model_that_is_none_and_a_gpu_that_is_not_there(

@@ -30,21 +30,29 @@ def built(overlay: str) -> tuple[Manifest, ...]:
 
 
 @cache
-def added_by(component: str) -> tuple[Manifest, ...]:
-    """What a component adds to an overlay that does not have it."""
+def built_with(*components: str, overlay: str = "cpu") -> tuple[Manifest, ...]:
+    """An overlay as it would be with some components more, in that order."""
     with tempfile.TemporaryDirectory() as folder:
+        here = os.path.realpath(folder)
+        listed = [os.path.relpath(FOLDER / "components" / component, here) for component in components]
         lines = [
             "apiVersion: kustomize.config.k8s.io/v1beta1",
             "kind: Kustomization",
             "namespace: emmetd",
-            f"resources: [{os.path.relpath(FOLDER / 'overlays' / 'cpu', os.path.realpath(folder))}]",
-            f"components: [{os.path.relpath(FOLDER / 'components' / component, os.path.realpath(folder))}]",
+            f"resources: [{os.path.relpath(FOLDER / 'overlays' / overlay, here)}]",
+            f"components: [{', '.join(listed)}]",
         ]
         (Path(folder) / "kustomization.yaml").write_text("\n".join(lines))
         done = subprocess.run([program("kubectl"), "kustomize", folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    return tuple(yaml.safe_load_all(done.stdout))
+
+
+@cache
+def added_by(component: str) -> tuple[Manifest, ...]:
+    """What a component adds to an overlay that does not have it."""
     there = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in built("cpu")}
-    found = yaml.safe_load_all(done.stdout)
+    found = built_with(component)
     return tuple(manifest for manifest in found if (manifest["kind"], manifest["metadata"]["name"]) not in there)
 
 

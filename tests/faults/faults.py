@@ -29,7 +29,7 @@ def kill_worker(here: Installation, chance: random.Random, ended: threading.Even
     part.start()
 
 
-def kill_both_workers(here: Installation, chance: random.Random, ended: threading.Event) -> None:
+def kill_every_worker(here: Installation, chance: random.Random, ended: threading.Event) -> None:
     for part in here.workers:
         part.kill()
     ended.wait(chance.uniform(0, 1))
@@ -80,7 +80,7 @@ def restart_postgres(here: Installation, chance: random.Random, ended: threading
 FAULTS: Final[tuple[Fault, ...]] = (
     kill_api,
     kill_worker,
-    kill_both_workers,
+    kill_every_worker,
     freeze_worker,
     kill_redis,
     flush_redis,

@@ -1,4 +1,5 @@
-"""emmetd in parts, as on several machines: two API processes, two workers, Redis behind a network, its own disk."""
+"""emmetd in parts, as on several machines: two API processes, two workers of one model and one of another, Redis behind
+a network, and a disk of its own."""
 
 from __future__ import annotations
 
@@ -26,12 +27,15 @@ from cli.tethered import tethered
 from tests.disks import Disk
 from tests.faults.proxy import Proxy
 from tests.postgres import Cluster
+from versions import models
 from versions.blobs import BlobStore, open_blob_store
 from versions.database import Database, migrate
 
 MODEL: Final = "tiny"
+OTHER: Final = "other"
+"""A second model, of the same shape."""
 PATIENCE_SECONDS: Final = 120
-DISK_MIB: Final = 64
+DISK_MIB: Final = 192
 _EMMETD: Final = (sys.executable, "-P", "-m", "cli.main")
 
 
@@ -80,7 +84,7 @@ class Installation:
     Database file (with SQLite) and blobs lie on a small file system of their own where we may mount one.
     """
 
-    def __init__(self, folder: Path, model: Path, cluster: Cluster | None) -> None:
+    def __init__(self, folder: Path, model: Path, other: Path, cluster: Cluster | None) -> None:
         self.folder = folder
         self.cluster = cluster
         self.disk = Disk(folder / "disk")
@@ -101,7 +105,12 @@ class Installation:
         self.redis = Part("redis", self._redis.command, os.environ, logs / "redis.log")
         self.apis = [self._part(f"api{n}", logs, ["api", "--port", str(free_port())]) for n in range(2)]
         self.workers = [
-            self._part(f"worker{n}", logs, ["worker"], EMMETD_REDIS_URL=far, EMMETD_MODEL=str(model)) for n in range(2)
+            self._part(name, logs, ["worker", "--model", str(path), "--model-name", served], EMMETD_REDIS_URL=far)
+            for name, served, path in (
+                ("worker0", MODEL, model),
+                ("worker1", MODEL, model),
+                ("other-worker", OTHER, other),
+            )
         ]
         self.http = [
             httpx.Client(
@@ -121,7 +130,7 @@ class Installation:
             "EMMETD_DATABASE_URL": self.database_url,
             "EMMETD_BLOB_URL": str(self.disk.folder / "blobs"),
             "EMMETD_REDIS_URL": self._redis.url,
-            "EMMETD_MODEL_NAME": MODEL,
+            "EMMETD_LOG_FORMAT": "json",
             "EMMETD_API_KEY": self._key,
             "EMMETD_LEASE_SECONDS": "2",
             "EMMETD_SHARD_SECONDS": "1",
@@ -133,10 +142,12 @@ class Installation:
 
     def __enter__(self) -> Self:
         self.start_redis()
-        for part in (*self.apis, self.workers[0]):
+        first, second, other = self.workers
+        for part in (*self.apis, first, other):
             part.start()
+        wait_until(self._is_registered, f"a worker of each model; see {self.folder}/logs")
         self.wait_until_ready()  # the first worker makes C0, the second finds it
-        self.workers[1].start()
+        second.start()
         return self
 
     def __exit__(
@@ -167,6 +178,11 @@ class Installation:
             return all(client.get("/readyz").status_code == 200 for client in self.http)
         except httpx.TransportError:
             return False
+
+    def _is_registered(self) -> bool:
+        """Whether both models are known: until then the one that is could be ready without the other."""
+        with contextlib.closing(self.database()) as database, database.reading() as session:
+            return len(models.all_models(session)) == 2
 
     def wait_until_ready(self) -> None:
         wait_until(self.is_ready, f"ready; see {self.folder}/logs")

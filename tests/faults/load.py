@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from dataclasses import dataclass, field
@@ -10,21 +9,28 @@ from typing import Any, Final
 
 import httpx
 
-from tests.faults.installation import MODEL, Installation
-from tests.workers.saved_models import LANGUAGES, SUBJECTS
+from tests.faults.installation import Installation
+from tests.faults.work import Piece
+from tests.workers.saved_models import SUBJECTS
 
-SETTINGS: Final = {"steps": 12, "repair_rounds": 0, "contexts": 2}
-THRESHOLDS: Final = {"EM": 0.0, "drift": 1e9}
 PROMPTS: Final = [f"The mother tongue of {subject} is" for subject in SUBJECTS[:6]]
+STABLE: Final = "stable"
+"""An alias that one client alone moves."""
 MAX_TOKENS: Final = 4
 _TRY_AGAIN: Final = (429, 503)
 
 
 @dataclass
 class Told:
-    """What clients were told: batches by their key, and texts by version and prompt."""
+    """What clients were told: batches by their key, evaluations by id, aliases by model, texts by version and prompt.
+
+    `measured` says what each evaluation is of, and `measurements` what was found there.
+    """
 
     accepted: dict[str, str] = field(default_factory=dict)
+    measured: dict[str, tuple[str, str]] = field(default_factory=dict)
+    measurements: dict[tuple[str, str], Any] = field(default_factory=dict)
+    stable: dict[str, str] = field(default_factory=dict)
     texts: dict[tuple[str, str], str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     refusals: dict[str, int] = field(default_factory=dict)
@@ -43,6 +49,24 @@ class Told:
             if known != text:
                 self.wrong.append(f"{version} said {known!r} and then {text!r} after {prompt!r}")
 
+    def done(self, key: str, piece: Piece, answer: dict[str, Any]) -> None:
+        """A server said that the piece is kept."""
+        with self.lock:
+            if piece.kind == "evaluation":
+                self.measured[answer["id"]] = (piece.body["model"], piece.body["facts"][0]["subject"])
+            elif piece.kind == "alias" and answer["alias"] == STABLE:
+                self.stable[piece.model] = answer["version"]
+        if piece.is_batch:
+            self.accepted_as(key, answer["id"])
+
+    def found(self, evaluation_id: str, metrics: Any) -> None:
+        """The same facts on the same version have the same measurements, always."""
+        with self.lock:
+            what = self.measured[evaluation_id]
+            known = self.measurements.setdefault(what, metrics)
+            if known != metrics:
+                self.wrong.append(f"{what} was measured as {known} and then as {metrics}")
+
     def accepted_as(self, key: str, batch_id: str) -> None:
         with self.lock:
             known = self.accepted.setdefault(key, batch_id)
@@ -50,42 +74,25 @@ class Told:
                 self.wrong.append(f"Idempotency-Key {key} was answered with {known} and {batch_id}")
 
 
-def body_of(chance: random.Random, versions: int) -> dict[str, Any]:
-    """A small batch: mostly on the line, sometimes a branch, a dry run or an urgent one."""
-    facts = [
-        {
-            "prompt": "The mother tongue of {} is",
-            "subject": subject,
-            "target_new": chance.choice(LANGUAGES),
-        }
-        for subject in chance.sample(SUBJECTS, chance.randint(1, 3))
-    ]
-    body: dict[str, Any] = {"model": MODEL, "facts": facts, "settings": SETTINGS, "thresholds": THRESHOLDS}
-    kind = chance.random()
-    if kind < 0.2:
-        body["model"] = f"{MODEL}@v{chance.randrange(versions)}"
-    elif kind < 0.3:
-        body["urgent"] = True
-    elif kind < 0.4:
-        body["dry_run"] = True
-    return body
-
-
-def submit(installation: Installation, told: Told, key: str, body: dict[str, Any], until: float) -> None:
+def send(installation: Installation, told: Told, key: str, piece: Piece, until: float) -> None:
     """Send until somebody accepts it: a client that has no answer sends the same again, to the next server."""
+    headers = {"Idempotency-Key": key} if piece.is_batch else {}
     for attempt in range(10_000):
         http = installation.http[(int(key.rpartition("/")[2]) + attempt) % 2]
         try:
-            answer = http.post("/v1/edits", json=body, headers={"Idempotency-Key": key})
+            answer = http.request(piece.method, piece.path, json=piece.body, headers=headers)
         except httpx.TransportError as error:
             told.refused(type(error).__name__)
         else:
-            if answer.status_code == 202:
-                told.accepted_as(key, answer.json()["id"])
+            if answer.status_code in (200, 202):
+                told.done(key, piece, answer.json())
                 return
-            told.refused(f"{answer.status_code} {_code(answer)}")
+            code = _code(answer)
+            told.refused(f"{answer.status_code} {code}")
+            if answer.status_code == 409 and code in piece.refusals:
+                return
             if answer.status_code not in _TRY_AGAIN:
-                told.wrong.append(f"POST /v1/edits was answered with {answer.status_code}: {answer.text[:300]}")
+                told.wrong.append(f"{piece.path} was answered with {answer.status_code}: {answer.text[:300]}")
                 return
         if time.monotonic() > until:
             told.wrong.append(f"nobody accepted {key}")

@@ -66,7 +66,7 @@ def test_a_full_disk(disk: Disk, settings: Settings, tokenizer: Tokenizer, serve
 
         disk.free()
 
-        assert waits_for(api) == ""
+        wait_until(lambda: waits_for(api) == "", "ready again")
         assert api.edit([fact(1)]).status_code == 202
         assert len(api.http.get("/v1/edits").json()["data"]) == 2
 
@@ -75,7 +75,7 @@ def test_blobs_on_a_read_only_disk(api: Api, settings: Settings, worker: StandIn
     with read_only(settings.blob_folder):
         assert "blobs: the disk cannot be written (Read-only file system)" in waits_for(api)
         assert api.edit().status_code == 202, "a batch is kept in SQL; its worker waits for the disk"
-    assert waits_for(api) == ""
+    wait_until(lambda: waits_for(api) == "", "ready again")
 
 
 def test_blobs_that_are_away(api: Api, settings: Settings, worker: StandInWorker) -> None:
@@ -86,7 +86,7 @@ def test_blobs_that_are_away(api: Api, settings: Settings, worker: StandInWorker
     assert not settings.blob_folder.exists(), "nothing is written where the disk will be mounted again"
 
     elsewhere.rename(settings.blob_folder)
-    assert waits_for(api) == ""
+    wait_until(lambda: waits_for(api) == "", "ready again")
 
 
 def test_postgresql_that_is_restarted(settings: Settings, tokenizer: Tokenizer, serve: Callable[..., Api]) -> None:

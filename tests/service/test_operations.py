@@ -6,9 +6,13 @@ import errno
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -250,6 +254,35 @@ def test_probes_need_no_key(locked: Api) -> None:
     for path in ("/livez", "/metrics", "/openapi.json", "/"):
         assert locked.http.get(path).status_code == 200
     assert locked.http.get("/readyz").status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("path", "look"),
+    [("/readyz", "service.operations.endpoints.awaited"), ("/metrics", "service.metrics.ServiceMetrics.exposition")],
+)
+def test_those_who_need_no_key_cannot_take_the_threads_of_the_others(
+    api: Api, monkeypatch: pytest.MonkeyPatch, path: str, look: str
+) -> None:
+    """A hundred ask while a look hangs, as it does while the database is kept busy: one thread looks for them all."""
+    goes_on, looks = threading.Event(), []
+
+    def hangs(_: object) -> list[str] | bytes:
+        looks.append(path)
+        assert goes_on.wait(60)
+        return b"" if path == "/metrics" else []
+
+    monkeypatch.setattr(look, hangs)
+    with ThreadPoolExecutor(100) as pool:
+        asked = [pool.submit(httpx.get, f"{api.url}{path}", timeout=60, verify=False) for _ in range(100)]
+        try:
+            wait_until(lambda: looks, "the first of them looks")
+            time.sleep(1)  # the others have come by then
+            assert api.http.get("/v1/models", timeout=10).status_code == 200
+        finally:
+            goes_on.set()
+        assert [one.result().status_code for one in asked] == [200] * 100
+    # Those whose request came when the first look had ended share another.
+    assert len(looks) < 10
 
 
 def test_the_page_leads_to_what_there_is(api: Api) -> None:

@@ -61,6 +61,18 @@ def test_a_published_version_is_its_submitters_change(database: Database, accept
     assert row.details == {"edit": batch.id, "parent": "v0", "alias": "latest"}
 
 
+def test_a_published_version_says_from_where_its_edit_came(database: Database, accept: Accept) -> None:
+    with database.writing() as session:
+        batch = accept(session, caller=ADA.id)
+        audit.record(session, ADA, "edit.accepted", model="tiny", target=batch.id)
+        audit.record(session, Actor("emk_2", "eve's"), "edit.cancelled", model="tiny", target=batch.id)
+        lines.advance(session)
+        publish(session, batch)
+    with database.reading() as session:
+        (row,) = audit.page(session, None, 10, action="version.published")
+    assert Actor(row.actor, row.label, row.address) == ADA
+
+
 def test_pages_are_newest_first_and_narrowed(database: Database) -> None:
     with database.writing() as session:
         for number in range(5):

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from tests.postgres import Databases
 from tests.versions.conftest import Accept
-from versions import aliases, batches, deletion, lineage, lines, models, tasks
+from versions import aliases, audit, batches, deletion, lineage, lines, models, tasks
 from versions.audit import Actor
 from versions.backup import back_up, read_manifest, restore, verify
 from versions.blobs import FolderBlobStore
@@ -22,6 +22,8 @@ from versions.database import Database, migrate
 from versions.errors import BackupError, BlobCorruptError, BlobMissingError, RestoreRefusedError
 from versions.integrity import violations
 from versions.tables import Base
+
+ADA = Actor("cli:ada")
 
 
 @pytest.fixture
@@ -92,9 +94,21 @@ def test_a_restore_is_the_same_store_again_on_either_database(
     made = back_up(filled, blobs, tmp_path / "backup")
     there = FolderBlobStore(tmp_path / "other")
 
-    assert restore(tmp_path / "backup", empty, there) == made == verify(tmp_path / "backup")
+    assert restore(tmp_path / "backup", empty, there, ADA) == made == verify(tmp_path / "backup")
 
-    assert everything(empty) == everything(filled)
+    found = everything(empty)
+    *log, restored = found["audit"]
+    assert {**found, "audit": log} == everything(filled)
+    with empty.reading() as session:
+        told = audit.page(session, None, 1)[0]
+        assert (told.actor, told.action, told.target) == (ADA.id, "store.restored", str(tmp_path / "backup"))
+        assert told.details == {
+            "made_at": made.made_at,
+            "release": made.release,
+            "rows": made.rows,
+            "blobs": len(made.blobs),
+        }
+        assert told.id == restored[0]
     assert {one.sha256 for one in there.entries()} == set(made.blobs)
     assert len(made.blobs) == 3 * 2 + 2, "the blobs of versions, the tokenizer and the values under way, and no other"
     assert violations(empty, there) == []
@@ -127,7 +141,7 @@ def test_a_backup_beside_writers_holds_together(
         url = f"sqlite:///{tmp_path}/restored{number}.sqlite3"
         migrate(url)
         restored = Database(url)
-        restore(tmp_path / f"backup{number}", restored, FolderBlobStore(tmp_path / f"blobs{number}"))
+        restore(tmp_path / f"backup{number}", restored, FolderBlobStore(tmp_path / f"blobs{number}"), ADA)
         restored.close()
 
 
@@ -175,9 +189,9 @@ def test_what_is_not_empty_is_refused(
     before = everything(filled)
 
     with pytest.raises(RestoreRefusedError, match="the database is not empty"):
-        restore(tmp_path / "backup", filled, FolderBlobStore(tmp_path / "other"))
+        restore(tmp_path / "backup", filled, FolderBlobStore(tmp_path / "other"), ADA)
     with pytest.raises(RestoreRefusedError, match="the blob store is not empty"):
-        restore(tmp_path / "backup", empty, blobs)
+        restore(tmp_path / "backup", empty, blobs, ADA)
 
     assert everything(filled) == before
     assert not any(everything(empty).values())
@@ -196,23 +210,23 @@ def test_a_damaged_backup_is_refused_before_anything_is_written(
     kept = rows.read_bytes()
     rows.write_bytes(kept.replace(b'"parent": 1', b'"parent": 0'))
     with pytest.raises(BackupError, match="the rows of 'versions' do not match the manifest"):
-        restore(source, empty, there)
+        restore(source, empty, there, ADA)
     rows.write_bytes(kept)
 
     blob = copies.path(made.blobs[0])
     content = blob.read_bytes()
     blob.write_bytes(b"x" + content[1:])
     with pytest.raises(BlobCorruptError):
-        restore(source, empty, there)
+        restore(source, empty, there, ADA)
     blob.unlink()
     with pytest.raises(BlobMissingError):
-        restore(source, empty, there)
+        restore(source, empty, there, ADA)
     blob.write_bytes(content)
 
     manifest = json.loads((source / "manifest.json").read_text())
     (source / "manifest.json").write_text(json.dumps({**manifest, "revision": "0000"}))
     with pytest.raises(RestoreRefusedError, match="restore it with that release, then upgrade"):
-        restore(source, empty, there)
+        restore(source, empty, there, ADA)
     (source / "manifest.json").write_text("{}")
     with pytest.raises(BackupError, match="is no backup"):
         read_manifest(source)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.versions.conftest import Accept
-from versions import batches, exports, lineage, lines, models, tasks
+from versions import audit, batches, exports, lineage, lines, models, tasks
+from versions.audit import Actor
 from versions.blobs import FolderBlobStore
 from versions.clock import now
 from versions.collection import Collection, collect
@@ -17,6 +18,7 @@ from versions.database import Database
 from versions.tables import ExportRow, TaskRow
 
 DAY = timedelta(days=1)
+ADA = Actor("cli:ada")
 
 
 @pytest.fixture
@@ -55,24 +57,24 @@ def test_versions_tokenizers_and_running_batches_keep_their_blobs(
         shard.result = {"blob": values, "steps": 3}
         tasks.create(session, model="tiny", queue="q", kind="plan", batch_id=running.id)
 
-    would = collect(database, blobs, DAY, delete=False)
+    would = collect(database, blobs, DAY, ADA, delete=False)
     assert found(would) == {spent, lost}
     assert (would.kept, would.bytes) == (4, len(b"s") + len(b"nobody's"))
     assert blobs.exists(lost)
 
-    assert found(collect(database, blobs, DAY, delete=True)) == {spent, lost}
+    assert found(collect(database, blobs, DAY, ADA, delete=True)) == {spent, lost}
     assert [blobs.exists(one) for one in (delta, matrices, tokenizer, values, spent, lost)] == [True] * 4 + [False] * 2
-    assert found(collect(database, blobs, DAY, delete=True)) == set()
+    assert found(collect(database, blobs, DAY, ADA, delete=True)) == set()
 
 
 def test_what_was_just_put_stays(database: Database, blobs: FolderBlobStore) -> None:
     young = blobs.put(b"young")
     again = old(blobs, b"again")
     blobs.put(b"again")
-    assert found(collect(database, blobs, DAY, delete=True)) == set()
+    assert found(collect(database, blobs, DAY, ADA, delete=True)) == set()
     assert blobs.exists(young)
     assert blobs.exists(again)
-    assert found(collect(database, blobs, timedelta(0), delete=True)) == {young, again}
+    assert found(collect(database, blobs, timedelta(0), ADA, delete=True)) == {young, again}
 
 
 def test_exports_go_once_they_are_old(database: Database, blobs: FolderBlobStore) -> None:
@@ -87,9 +89,9 @@ def test_exports_go_once_they_are_old(database: Database, blobs: FolderBlobStore
     blob = rows[0].blob
     assert blob is not None
 
-    would = collect(database, blobs, DAY, delete=False)
+    would = collect(database, blobs, DAY, ADA, delete=False)
     assert (found(would), would.exports) == ({blob}, 1)
-    done = collect(database, blobs, DAY, delete=True)
+    done = collect(database, blobs, DAY, ADA, delete=True)
     assert (found(done), done.exports) == ({blob}, 1)
     with database.reading() as session:
         assert {row.format for row in session.query(ExportRow)} == {"peft", "merged"}
@@ -97,17 +99,28 @@ def test_exports_go_once_they_are_old(database: Database, blobs: FolderBlobStore
         assert exports.find(session, "tiny", 0, "peft", 8) is None
 
 
+def test_what_went_is_told_in_the_audit_log_and_nothing_else(database: Database, blobs: FolderBlobStore) -> None:
+    old(blobs, b"nobody's")
+    collect(database, blobs, DAY, ADA, delete=False)
+    collect(database, blobs, DAY, ADA, delete=True)
+    collect(database, blobs, DAY, ADA, delete=True)
+    with database.reading() as session:
+        (row,) = audit.page(session, None, 10, action="blobs.collected")
+    assert row.actor == ADA.id
+    assert {**row.details, "before": None} == {"blobs": 1, "bytes": len(b"nobody's"), "exports": 0, "before": None}
+
+
 def test_leftovers_of_interrupted_writes_go(database: Database, blobs: FolderBlobStore) -> None:
     kept = blobs.put(b"kept")
     leftover = blobs.path(kept).with_name(".partial-x")
     leftover.write_bytes(b"half")
-    collect(database, blobs, DAY, delete=True)
+    collect(database, blobs, DAY, ADA, delete=True)
     assert leftover.exists()
     then = (now() - 2 * DAY).timestamp()
     os.utime(leftover, (then, then))
-    collect(database, blobs, DAY, delete=False)
+    collect(database, blobs, DAY, ADA, delete=False)
     assert leftover.exists()
-    collect(database, blobs, DAY, delete=True)
+    collect(database, blobs, DAY, ADA, delete=True)
     assert not leftover.exists()
 
 

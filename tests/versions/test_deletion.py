@@ -83,7 +83,7 @@ def test_what_nothing_needs_goes_with_its_blobs_and_its_number_is_not_given_agai
             ("version.deleted", "v3"),
             ("version.deleted", "v4"),
         ]
-    assert len(collect(database, blobs, -DAY, delete=True).blobs) == 4
+    assert len(collect(database, blobs, -DAY, ADA, delete=True).blobs) == 4
     assert violations(database, blobs) == []
     assert publish(database, blobs, "tiny@v2", DAY).version == 5
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tests.postgres import Databases
 from versions.blobs import FolderBlobStore
@@ -66,6 +68,23 @@ def test_disks() -> None:
     assert "fails (Input/output error)" in disk_trouble(OSError(errno.EIO, os.strerror(errno.EIO)))
 
 
+def test_those_who_ask_again_and_again_do_not_make_it_look_each_time(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    for refuses in (False, True):
+        health = StorageHealth(database, FolderBlobStore(tmp_path / "blobs"))
+
+        def look(_database: Database, refuses: bool = refuses) -> None:
+            looks.append(refuses)
+            if refuses:
+                raise PoolTimeoutError
+
+        monkeypatch.setattr("versions.health.probe_database", look)
+        assert [bool(health.problems()) for _ in range(20)] == [refuses] * 20
+    assert looks == [False, True]
+
+
 def test_a_folder_of_blobs_that_goes_away_and_comes_back(database: Database, tmp_path: Path) -> None:
     blobs = FolderBlobStore(tmp_path / "blobs")
     name = blobs.put(b"kept")
@@ -77,5 +96,8 @@ def test_a_folder_of_blobs_that_goes_away_and_comes_back(database: Database, tmp
     with pytest.raises(BlobStoreAwayError):
         blobs.put(b"new")
     away.rename(blobs.folder)
-    assert health.problems() == [], "what was refused is looked at again at once"
+    deadline = time.monotonic() + 5
+    while health.problems():
+        assert time.monotonic() < deadline, "what was refused is looked at again after a second"
+        time.sleep(0.05)
     assert blobs.get(name) == b"kept"

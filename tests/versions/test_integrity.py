@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from tests.versions.conftest import Accept
-from versions import batches, lineage, lines, tasks
+from versions import batches, evaluations, lineage, lines, tasks
 from versions.blobs import FolderBlobStore
 from versions.database import Database
 from versions.integrity import Verified, violations
@@ -84,6 +84,19 @@ def test_two_batches_of_a_line_that_run_at_once(database: Database, blobs: Folde
         for _ in range(2):
             accept(session).state = "planning"
     assert violations(database, blobs) == ["2 batches of the line tiny@latest run at once"]
+
+
+def test_evaluations(database: Database, blobs: FolderBlobStore) -> None:
+    with database.writing() as session:
+        row = evaluations.create(session, model="tiny", version=3, compare_with=None, metrics=["ES"], facts=[])
+    assert violations(database, blobs) == []
+    assert violations(database, blobs, settled=True) == [f"evaluation {row.id} is still queued"]
+    with database.writing() as session:
+        evaluations.finish(session, evaluations.get(session, row.id))
+    assert violations(database, blobs) == [f"evaluation {row.id} is succeeded without measurements or a reason"]
+    with database.writing() as session:
+        evaluations.finish(session, evaluations.get(session, row.id), metrics={"tiny@v3": {}})
+    assert violations(database, blobs, settled=True) == []
 
 
 def test_blobs_that_are_gone_or_damaged(database: Database, blobs: FolderBlobStore) -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.s3_server import SECRET, Bucket
 from tests.versions.conftest import Accept, publish
 from versions import object_blobs
+from versions.audit import Actor
 from versions.blobs import open_blob_store
 from versions.collection import collect
 from versions.database import Database
@@ -22,6 +23,7 @@ from versions.object_blobs import ObjectBlobStore
 from versions.object_store import s3_store
 from versions.tables import VersionRow
 
+ADA = Actor("cli:ada")
 QUICK: dict[str, Any] = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
 
 
@@ -227,10 +229,10 @@ def test_garbage_is_collected_there_too(database: Database, bucket: Bucket, acce
         assert isinstance(version, VersionRow)
     bucket.age(days=3)
     young = blobs.put(b"nobody's yet")
-    looked = collect(database, blobs, timedelta(days=1), delete=False)
+    looked = collect(database, blobs, timedelta(days=1), ADA, delete=False)
     assert ([one.sha256 for one in looked.blobs], looked.kept) == ([garbage], 3)
     assert blobs.exists(garbage)
-    assert [one.sha256 for one in collect(database, blobs, timedelta(days=1), delete=True).blobs] == [garbage]
+    assert [one.sha256 for one in collect(database, blobs, timedelta(days=1), ADA, delete=True).blobs] == [garbage]
     assert sorted(one.sha256 for one in blobs.entries()) == sorted([named, matrices, young])
 
 

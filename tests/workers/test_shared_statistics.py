@@ -16,6 +16,7 @@ from editing.statistic import Statistic
 from editing.statistics_store import StatisticRequest
 from tests.workers.conftest import MODEL, Place
 from versions import statistics
+from versions.audit import Actor
 from versions.clock import now
 from versions.collection import collect, named_blobs
 from workers.shared_statistics import SharedStatistics
@@ -23,6 +24,7 @@ from workers.statistics import Statistics
 
 TOKENS = 400
 REQUEST = StatisticRequest(SelfSampled(), TOKENS)
+ADA = Actor("cli:ada")
 LIMIT = 256 * 1024**2
 
 
@@ -100,7 +102,7 @@ def test_a_collection_leaves_what_is_shared(place: Place, tmp_path: Path) -> Non
     worker_in(place, tmp_path / "first")
     blobs = set(ask(place, [0, 1]).values())
     place.blobs.put(b"nobody's")
-    gone = collect(place.database, place.blobs, -timedelta(days=1), delete=True)
+    gone = collect(place.database, place.blobs, -timedelta(days=1), ADA, delete=True)
     assert len(gone.blobs) == 1
     assert all(place.blobs.exists(blob) for blob in blobs)
     with place.database.reading() as session:

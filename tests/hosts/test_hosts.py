@@ -1,0 +1,144 @@
+"""One model on several hosts: shards are spread over them, and one that is cut off costs its shard and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from tests.faults.installation import wait_until
+from tests.faults.work import LONG_PROMPT, QUICK, THOROUGH, THRESHOLDS
+from tests.hosts.network import Host, require_hosts
+from tests.hosts.site import LEASE_SECONDS, MODEL, Site
+from tests.postgres import require_postgres
+from tests.workers.saved_models import facts, save_tiny_model
+from versions import tasks
+from versions.integrity import violations
+from versions.tables import BatchRow, TaskRow, VersionRow
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    require_postgres()
+    require_hosts()
+    folder = tmp_path_factory.mktemp("site")
+    with Site(folder, save_tiny_model(folder / "model")) as site:
+        yield site
+
+
+def long_edit(site: Site) -> str:
+    """A batch of several shards, each of about a second; its id."""
+    body = {
+        "model": MODEL,
+        "facts": [{**one, "prompt": LONG_PROMPT} for one in facts(24)],
+        "settings": THOROUGH,
+        "thresholds": THRESHOLDS,
+    }
+    return str(site.http[0].post("/v1/edits", json=body).raise_for_status().json()["id"])
+
+
+def shards_of(site: Site, edit: str) -> list[TaskRow]:
+    with site.database.reading() as session:
+        return tasks.of_batch(session, edit, "values")
+
+
+def outcome(site: Site, edit: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+
+    def has_ended() -> bool:
+        found.update(site.http[1].get(f"/v1/edits/{edit}").raise_for_status().json())
+        return found["finished_at"] is not None
+
+    wait_until(has_ended, "the batch's end")
+    return found
+
+
+def done_on(site: Site, host: Host, edit: str) -> set[int]:
+    """The shards of `edit` that were done there."""
+    return {
+        said["shard"]
+        for said in site.said(host)
+        if said["event"] == "task done" and (said["stage"], said.get("edit")) == ("values", edit)
+    }
+
+
+def versions_of(site: Site, edit: str) -> list[VersionRow]:
+    with site.database.reading() as session:
+        return list(session.scalars(select(VersionRow).where(VersionRow.batch_id == edit)))
+
+
+def spread_over_both(site: Site) -> None:
+    edit = long_edit(site)
+    assert outcome(site, edit)["state"] == "succeeded"
+    shards = shards_of(site, edit)
+    one, other = (done_on(site, host, edit) for host in site.workers)
+    assert one
+    assert other
+    assert one | other == {shard.shard for shard in shards}
+    assert not one & other
+    assert [shard.attempts for shard in shards] == [1] * len(shards)
+
+
+def test_the_shards_of_a_batch_are_spread_over_the_hosts(site: Site) -> None:
+    spread_over_both(site)
+
+
+def test_a_host_that_is_cut_off_costs_its_shard_and_commits_nothing_when_it_is_back(site: Site) -> None:
+    lost, other = site.workers
+    edit = long_edit(site)
+
+    def held() -> list[TaskRow]:
+        return [shard for shard in shards_of(site, edit) if (shard.owner or "").startswith(lost.name)]
+
+    wait_until(lambda: held() and any(shard.state == "done" for shard in shards_of(site, edit)), "a shard of its own")
+    (shard,) = held()
+    lost.cut_off()
+
+    def taken_over() -> bool:
+        return next(one for one in shards_of(site, edit) if one.id == shard.id).token > shard.token
+
+    wait_until(taken_over, "another worker has its shard")
+    lost.reconnect()
+
+    assert outcome(site, edit)["state"] == "succeeded"
+    assert shard.shard in done_on(site, other, edit)
+    kept = shards_of(site, edit)
+    assert {one.shard: one.attempts for one in kept} == {one.shard: 1 + (one.id == shard.id) for one in kept}
+    (version,) = versions_of(site, edit)
+
+    def was_refused() -> bool:
+        return any("hold on the task is gone" in said["event"] and said["task"] == shard.id for said in site.said(lost))
+
+    wait_until(was_refused, "the host that was away hears that it was too late")
+    assert shard.shard not in done_on(site, lost, edit)
+    assert [one.result for one in shards_of(site, edit)] == [one.result for one in kept]
+    assert [(one.number, one.blob) for one in versions_of(site, edit)] == [(version.number, version.blob)]
+    time.sleep(LEASE_SECONDS)
+    spread_over_both(site)
+
+
+def test_batches_through_two_apis_are_published_in_the_order_in_which_they_were_accepted(site: Site) -> None:
+    with site.database.reading() as session:
+        before = max(session.scalars(select(VersionRow.number)))
+
+    def submit(number: int) -> str:
+        body = {"model": MODEL, "facts": facts(1, first=number), "settings": QUICK, "thresholds": THRESHOLDS}
+        return str(site.http[number % 2].post("/v1/edits", json=body).raise_for_status().json()["id"])
+
+    with ThreadPoolExecutor(8) as pool:
+        edits = list(pool.map(submit, range(12)))
+    for edit in edits:
+        assert outcome(site, edit)["state"] == "succeeded"
+    with site.database.reading() as session:
+        rows = list(session.scalars(select(BatchRow).where(BatchRow.id.in_(edits)).order_by(BatchRow.seq)))
+    numbers = list(range(before + 1, before + 13))
+    assert [row.version for row in rows] == numbers
+    assert [row.base_version for row in rows] == [number - 1 for number in numbers]
+
+
+def test_what_they_kept_together_holds_together(site: Site) -> None:
+    assert violations(site.database, site.blobs, settled=True) == []
