@@ -26,7 +26,7 @@ class GenerationRequest(BaseModel):
     id: str
     model: str
     version: int
-    prompts: list[list[int]]
+    prompts: Annotated[list[Annotated[list[int], Field(min_length=1)]], Field(min_length=1)]
     max_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0

@@ -82,6 +82,11 @@ class Decoder:
         return int(self.config.num_attention_heads)
 
     @property
+    def embedded(self) -> int:
+        """Number of token ids that have an embedding, which may be fewer than the tokenizer's entries."""
+        return int(self.embedding.get_parameter("weight").shape[0])
+
+    @property
     def vocabulary(self) -> int:
         """Number of logits, which may be more than the tokenizer's entries."""
         return int(self.head.get_parameter("weight").shape[0])
