@@ -38,6 +38,11 @@ class GenerationRequest(BaseModel):
     deadline: float
     traceparent: str | None = None
 
+    @property
+    def tells_prompts(self) -> bool:
+        """Whether each choice begins with its prompt's tokens and their log-probabilities."""
+        return self.echo and self.logprobs is not None
+
 
 class TokenInfo(BaseModel):
     """One token with its log-probability (null for the first of a prompt) and those of the best ones, best first."""

@@ -150,7 +150,7 @@ class DecodeBatch:
         found = []
         for number, row in enumerate(rows):
             try:
-                own = scored[number] if scored is not None and row.wants_prompt_logprobs else None
+                own = scored[number] if scored is not None and row.request.tells_prompts else None
                 found.append((row, self._next(row, logits[number], finite[number], own)))
             except Exception:
                 log.exception("a row failed", request=row.request.id, version=row.request.version)

@@ -64,7 +64,7 @@ class Prefill:
         self._cache.extend(self._keep[:, start:end])
         hidden = self._forward(self._tokens[:, start:end], self._positions[:, start:end], self._cache, self._versions)
         for number, row in enumerate(self._prompts):
-            if row.wants_prompt_logprobs:
+            if row.request.tells_prompts:
                 self._score(number, row, hidden[number], start)
         self._read, self._last = end, hidden[:, -1]
 

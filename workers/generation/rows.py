@@ -58,10 +58,6 @@ class Row:
         """Slots of the key-value cache that the row may come to need."""
         return len(self.prompt) + self.request.max_tokens
 
-    @property
-    def wants_prompt_logprobs(self) -> bool:
-        return self.request.echo and self.request.logprobs is not None
-
     def prompt_event(self, logprobs: Sequence[Scored]) -> PromptEvent:
         """The prompt's tokens with `logprobs` of each but the first."""
         infos = [TokenInfo(id=self.prompt[0], logprob=None)]
