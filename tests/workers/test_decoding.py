@@ -137,10 +137,11 @@ def test_rows_of_many_versions_get_the_bits_of_the_same_batch_merged(
 
 
 def staggered(batch: DecodeBatch, rows: list[Row]) -> dict[Row, list[TokensEvent]]:
-    """Rows that join five at a time, while those before them go on between the pieces of their prompts."""
+    """Rows that join in groups, two of which are read by turns, while those before them go on between the pieces."""
     events: list[RowEvents] = []
     for start in range(0, len(rows), 5):
-        batch.join(rows[start : start + 5])
+        batch.join(rows[start : start + 2])
+        batch.join(rows[start + 2 : start + 5])
         while batch.is_reading:
             events += batch.read()
             events += batch.step()
@@ -156,8 +157,8 @@ def test_rows_that_join_piece_by_piece_get_the_bits_of_the_same_batch_merged(
     weight = batch.decoder.projections[2].weight
     torch.manual_seed(1)
     known = [weight.detach().clone(), *(weight.detach() + torch.randn_like(weight) for _ in range(2))]
-    asked = request(prompts=[PROMPTS[n % 3] for n in range(12)], logprobs=3, max_tokens=9)
-    rows = [Row(asked, choice, {2: known[choice % 3]}, TOKENIZER) for choice in range(12)]
+    asked = request(prompts=[PROMPTS[n % 3] for n in range(15)], logprobs=3, max_tokens=9)
+    rows = [Row(asked, choice, {2: known[choice % 3]}, TOKENIZER) for choice in range(15)]
     mixed = staggered(batch, rows)
     for version, matrix in enumerate(known):
         with torch.no_grad():

@@ -15,7 +15,7 @@ from cli.private_redis import PrivateRedis
 from configuration.redis_keys import GENERATE_GROUP, cancelled_key, claimed_key, generate_stream
 from tests.workers.conftest import MODEL, Place, wait_until
 from tests.workers.test_lane import Client, lane_over, prompt
-from workers.generation import claims, inbox, preparation
+from workers.generation import claims, inbox, prefill, preparation
 from workers.generation.decoding import DecodeBatch
 from workers.generation.lane import GenerationLane
 from workers.generation.rows import Row
@@ -164,6 +164,19 @@ def test_a_request_of_many_choices_lets_others_in(slow: GenerationLane, client: 
         client.texts(client.ask(prompt(number), max_tokens=1))
     assert not isinstance(client.events(many)[-1], EndEvent)
     assert len(client.texts(many)) == 512
+
+
+def test_a_long_prompt_does_not_keep_short_ones_waiting(
+    lane: GenerationLane, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefill, "PREFILL_TOKENS", 2)
+    read = lane.batch.read
+    monkeypatch.setattr(lane.batch, "read", lambda: (time.sleep(0.05), read())[1])
+    long = client.ask([5] * 80, max_tokens=1)
+    wait_until(lambda: client.redis.exists(claimed_key(long)), "claimed")
+    client.texts(client.ask([5] * 4, max_tokens=1))
+    assert client.events(long) == []
+    assert isinstance(client.answer(long)[-1], EndEvent)
 
 
 @pytest.mark.parametrize(("limits", "most"), [({"most_versions": 1}, 1), ({"most_versions": 2}, 2)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -17,6 +18,9 @@ from editing.projection import Frame, Matrices, RowVersions, frame
 from workers.generation.cache import RowCache
 from workers.generation.prefill import Prefill
 from workers.generation.rows import Row, Scored
+
+MOST_PREFILLS = 4
+"""Groups of rows whose prompts are read at a time, a piece of one after a piece of another."""
 
 RowEvents = tuple[Row, list[GenerationEvent]]
 
@@ -46,17 +50,22 @@ class DecodeBatch:
         self.rows: list[Row] = []
         self._cache: RowCache | None = None
         self._versions = frame_of([])
-        self._prefill: Prefill | None = None
+        self._prefills: deque[Prefill] = deque()
 
     @property
     def is_reading(self) -> bool:
         """Whether rows that joined have prompts that are not read to their end."""
-        return self._prefill is not None
+        return bool(self._prefills)
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether others may join: so many groups take turns that a long prompt does not keep short ones waiting."""
+        return len(self._prefills) < MOST_PREFILLS
 
     @property
     def members(self) -> list[Row]:
         """All rows, also those whose prompts are being read."""
-        return self.rows if self._prefill is None else [*self.rows, *self._prefill.rows]
+        return [*self.rows, *(row for prefill in self._prefills for row in prefill.rows)]
 
     def slot_bytes(self) -> int:
         """Bytes of one cache slot: keys and values of one token in all layers."""
@@ -66,24 +75,22 @@ class DecodeBatch:
         return 2 * len(self.decoder.layers) * int(heads) * int(size) * self.decoder.dtype.itemsize
 
     def join(self, rows: Sequence[Row]) -> None:
-        """Let rows in, whose prompts `read` then reads. Only when no others are being read."""
-        assert not self.is_reading
-        self._prefill = Prefill(self.decoder, rows, self._run, self.frame_of)
+        """Let a group of rows in, whose prompts `read` then reads together."""
+        self._prefills.append(Prefill(self.decoder, rows, self._run, self.frame_of))
 
     @torch.inference_mode()
     def read(self) -> list[RowEvents]:
-        """One piece of the prompts of rows that joined; after the last one their first tokens."""
-        prefill = self._prefill
-        if prefill is None:
+        """One piece of the prompts of a group that joined, the groups by turns; after its last one its first tokens."""
+        if not self._prefills:
             return []
+        prefill = self._prefills.popleft()
         try:
             prefill.read()
             if not prefill.is_done:
+                self._prefills.append(prefill)
                 return []
-            self._prefill = None
             logits, scored = prefill.outcome(prefill.rows)
         except Exception:
-            self._prefill = None
             log.exception("prompts cannot be read", rows=len(prefill.rows))
             return [(row, row.fail(FAILED)) for row in prefill.rows]
         events = self._advance(prefill.rows, logits, scored)
@@ -107,11 +114,10 @@ class DecodeBatch:
 
     def leave(self, which: Callable[[Row], bool]) -> None:
         """Take rows out and free their cache."""
-        if self._prefill is not None:
+        for prefill in self._prefills:
             # Their prompts go on being read beside those of the others: that is a few pieces, and nothing is moved.
-            self._prefill.rows = [row for row in self._prefill.rows if not which(row)]
-            if not self._prefill.rows:
-                self._prefill = None
+            prefill.rows = [row for row in prefill.rows if not which(row)]
+        self._prefills = deque(prefill for prefill in self._prefills if prefill.rows)
         staying = [number for number, row in enumerate(self.rows) if not which(row)]
         if len(staying) == len(self.rows):
             return

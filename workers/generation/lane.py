@@ -145,7 +145,7 @@ class GenerationLane(threading.Thread):
         return tracing.begin("decode", about, kind="server", parent=request.traceparent)
 
     def _admit(self) -> None:
-        if self.batch.is_reading or not self._waiting:
+        if not self.batch.takes_more or not self._waiting:
             return
         rows, refused = self._waiting.next_rows()
         for request, reason in refused:
