@@ -23,13 +23,17 @@ class TextPart(BaseModel):
 
 
 class ChatMessage(BaseModel):
-    """One message. An assistant's may be sent back as it came, with the fields that are empty in it."""
+    """One message. An assistant's may be sent back as it came, with the fields that are empty in it.
+
+    `type` is none of OpenAI's: lm-eval sends it.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     role: Literal["system", "developer", "user", "assistant"]
     content: PromptText | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)]
     name: Annotated[str | None, Field(max_length=200)] = None
+    type: Annotated[str | None, only("text")] = None
     refusal: Annotated[str | None, only()] = None
     audio: Annotated[dict[str, Any] | None, only()] = None
     annotations: Annotated[list[Any] | None, only([])] = None

@@ -26,7 +26,7 @@ class GenerationRequest(BaseModel):
     id: str
     model: str
     version: int
-    prompts: list[list[int]]
+    prompts: Annotated[list[Annotated[list[int], Field(min_length=1)]], Field(min_length=1)]
     max_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0
@@ -37,6 +37,11 @@ class GenerationRequest(BaseModel):
     echo: bool = False
     deadline: float
     traceparent: str | None = None
+
+    @property
+    def tells_prompts(self) -> bool:
+        """Whether each choice begins with its prompt's tokens and their log-probabilities."""
+        return self.echo and self.logprobs is not None
 
 
 class TokenInfo(BaseModel):

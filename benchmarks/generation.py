@@ -3,17 +3,19 @@ whether a row says the same alone as among others.
 
     python -m benchmarks.generation --data DIR
 
-All rates of a comparison are measured by turns in one run.
+All rates of a comparison are measured by turns in one run. A ratio is the median of those of each turn's two, measured
+one after the other, since the machine is not equally fast all the time.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -25,13 +27,13 @@ from editing.corpus import SelfSampled, held_out_rows
 from editing.default_model import DEFAULT_MODEL
 from editing.loading import LoadedModel, load_model
 from editing.progress import Progress, silent
-from editing.projection import Matrices
+from editing.projection import Frame, GatheredRows, Matrices, RowVersions
 from workers.generation.decoding import DecodeBatch
 from workers.generation.rows import Row
 
 ROWS = 32
-NEW_TOKENS = 64
-TURNS = 3
+NEW_TOKENS = 32
+TURNS = 11
 VERSIONS = 3
 ALONE_PROMPTS = 200
 ALONE_TOKENS = 16
@@ -59,55 +61,72 @@ def run(
 ) -> dict[str, Any]:
     """Measure on `model`, kept in `data`: `rows` prompts of ordinary text together, `new_tokens` greedy tokens each.
 
-    `alone` prompts are decoded one at a time and in batches of `rows`, and their texts compared.
+    `alone` prompts, on the base and the versions by turns, are decoded one at a time and in batches of `rows`, and the
+    texts compared.
     """
     loaded = load_model(model, cache=data, token=token, on_progress=on_progress)
     prompts = _prompts(loaded, data, max(rows, alone), on_progress)
     layer = loaded.shape.n_layers // 4
     versions = [_moved(loaded, layer, seed) for seed in range(VERSIONS)]
-    one: list[Matrices] = [versions[0]] * rows
     several: list[Matrices] = [versions[number % VERSIONS] for number in range(rows)]
     some = prompts[:rows]
-    ours(loaded, some, one, 2)
-    plain(loaded, some, 2)
-    found: dict[str, list[Run]] = {"generate": [], "base": [], "one version": [], "several versions": []}
+    ways: dict[str, Callable[[int], Run]] = {
+        "generate": lambda tokens: plain(loaded, some, tokens),
+        "base": lambda tokens: ours(loaded, some, [{}] * rows, tokens),
+        "one version": lambda tokens: ours(loaded, some, [versions[0]] * rows, tokens),
+        "several versions": lambda tokens: ours(loaded, some, several, tokens),
+        "several versions gathered": lambda tokens: ours(loaded, some, several, tokens, GatheredRows),
+    }
+    for way in ways.values():
+        way(2)
+    found: dict[str, list[Run]] = {name: [] for name in ways}
     for turn in range(turns):
         on_progress("turns", turn, turns)
-        found["generate"].append(plain(loaded, some, new_tokens))
-        found["base"].append(ours(loaded, some, [{}] * rows, new_tokens))
-        found["one version"].append(ours(loaded, some, one, new_tokens))
-        found["several versions"].append(ours(loaded, some, several, new_tokens))
-    rates = {name: sum(run.rate for run in runs) / turns for name, runs in found.items()}
+        # Every other turn backwards, so that none has always the same before it.
+        for name in list(ways)[:: -1 if turn % 2 else 1]:
+            found[name].append(ways[name](new_tokens))
     same = sum(a == b for a, b in zip(found["generate"][0].tokens, found["base"][0].tokens, strict=True))
     return {
         "environment": environment() | {"threads": torch.get_num_threads()},
         "model": loaded.name,
         "rows": rows,
         "new_tokens": new_tokens,
+        "turns": turns,
         "versions": VERSIONS,
-        "tokens_per_second": rates,
+        "tokens_per_second": {name: median(run.rate for run in runs) for name, runs in found.items()},
         "tokens_per_second_of_turns": {name: [run.rate for run in runs] for name, runs in found.items()},
-        "ours_over_generate": rates["base"] / rates["generate"],
-        "several_versions_over_one": rates["several versions"] / rates["one version"],
+        "ours_over_generate": _ratio(found["base"], found["generate"]),
+        "several_versions_over_one": _ratio(found["several versions"], found["one version"]),
+        "gathered_over_one": _ratio(found["several versions gathered"], found["one version"]),
         "rows_equal_to_generate": same,
-        **_alone(loaded, prompts[:alone], rows, on_progress),
+        **_alone(loaded, prompts[:alone], [{}, *versions], rows, on_progress),
     }
 
 
-def ours(loaded: LoadedModel, prompts: Sequence[list[int]], matrices: Sequence[Matrices], new_tokens: int) -> Run:
+def _ratio(runs: Sequence[Run], others: Sequence[Run]) -> float:
+    """The median over the turns."""
+    return median(run.rate / other.rate for run, other in zip(runs, others, strict=True))
+
+
+def ours(
+    loaded: LoadedModel,
+    prompts: Sequence[list[int]],
+    matrices: Sequence[Matrices],
+    new_tokens: int,
+    frame_of: Callable[[Sequence[Matrices]], Frame] = RowVersions,
+) -> Run:
     """The lane's own decode loop, without the queue around it; every row to its full length."""
-    batch = DecodeBatch(loaded.decoder, loaded.backend_tokenizer, frozenset())
+    batch = DecodeBatch(loaded.decoder, loaded.backend_tokenizer, frozenset(), frame_of)
     rows = [
         Row(_request(prompt, new_tokens), 0, of_row, loaded.backend_tokenizer)
         for prompt, of_row in zip(prompts, matrices, strict=True)
     ]
     said: dict[int, list[int]] = {id(row): [] for row in rows}
     started = time.perf_counter()
-    events = list(batch.join(rows))
-    while events:
-        for row, of_row in events:
+    batch.join(rows)
+    while batch.members:
+        for row, of_row in [*batch.read(), *batch.step()]:
             said[id(row)] += [info.id for event in of_row if isinstance(event, TokensEvent) for info in event.tokens]
-        events = batch.step()
     seconds = time.perf_counter() - started
     return Run([said[id(row)] for row in rows], len(rows) * new_tokens / seconds)
 
@@ -137,6 +156,7 @@ def show(result: dict[str, Any]) -> None:
         *((f"{name}, tokens a second", f"{rate:.1f}") for name, rate in rates.items()),
         ("ours over generate()", f"{result['ours_over_generate']:.2f}"),
         (f"{result['versions']} versions over one", f"{result['several_versions_over_one']:.2f}"),
+        (f"{result['versions']} versions gathered over one", f"{result['gathered_over_one']:.2f}"),
         ("rows equal to generate()'s", f"{result['rows_equal_to_generate']} of {result['rows']}"),
         ("texts equal alone and among others", f"{result['equal_alone']} of {result['prompts_alone']}"),
     ]
@@ -144,17 +164,29 @@ def show(result: dict[str, Any]) -> None:
         print(f"{name:40} {figure}")
 
 
-def _alone(loaded: LoadedModel, prompts: Sequence[list[int]], rows: int, on_progress: Progress) -> dict[str, Any]:
+def _alone(
+    loaded: LoadedModel,
+    prompts: Sequence[list[int]],
+    known: Sequence[Matrices],
+    rows: int,
+    on_progress: Progress,
+) -> dict[str, Any]:
+    of_rows = [known[number % len(known)] for number in range(len(prompts))]
     together: list[list[int]] = []
     for start in range(0, len(prompts), rows):
-        part = prompts[start : start + rows]
-        together += ours(loaded, part, [{}] * len(part), ALONE_TOKENS).tokens
+        part = slice(start, start + rows)
+        together += ours(loaded, prompts[part], of_rows[part], ALONE_TOKENS).tokens
     single = []
-    for number, prompt in enumerate(prompts):
+    for number, (prompt, matrices) in enumerate(zip(prompts, of_rows, strict=True)):
         on_progress("alone", number, len(prompts))
-        single += ours(loaded, [prompt], [{}], ALONE_TOKENS).tokens
+        single += ours(loaded, [prompt], [matrices], ALONE_TOKENS).tokens
     equal = sum(one == other for one, other in zip(together, single, strict=True))
-    return {"prompts_alone": len(prompts), "tokens_alone": ALONE_TOKENS, "equal_alone": equal}
+    return {
+        "prompts_alone": len(prompts),
+        "tokens_alone": ALONE_TOKENS,
+        "versions_alone": len(known),
+        "equal_alone": equal,
+    }
 
 
 def _prompts(loaded: LoadedModel, data: Path, number: int, on_progress: Progress) -> list[list[int]]:

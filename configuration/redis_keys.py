@@ -54,6 +54,11 @@ def claimed_key(request_id: str) -> str:
     return f"emmetd:claimed:{request_id}"
 
 
+def asked_key(request_id: str) -> str:
+    """Key with a lifetime: the request's entry on its model's stream."""
+    return f"emmetd:asked:{request_id}"
+
+
 def reply_stream(request_id: str) -> str:
     """Capped stream with a lifetime that carries one request's tokens back."""
     return f"emmetd:reply:{request_id}"

@@ -29,6 +29,7 @@ from configuration.access_settings import AccessSettings, Lowercase, what_is_wro
 from configuration.corpus_settings import CorpusSettings
 from configuration.cpus import usable_cpus
 from configuration.errors import InvalidSettingError
+from configuration.generation_settings import GenerationSettings
 from configuration.observability_settings import ObservabilitySettings
 from configuration.retention_settings import RetentionSettings
 from configuration.s3_settings import S3_URL, S3Settings
@@ -44,7 +45,9 @@ def default_data_folder() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "emmetd"
 
 
-class Settings(AccessSettings, CorpusSettings, ObservabilitySettings, RetentionSettings, S3Settings):
+class Settings(
+    AccessSettings, CorpusSettings, GenerationSettings, ObservabilitySettings, RetentionSettings, S3Settings
+):
     """Resolved settings; never changed after they were made. Make them with `load_settings`."""
 
     model_config = SettingsConfigDict(

@@ -89,6 +89,11 @@ class Decoder:
         return int(heads * size)
 
     @property
+    def embedded(self) -> int:
+        """Number of token ids that have an embedding, which may be fewer than the tokenizer's entries."""
+        return int(self.embedding.get_parameter("weight").shape[0])
+
+    @property
     def vocabulary(self) -> int:
         """Number of logits, which may be more than the tokenizer's entries."""
         return int(self.head.get_parameter("weight").shape[0])

@@ -106,27 +106,47 @@ class RowVersions:
 
     def __init__(self, rows: Sequence[Matrices]) -> None:
         self.rows = tuple(rows)
-        self._parts: dict[int, list[tuple[Tensor | None, Tensor]]] = {}
+        self._parts: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
     def project(self, projection: EditableProjection, x: Tensor) -> Tensor:
         parts = self._parts.get(projection.layer)
         if parts is None:
-            parts = self._parts[projection.layer] = self._by_matrix(projection)
+            parts = self._parts[projection.layer] = _by_matrix(self.rows, projection)
         out: Tensor | None = None
         for matrix, rows in parts:
-            product = projection.apply_matrix(x, projection.weight if matrix is None else matrix)
+            product = projection.apply_matrix(x, matrix)
             out = product if out is None else out.index_copy(0, rows, product.index_select(0, rows))
         assert out is not None, "a batch has rows"
         return out
 
-    def _by_matrix(self, projection: EditableProjection) -> list[tuple[Tensor | None, Tensor]]:
-        """The distinct matrices of a layer (None: the base's) and which rows see each, as index tensors."""
-        found: dict[int | None, tuple[Tensor | None, list[int]]] = {}
-        for number, matrices in enumerate(self.rows):
-            matrix = matrices.get(projection.layer)
-            found.setdefault(None if matrix is None else id(matrix), (matrix, []))[1].append(number)
-        device = projection.weight.device
-        return [(matrix, torch.tensor(rows, device=device)) for matrix, rows in found.values()]
+
+class GatheredRows:
+    """As `RowVersions`, with each matrix multiplied by its own rows alone: less work, and last bits that differ."""
+
+    def __init__(self, rows: Sequence[Matrices]) -> None:
+        self.rows = tuple(rows)
+        self._parts: dict[int, list[tuple[Tensor, Tensor]]] = {}
+
+    def project(self, projection: EditableProjection, x: Tensor) -> Tensor:
+        parts = self._parts.get(projection.layer)
+        if parts is None:
+            parts = self._parts[projection.layer] = _by_matrix(self.rows, projection)
+        if len(parts) == 1:
+            return projection.apply_matrix(x, parts[0][0])
+        out = x.new_empty(*x.shape[:-1], projection.d_out)
+        for matrix, rows in parts:
+            out.index_copy_(0, rows, projection.apply_matrix(x.index_select(0, rows), matrix))
+        return out
+
+
+def _by_matrix(rows: Sequence[Matrices], projection: EditableProjection) -> list[tuple[Tensor, Tensor]]:
+    """The distinct matrices of a layer and which of the rows see each, as index tensors."""
+    found: dict[int, tuple[Tensor, list[int]]] = {}
+    for number, matrices in enumerate(rows):
+        matrix = matrices.get(projection.layer, projection.weight)
+        found.setdefault(id(matrix), (matrix, []))[1].append(number)
+    device = projection.weight.device
+    return [(matrix, torch.tensor(numbers, device=device)) for matrix, numbers in found.values()]
 
 
 class Recorder:

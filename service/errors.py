@@ -15,6 +15,7 @@ ServiceError
 ├── DiffTooLargeError          413  two versions whose deltas are too large to compare
 ├── UnsupportedMediaTypeError  415
 ├── InvalidFieldsError         422  one or more fields are wrong; each is named
+│   └── ContextLengthError     422  prompt and answer are longer than the model's context
 ├── BusyError                  429  too much waits already
 ├── LimitReachedError          429  this key has had what it may have for now
 ├── InternalError              500
@@ -170,6 +171,14 @@ class InvalidFieldsError(ServiceError):
         elif self.total > 1:
             detail += f" (and {self.total - 1} more, see `errors`)"
         super().__init__(detail)
+
+
+class ContextLengthError(InvalidFieldsError):
+    """With the code that OpenAI's clients look for, and its words "maximum context length is N tokens"."""
+
+    code = "context_length_exceeded"
+    title = "The prompt is too long"
+    example = "prompt: has 9000 tokens and max_tokens is 16; this model's maximum context length is 8192 tokens"
 
 
 class BusyError(ServiceError):

@@ -36,9 +36,12 @@ class FieldErrors:
     def __init__(self) -> None:
         self.total = 0
         self.first: list[FieldProblem] = []
+        self._kinds: set[type[InvalidFieldsError]] = set()
 
-    def add(self, loc: str, msg: str) -> None:
+    def add(self, loc: str, msg: str, kind: type[InvalidFieldsError] = InvalidFieldsError) -> None:
+        """`kind` is what is raised where nothing of another kind is wrong."""
         self.total += 1
+        self._kinds.add(kind)
         if not self.is_full:
             self.first.append(FieldProblem(loc=loc or "body", msg=msg))  # what is wrong with the whole has no path
 
@@ -74,9 +77,10 @@ class FieldErrors:
         self.add(*_described(detail, model, prefix))
 
     def raise_if_any(self) -> None:
-        """Raises InvalidFieldsError."""
+        """Raises InvalidFieldsError, or the kind of it that all errors are of."""
         if self.total:
-            raise InvalidFieldsError(self.first, self.total)
+            kind = next(iter(self._kinds)) if len(self._kinds) == 1 else InvalidFieldsError
+            raise kind(self.first, self.total)
 
 
 def invalid(loc: str, msg: str) -> InvalidFieldsError:

@@ -20,6 +20,7 @@ from configuration.redis_connection import make_redis
 from configuration.redis_keys import queues_for
 from configuration.settings import Settings
 from editing.loading import LoadedModel, load_model
+from editing.projection import GatheredRows, RowVersions
 from versions import models
 from versions.audit import Actor
 from versions.blobs import BlobStore, open_blob_store
@@ -32,14 +33,13 @@ from workers.generation.decoding import DecodeBatch
 from workers.generation.lane import GenerationLane
 from workers.materialise import MatrixCache
 from workers.measuring import Measuring
+from workers.memory import Budgets, budgets
 from workers.patience import patiently
 from workers.probes import ProbeServer
 from workers.rq_worker import work_until_stopped
 from workers.shared_statistics import SharedStatistics
 from workers.statistics import Statistics
 from workers.status import StatusBoard
-
-MATRIX_CACHE_BYTES = 512 * 1024**2
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +86,8 @@ def _run(settings: Settings) -> None:
             statistics = Statistics(model, settings.data, default_request(settings), shared)
             patiently(status, lambda: statistics.get(statistics.default_layers(), console))
             patiently(status, lambda: statistics.held_out(console))
+        memory = budgets(settings, device)
+        log.info("memory for serving", kv_cache_bytes=memory.kv_cache, matrix_cache_bytes=memory.matrix_cache)
         context = WorkerContext(
             id=worker_id,
             name=name,
@@ -94,13 +96,13 @@ def _run(settings: Settings) -> None:
             blobs=blobs,
             model=model,
             statistics=statistics,
-            matrices=MatrixCache(name, model.decoder, model.fingerprint, database, blobs, MATRIX_CACHE_BYTES),
+            matrices=MatrixCache(name, model.decoder, model.fingerprint, database, blobs, memory.matrix_cache),
             measuring=Measuring(model, statistics),
             status=status,
             stopping=threading.Event(),
             tokens_per_second=measure_tokens_per_second(model.decoder),
         )
-        _serve(context, redis)
+        _serve(context, redis, memory)
     finally:
         status.close()
         if probes is not None:
@@ -139,10 +141,19 @@ def _chat_template(model: LoadedModel) -> str | None:
     return found.get("default") if isinstance(found, dict) else found
 
 
-def _serve(context: WorkerContext, redis: Redis) -> None:
-    model = context.model
-    batch = DecodeBatch(model.decoder, model.backend_tokenizer, _end_tokens(model))
-    lane = GenerationLane(context.name, context.id, redis, batch, context.matrices)
+def _serve(context: WorkerContext, redis: Redis, memory: Budgets) -> None:
+    model, settings = context.model, context.settings
+    frame_of = GatheredRows if settings.batch_products == "gathered" else RowVersions
+    batch = DecodeBatch(model.decoder, model.backend_tokenizer, _end_tokens(model), frame_of)
+    lane = GenerationLane(
+        context.name,
+        context.id,
+        redis,
+        batch,
+        context.matrices,
+        kv_cache_bytes=memory.kv_cache,
+        most_versions=settings.batch_versions,
+    )
     lane.start()
     set_current(context)
     queues = [Queue(name, connection=redis, serializer=JSONSerializer) for name in queues_for(context.name)]

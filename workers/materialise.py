@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -68,19 +68,38 @@ class MatrixCache:
         self.budget_bytes = budget_bytes
         self._held: OrderedDict[int, dict[int, Tensor]] = OrderedDict()
         self._lock = threading.Lock()
+        self._making: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 
     def get(self, number: int) -> dict[int, Tensor]:
-        """Layer → matrix of every edited layer; empty for v0. The tensors are never written to."""
+        """Layer → matrix of every edited layer; empty for v0. The tensors are never written to.
+
+        A version that is not held is made by the first thread that asks; others that ask for it wait, and nobody who
+        asks for another does.
+        """
+        held = self.held(number)
+        if held is not None:
+            return held
+        with self._lock:
+            making = self._making[number]
+        with making:
+            held = self.held(number)
+            if held is not None:
+                return held
+            matrices = self._had(number)
+            self.put(number, matrices)
+            return matrices
+
+    def held(self, number: int) -> dict[int, Tensor] | None:
+        """What `get` gives, where that takes no time."""
+        if number == 0:
+            return {}
         with self._lock:
             if number in self._held:
                 self._held.move_to_end(number)
-                return self._held[number]
-            matrices = self._had(number) if number else {}
-            self._keep(number, matrices)
-            return matrices
+            return self._held.get(number)
 
     def put(self, number: int, matrices: dict[int, Tensor]) -> None:
-        """Hold matrices that were just published, so that serving them costs nothing."""
+        """Hold matrices that were just published or made, so that serving them costs nothing."""
         with self._lock:
             self._keep(number, matrices)
 

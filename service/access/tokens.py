@@ -15,7 +15,9 @@ class TokenAccount:
         self._resources = resources
         self._limited = resources.caller.limits.tokens_per_minute > 0
         choices = len(generation.prompts) * generation.n
-        self._prompts = sum(map(len, generation.prompts))
+        # With log-probabilities an echoed prompt is told for each of its choices.
+        times = generation.n if generation.tells_prompts else 1
+        self._prompts = times * sum(map(len, generation.prompts))
         self._left = choices * generation.max_tokens
 
     async def open(self) -> None:

@@ -9,6 +9,7 @@ from api_schemas.chat import ChatRequest
 from api_schemas.generation import GenerationRequest
 from service.bodies import read_model
 from service.chat.template import write_conversation
+from service.errors import ContextLengthError
 from service.fields import FieldErrors
 from service.generation.pinning import PinnedModel, pin
 from service.generation.submission import (
@@ -89,8 +90,9 @@ def _max_tokens(request: ChatRequest, prompt_tokens: int, most_tokens: int, pinn
     elif left < 1:
         errors.add(
             "messages",
-            f"have {prompt_tokens} tokens, which leaves none for an answer; the model's context is "
+            f"have {prompt_tokens} tokens, which leaves none for an answer; this model's maximum context length is "
             f"{pinned.model.context_length} tokens: shorten the conversation",
+            ContextLengthError,
         )
     errors.raise_if_any()
     return asked or min(most_tokens, left, MOST_TOKENS // (request.n or 1))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
+from typing import Final
 
 from api_schemas.completions import Logprobs
 from api_schemas.generation import TokenInfo
 from service.generation.token_texts import TokenTexts
+
+_DECODER: Final = codecs.getincrementaldecoder("utf-8")
 
 
 class LogprobsWriter:
@@ -16,15 +20,20 @@ class LogprobsWriter:
         self._texts = texts
         self._asked = asked
         self._offset = 0
+        self._characters = _DECODER("replace")
 
     def write(self, tokens: Sequence[TokenInfo], added: frozenset[int] = frozenset()) -> Logprobs:
-        """`added` are the indices of tokens that the tokenizer added, which the text has not."""
+        """`added` are the indices of tokens that the tokenizer added, which the text has not.
+
+        Tokens that are parts of one character have the offset at which it stands.
+        """
         texts = [self._texts.text(token.id) for token in tokens]
         offsets = []
-        for number, text in enumerate(texts):
+        for number, (token, text) in enumerate(zip(tokens, texts, strict=True)):
             offsets.append(self._offset)
             if number not in added:
-                self._offset += len(text)
+                data = self._texts.data(token.id)
+                self._offset += len(text if data is None else self._characters.decode(bytes(data)))
         return Logprobs(
             tokens=texts,
             token_logprobs=[token.logprob for token in tokens],

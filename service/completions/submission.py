@@ -13,6 +13,7 @@ from service.generation.pinning import PinnedModel, pin
 from service.generation.submission import (
     MOST_CHOICES,
     STOP_UNION,
+    check_echoes,
     check_length,
     check_sampling,
     check_tokens,
@@ -116,6 +117,9 @@ def _prompts(request: CompletionRequest, pinned: PinnedModel) -> list[Prompt]:
             errors.add(field, f"has the token id {max(prompt.ids)}; this model's are 0 to {vocabulary - 1}")
         else:
             check_length(errors, field, len(prompt.ids), _max_tokens(request), "max_tokens", pinned)
+    if request.echo and request.logprobs is not None:
+        n = request.n or 1
+        check_echoes(errors, sum(len(prompt.ids) for prompt in prompts), _max_tokens(request), len(prompts) * n, n)
     errors.raise_if_any()
     if request.echo and not isinstance(given[0], str):
         return [Prompt(prompt.ids, tokenizer.decode(prompt.ids, skip_special_tokens=False)) for prompt in prompts]

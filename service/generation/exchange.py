@@ -16,7 +16,14 @@ from redis.exceptions import RedisError
 from api_schemas.generation import STREAM_FIELD, EndEvent, ErrorEvent, GenerationEvent, GenerationRequest
 from api_schemas.references import version_name
 from configuration import tracing
-from configuration.redis_keys import GENERATE_GROUP, cancelled_key, claimed_key, generate_stream, reply_stream
+from configuration.redis_keys import (
+    GENERATE_GROUP,
+    asked_key,
+    cancelled_key,
+    claimed_key,
+    generate_stream,
+    reply_stream,
+)
 from service.errors import AnswerLostError, BusyError, GenerationError, NoWorkerError
 from service.resources import Resources
 
@@ -26,14 +33,24 @@ LOOK_SECONDS: Final = 2.0
 """After this long without a word, look whether the worker lives."""
 _CANCELLED_SECONDS: Final = 3600
 
-# A command whose answer is lost is sent again; the request must be on the stream once. The mark remembers its entry.
+# A command whose answer is lost is sent again; the request must be on the stream once. The mark remembers its entry,
+# for as long as it may have to be taken off again.
 _ASK: Final = """
 local asked = redis.call('GET', KEYS[2])
 if asked then return asked end
 if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then return false end
 local entry = redis.call('XADD', KEYS[1], '*', ARGV[2], ARGV[3])
-redis.call('SET', KEYS[2], entry, 'EX', 60)
+redis.call('SET', KEYS[2], entry, 'EX', ARGV[4])
 return entry
+"""
+# What nobody waits for any more gives its place on the stream to others.
+_CANCEL: Final = """
+local entry = redis.call('GET', KEYS[2])
+if entry then
+    redis.call('XACK', KEYS[1], ARGV[1], entry)
+    redis.call('XDEL', KEYS[1], entry)
+end
+redis.call('SET', KEYS[3], 1, 'EX', ARGV[2])
 """
 _EVENT: Final[TypeAdapter[Any]] = TypeAdapter(GenerationEvent)
 
@@ -49,7 +66,7 @@ class Asked:
 
 async def ask(resources: Resources, request: GenerationRequest) -> Asked:
     """Put the request before the model's workers. Raises BusyError where too many wait already."""
-    stream, mark = generate_stream(request.model), f"{reply_stream(request.id)}:asked"
+    stream, mark = generate_stream(request.model), asked_key(request.id)
     about = {
         "gen_ai.request.model": request.model,
         "emmetd.version": version_name(request.version),
@@ -59,7 +76,8 @@ async def ask(resources: Resources, request: GenerationRequest) -> Asked:
     traced = request.model_copy(update={"traceparent": tracing.traceparent(span)})
     try:
         # A worker of the release before knows no traceparent: what is null is left out.
-        arguments = (str(MOST_WAITING), STREAM_FIELD, traced.model_dump_json(exclude_none=True))
+        written = traced.model_dump_json(exclude_none=True)
+        arguments = (str(MOST_WAITING), STREAM_FIELD, written, str(_CANCELLED_SECONDS))
         entry: Any = await resources.async_redis.eval(_ASK, 2, stream, mark, *arguments)
         if entry is None:
             raise BusyError(f"{MOST_WAITING} requests wait already for model {request.model!r}; try again later")
@@ -115,10 +133,13 @@ async def _replies(resources: Resources, asked: Asked) -> AsyncGenerator[Generat
 
 
 async def forget(resources: Resources, request: GenerationRequest, *, finished: bool) -> None:
-    """Nobody reads the replies any more. A request that has not finished is cancelled, so that its rows are freed."""
+    """Nobody reads the replies any more. One that has not finished is cancelled: its place or its rows are freed."""
+    redis, mark = resources.async_redis, asked_key(request.id)
     if not finished:
-        await resources.async_redis.set(cancelled_key(request.id), 1, ex=_CANCELLED_SECONDS)
-    await resources.async_redis.delete(reply_stream(request.id))
+        keys = (generate_stream(request.model), mark, cancelled_key(request.id))
+        cancelled: Any = redis.eval(_CANCEL, len(keys), *keys, GENERATE_GROUP, str(_CANCELLED_SECONDS))
+        await cancelled
+    await redis.delete(reply_stream(request.id), mark)
 
 
 async def _look_for_the_worker(resources: Resources, asked: Asked) -> None:

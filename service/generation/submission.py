@@ -9,6 +9,7 @@ from typing import Final
 
 from api_schemas.generation import GenerationRequest
 from api_schemas.sampling import SamplingRequest
+from service.errors import ContextLengthError
 from service.fields import FieldErrors
 from service.generation.pinning import PinnedModel
 
@@ -39,6 +40,17 @@ def check_tokens(errors: FieldErrors, field: str, wanted: int, choices: int, mos
         )
 
 
+def check_echoes(errors: FieldErrors, prompt_tokens: int, wanted: int, choices: int, n: int) -> None:
+    """Whether the log-probabilities of all prompts may be told for each of their `n` choices."""
+    told = prompt_tokens * n + wanted * choices
+    if told > MOST_TOKENS:
+        errors.add(
+            "prompt",
+            f"has {prompt_tokens} tokens, whose log-probabilities are told for each of n = {n} choices, with those of "
+            f"the answers {told} in all; at most {MOST_TOKENS} are told for one request: send several, or a lower n",
+        )
+
+
 def check_length(
     errors: FieldErrors, field: str, prompt_tokens: int, wanted: int, wanted_field: str, pinned: PinnedModel
 ) -> None:
@@ -47,8 +59,9 @@ def check_length(
     if prompt_tokens + wanted > most:
         errors.add(
             field,
-            f"has {prompt_tokens} tokens and {wanted_field} is {wanted}, together {prompt_tokens + wanted}; the "
-            f"model's context is {most} tokens: shorten the prompt or lower {wanted_field}",
+            f"has {prompt_tokens} tokens and {wanted_field} is {wanted}, together {prompt_tokens + wanted}; this "
+            f"model's maximum context length is {most} tokens: shorten the prompt or lower {wanted_field}",
+            ContextLengthError,
         )
 
 

@@ -84,7 +84,7 @@ def _serve(settings: Settings, folder: Path, merged: Path) -> Iterator[Serving]:
     _save_merged(folder, matrix, merged)
     matrices = MatrixCache(MODEL, model.decoder, model.fingerprint, database, blobs, CACHE_BYTES)
     batch = DecodeBatch(model.decoder, model.backend_tokenizer, frozenset({model.tokenizer.eos_token_id}))
-    lane = GenerationLane(MODEL, "worker", redis, batch, matrices)
+    lane = GenerationLane(MODEL, "worker", redis, batch, matrices, kv_cache_bytes=512 * 1024**2, most_versions=16)
     status = StatusBoard(redis, "worker", MODEL, "cpu")
     status.start()
     lane.start()

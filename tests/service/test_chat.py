@@ -186,6 +186,11 @@ def test_a_stream_is_deltas_of_each_choices_message(api: Api, worker: StandInWor
             "messages[0].content",
             'parts {"type": "text", "text": …}',
         ),
+        (
+            {"messages": [{"role": "user", "content": "Lyon?", "type": "image"}]},
+            "messages[0].type",
+            'is "image", which is not served here',
+        ),
         ({"messages": [{"role": "tool", "content": "4"}]}, "messages[0].role", '"tool" is not known'),
         (
             {"messages": [*QUESTION, {"role": "system", "content": "Be brief"}]},
@@ -205,7 +210,7 @@ def test_a_stream_is_deltas_of_each_choices_message(api: Api, worker: StandInWor
         (
             {"messages": [{"role": "user", "content": "j" * CONTEXT_LENGTH}]},
             "messages",
-            f"the model's context is {CONTEXT_LENGTH} tokens",
+            f"maximum context length is {CONTEXT_LENGTH} tokens",
         ),
         ({"stream_options": {}}, "stream_options", "stream is not true"),
         ({"echo": True}, "echo", "is not known here"),
@@ -221,6 +226,28 @@ def test_what_is_wrong_is_a_400_in_openais_envelope(
     assert (answer.status_code, error["type"], error["param"]) == (400, "invalid_request_error", param)
     assert says in error["message"]
     assert worker.seen == []
+
+
+def test_a_message_may_say_that_it_is_text_as_lm_eval_does(api: Api, worker: StandInWorker) -> None:
+    said, plain = (
+        chat(api, messages=[{"role": "user", "content": "Lyon?", **more}]) for more in ({"type": "text"}, {})
+    )
+
+    assert (said.status_code, plain.status_code) == (200, 200)
+    assert worker.seen[0].prompts == worker.seen[1].prompts
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"max_completion_tokens": CONTEXT_LENGTH},
+        {"messages": [{"role": "user", "content": "j" * CONTEXT_LENGTH}]},
+    ],
+)
+def test_a_conversation_that_is_too_long_has_openais_code(
+    api: Api, worker: StandInWorker, fields: dict[str, Any]
+) -> None:
+    assert chat(api, **fields).json()["error"]["code"] == "context_length_exceeded"
 
 
 def test_other_errors_have_the_envelope_too(api: Api, worker: StandInWorker) -> None:

@@ -25,7 +25,7 @@ from api_schemas.generation import (
 )
 from cli.private_redis import PrivateRedis
 from configuration.redis_keys import cancelled_key, claimed_key, generate_stream
-from service.generation import exchange
+from service.generation import exchange, submission
 from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api, ask_and_hang_up, wait_until
 from tests.service.stand_in_worker import StandInWorker
 
@@ -150,7 +150,7 @@ def test_logprobs_zero_gives_the_tokens_own_alone(api: Api, worker: StandInWorke
         (
             {"prompt": "j" * CONTEXT_LENGTH, "max_tokens": 1},
             "prompt",
-            f"the model's context is {CONTEXT_LENGTH} tokens",
+            f"maximum context length is {CONTEXT_LENGTH} tokens",
         ),
         ({"max_tokens": CONTEXT_LENGTH}, "prompt", "lower max_tokens"),
         ({"max_tokens": 2049}, "max_tokens", "at most 2048"),
@@ -181,6 +181,57 @@ def test_what_is_wrong_is_a_400_in_openais_envelope(
     assert (answer.status_code, error["type"], error["param"]) == (400, "invalid_request_error", param)
     assert says in error["message"]
     assert worker.seen == []
+
+
+def test_echoed_prompts_count_once_for_each_choice(
+    api: Api, worker: StandInWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submission, "MOST_TOKENS", 1000)
+    fields = {"prompt": [[5] * 50, [6] * 50], "n": 8, "max_tokens": 13, "echo": True}
+
+    error = complete(api, **fields, logprobs=0).json()["error"]
+
+    assert error["param"] == "prompt"
+    assert "has 100 tokens" in error["message"]
+    assert "n = 8 choices, with those of the answers 1008 in all; at most 1000" in error["message"]
+    assert worker.seen == []
+    assert complete(api, **fields).status_code == 200
+    assert complete(api, **fields | {"max_tokens": 12}, logprobs=0).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"prompt": "j" * CONTEXT_LENGTH, "max_tokens": 1}, "context_length_exceeded"),
+        ({"prompt": ["a", "j" * CONTEXT_LENGTH]}, "context_length_exceeded"),
+        ({"prompt": [[100_000], [5] * CONTEXT_LENGTH]}, "invalid_fields"),
+        ({"prompt": [100_000]}, "invalid_fields"),
+    ],
+)
+def test_a_prompt_that_is_too_long_has_openais_code(
+    api: Api, worker: StandInWorker, fields: dict[str, Any], code: str
+) -> None:
+    assert complete(api, **fields).json()["error"]["code"] == code
+
+
+def test_tokens_of_one_character_have_its_offset(api: Api, worker: StandInWorker, tokenizer: Tokenizer) -> None:
+    text = "a\U0001f600 b\u00e9c"
+
+    def scored(request: GenerationRequest) -> Iterable[GenerationEvent]:
+        infos = [TokenInfo(id=token, logprob=-1.0 if n else None) for n, token in enumerate(request.prompts[0])]
+        yield PromptEvent(choice=0, tokens=infos)
+        yield FinishEvent(choice=0, reason="length")
+        yield EndEvent(version=request.version)
+
+    worker.script = scored
+    logprobs = complete(api, prompt=text, max_tokens=0, echo=True, logprobs=0).json()["choices"][0]["logprobs"]
+
+    offsets, tokens = logprobs["text_offset"], logprobs["tokens"]
+    assert len(tokens) == 10
+    assert offsets == [0, 1, 1, 1, 1, 2, 3, 4, 4, 5]
+    assert [text[at : at + len(token)] for at, token in zip(offsets, tokens, strict=True) if token in text] == [
+        token for token in tokens if token in text
+    ]
 
 
 @pytest.mark.parametrize(
@@ -279,6 +330,34 @@ def test_a_client_that_hangs_up_cancels_its_request(
         key = cancelled_key(worker.seen[0].id)
         wait_until(lambda: client.exists(key), "the request is cancelled")
         assert client.ttl(key) > 0
+
+
+def test_clients_that_hang_up_before_a_worker_comes_give_their_places_to_others(
+    serve: Callable[..., Api], worker: StandInWorker, redis_server: PrivateRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "MOST_WAITING", 2)
+    worker.die()
+    worker.say("ready")  # one that is busy: it claims nothing for now
+    api = serve()
+    stream = generate_stream(MODEL)
+    with redis.Redis.from_url(redis_server.url) as client:
+        for _ in range(3):
+            with pytest.raises(httpx.TimeoutException):
+                api.http.post("/v1/completions", json={"model": MODEL, "prompt": "a"}, timeout=0.5)
+            wait_until(lambda: client.xlen(stream) == 0, "its place is free")
+        with ThreadPoolExecutor(1) as pool:
+            handed = pool.submit(_hand_out, client, stream)  # to a worker that does not take it
+            with pytest.raises(httpx.TimeoutException):
+                api.http.post("/v1/completions", json={"model": MODEL, "prompt": "a"}, timeout=0.5)
+            handed.result()
+        wait_until(lambda: client.xlen(stream) == 0, "its place is free")
+        pending: Any = client.xpending(stream, "workers")
+        assert pending["pending"] == 0
+
+
+def _hand_out(client: redis.Redis, stream: str) -> None:
+    while not client.xreadgroup("workers", "another", {stream: ">"}, block=20):
+        pass
 
 
 def test_nothing_is_left_in_redis_after_an_answer(api: Api, worker: StandInWorker, redis_server: PrivateRedis) -> None:

@@ -220,6 +220,17 @@ def says_three_tokens(request: GenerationRequest) -> Any:
     yield EndEvent(version=request.version)
 
 
+def test_an_echoed_prompt_with_log_probabilities_takes_its_tokens_for_each_choice(
+    locked: Api, key: MakeKey, worker: StandInWorker
+) -> None:
+    headers = key(tokens_per_minute=30, requests_per_minute=0)
+    body = {"model": MODEL, "prompt": [5, 6, 7, 8], "n": 7, "max_tokens": 1, "echo": True}
+
+    told = locked.http.post("/v1/completions", json={**body, "logprobs": 0}, headers=headers)
+    assert "up to 35 tokens" in told.json()["error"]["message"]
+    assert locked.http.post("/v1/completions", json=body, headers=headers).status_code == 200
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_tokens_are_set_aside_before_and_what_was_not_used_comes_back(
     locked: Api, key: MakeKey, worker: StandInWorker, stream: bool

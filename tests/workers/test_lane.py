@@ -29,7 +29,8 @@ from tests.workers.conftest import MODEL, Place, wait_until
 from tests.workers.own_server import OwnServer
 from tests.workers.saved_models import SUBJECTS
 from workers.generation.decoding import DecodeBatch
-from workers.generation.lane import LOOK_SECONDS, MOST_ROWS, GenerationLane
+from workers.generation.lane import LOOK_SECONDS, GenerationLane
+from workers.generation.waiting import MOST_ROWS
 
 EVENT: TypeAdapter[Any] = TypeAdapter(GenerationEvent)
 
@@ -42,14 +43,14 @@ class Client:
         self._tokenizer = place.loaded.model.backend_tokenizer
         self._asked = 0
 
-    def ask(self, *prompts: str, version: int = 0, **fields: Any) -> str:
+    def ask(self, *prompts: str | list[int], version: int = 0, **fields: Any) -> str:
         """Put a request on the model's stream; its id."""
         self._asked += 1
         request = GenerationRequest(
             id=f"request-{self._asked}",
             model=MODEL,
             version=version,
-            prompts=[self._tokenizer.encode(prompt).ids for prompt in prompts],
+            prompts=[self._tokenizer.encode(one).ids if isinstance(one, str) else one for one in prompts],
             **{"max_tokens": 12, "temperature": 0.0, "deadline": time.time() + 600, **fields},
         )
         self.redis.xadd(generate_stream(MODEL), {STREAM_FIELD: request.model_dump_json()})
@@ -78,11 +79,12 @@ class Client:
 
 
 @contextmanager
-def lane_over(place: Place, url: str, name: str = "worker") -> Iterator[GenerationLane]:
+def lane_over(place: Place, url: str, name: str = "worker", **limits: int) -> Iterator[GenerationLane]:
     model = place.loaded.model
     settings = place.settings.model_copy(update={"redis_url": Settings(redis_url=url).redis_url})
     batch = DecodeBatch(model.decoder, model.backend_tokenizer, frozenset({model.tokenizer.eos_token_id}))
-    lane = GenerationLane(MODEL, name, make_redis(settings, name), batch, place.cache())
+    limits = {"kv_cache_bytes": 512 * 1024**2, "most_versions": 16} | limits
+    lane = GenerationLane(MODEL, name, make_redis(settings, name), batch, place.cache(), **limits)
     lane.start()
     try:
         yield lane

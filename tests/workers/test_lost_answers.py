@@ -51,7 +51,9 @@ def lane(two_versions: Place, redis_server: PrivateRedis) -> Iterator[Generation
     client = make_redis(Settings(redis_url=redis_server.url), "worker")
     client.connection_pool.connection_class = Connection
     batch = DecodeBatch(model.decoder, model.backend_tokenizer, frozenset({model.tokenizer.eos_token_id}))
-    lane = GenerationLane(MODEL, "worker", client, batch, two_versions.cache())
+    lane = GenerationLane(
+        MODEL, "worker", client, batch, two_versions.cache(), kv_cache_bytes=512 * 1024**2, most_versions=16
+    )
     lane.start()
     yield lane
     lose(b"", times=0)

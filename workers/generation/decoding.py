@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
 
+import structlog
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -11,28 +14,58 @@ from torch import Tensor
 from api_schemas.generation import GenerationEvent
 from editing.decoder import Decoder
 from editing.masks import left_padded_mask
-from editing.projection import RowVersions, frame
+from editing.projection import Frame, Matrices, RowVersions, frame
 from workers.generation.cache import RowCache
-from workers.generation.rows import Row, Scored, token_logprobs
+from workers.generation.prefill import Prefill
+from workers.generation.rows import Row, Scored
 
-PREFILL_TOKENS = 2048
-"""Padded prompt tokens run together; others wait for the next turn, so that running rows do not wait long."""
-LOGPROB_POSITIONS = 64
-"""Prompt positions whose logits are in memory at once."""
+MOST_PREFILLS = 4
+"""Groups of rows whose prompts are read at a time, a piece of one after a piece of another."""
 
 RowEvents = tuple[Row, list[GenerationEvent]]
 
+FAILED = "generation failed; the worker's log says why"
+
+log = structlog.get_logger(__name__)
+
 
 class DecodeBatch:
-    """Decodes rows with the shared `decoder`. Belongs to one thread; the model is not written to."""
+    """Decodes rows with the shared `decoder`. Belongs to one thread; the model is not written to.
 
-    def __init__(self, decoder: Decoder, tokenizer: Tokenizer, end_tokens: frozenset[int]) -> None:
+    A row that cannot go on ends with an ErrorEvent; the others do not notice.
+    `frame_of` makes of the matrices of each row the frame that they are run in.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        tokenizer: Tokenizer,
+        end_tokens: frozenset[int],
+        frame_of: Callable[[Sequence[Matrices]], Frame] = RowVersions,
+    ) -> None:
         self.decoder = decoder
         self.tokenizer = tokenizer
         self.end_tokens = end_tokens
+        self.frame_of = frame_of
         self.rows: list[Row] = []
         self._cache: RowCache | None = None
-        self._versions = RowVersions([])
+        self._versions = frame_of([])
+        self._prefills: deque[Prefill] = deque()
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether rows that joined have prompts that are not read to their end."""
+        return bool(self._prefills)
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether others may join: so many groups take turns that a long prompt does not keep short ones waiting."""
+        return len(self._prefills) < MOST_PREFILLS
+
+    @property
+    def members(self) -> list[Row]:
+        """All rows, also those whose prompts are being read."""
+        return [*self.rows, *(row for prefill in self._prefills for row in prefill.rows)]
 
     def slot_bytes(self) -> int:
         """Bytes of one cache slot: keys and values of one token in all layers."""
@@ -41,11 +74,28 @@ class DecodeBatch:
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return 2 * len(self.decoder.layers) * int(heads) * int(size) * self.decoder.dtype.itemsize
 
+    def join(self, rows: Sequence[Row]) -> None:
+        """Let a group of rows in, whose prompts `read` then reads together."""
+        self._prefills.append(Prefill(self.decoder, rows, self._run, self.frame_of))
+
     @torch.inference_mode()
-    def join(self, rows: Sequence[Row]) -> Iterator[RowEvents]:
-        """Read the prompts of new rows and choose their first tokens; those that go on are in the batch afterwards."""
-        for together in _prefills(rows):
-            yield from self._prefill(together)
+    def read(self) -> list[RowEvents]:
+        """One piece of the prompts of a group that joined, the groups by turns; after its last one its first tokens."""
+        if not self._prefills:
+            return []
+        prefill = self._prefills.popleft()
+        try:
+            prefill.read()
+            if not prefill.is_done:
+                self._prefills.append(prefill)
+                return []
+            logits, scored = prefill.outcome(prefill.rows)
+        except Exception:
+            log.exception("prompts cannot be read", rows=len(prefill.rows))
+            return [(row, row.fail(FAILED)) for row in prefill.rows]
+        events = self._advance(prefill.rows, logits, scored)
+        self._take_in(prefill)
+        return events
 
     @torch.inference_mode()
     def step(self) -> list[RowEvents]:
@@ -58,79 +108,69 @@ class DecodeBatch:
         positions = torch.tensor([[row.length - 1] for row in self.rows], device=device)
         self._cache.extend(torch.ones(len(self.rows), 1, dtype=torch.bool, device=device))
         hidden = self._run(tokens, positions, self._cache, self._versions)
-        logits = self.decoder.logits(hidden[:, -1]).float()
-        events = [(row, row.advance(logits[number], self.end_tokens)) for number, row in enumerate(self.rows)]
+        events = self._advance(self.rows, self.decoder.logits(hidden[:, -1]).float())
         self.leave(lambda row: row.done)
         return events
 
     def leave(self, which: Callable[[Row], bool]) -> None:
         """Take rows out and free their cache."""
+        for prefill in self._prefills:
+            # Their prompts go on being read beside those of the others: that is a few pieces, and nothing is moved.
+            prefill.rows = [row for row in prefill.rows if not which(row)]
+        self._prefills = deque(prefill for prefill in self._prefills if prefill.rows)
         staying = [number for number, row in enumerate(self.rows) if not which(row)]
         if len(staying) == len(self.rows):
             return
         self.rows = [self.rows[number] for number in staying]
-        self._versions = RowVersions([row.matrices for row in self.rows])
+        self._versions = self.frame_of([row.matrices for row in self.rows])
         if not self.rows:
             self._cache = None
         elif self._cache is not None:
             self._cache.select(staying)
 
-    def _prefill(self, rows: Sequence[Row]) -> Iterator[RowEvents]:
-        width = max(len(row.prompt) for row in rows)
-        cache = RowCache(len(self.decoder.layers))
-        tokens, positions, keep = _left_padded([row.prompt for row in rows], width, self.decoder.device)
-        cache.extend(keep)
-        hidden = self._run(tokens, positions, cache, RowVersions([row.matrices for row in rows]))
-        logits = self.decoder.logits(hidden[:, -1]).float()
-        for number, row in enumerate(rows):
-            events: list[GenerationEvent] = []
-            if row.wants_prompt_logprobs:
-                events.append(self._prompt_event(row, hidden[number, width - len(row.prompt) : -1]))
-            yield row, events + row.advance(logits[number], self.end_tokens)
-        staying = [number for number, row in enumerate(rows) if not row.done]
+    def _take_in(self, prefill: Prefill) -> None:
+        """Rows that have more to say after their first tokens."""
+        staying = [row for row in prefill.rows if not row.done]
         if not staying:
             return
-        if len(staying) < len(rows):
-            cache.select(staying)
+        cache = prefill.cache_of(staying)
         if self._cache is None:
             self._cache = cache
         else:
             self._cache.merge(cache)
-        self.rows += [rows[number] for number in staying]
-        self._versions = RowVersions([row.matrices for row in self.rows])
+        self.rows = [*self.rows, *staying]
+        self._versions = self.frame_of([row.matrices for row in self.rows])
 
-    def _run(self, tokens: Tensor, positions: Tensor, cache: RowCache, versions: RowVersions) -> Tensor:
+    def _run(self, tokens: Tensor, positions: Tensor, cache: RowCache, versions: Frame) -> Tensor:
         mask = left_padded_mask(cache.keep, tokens.shape[1], self.decoder.dtype)
         with frame(versions):
             hidden = self.decoder.embed(tokens, positions)
             return self.decoder.run_layers(hidden, positions, mask, 0, len(self.decoder.layers), cache)
 
-    def _prompt_event(self, row: Row, hidden: Tensor) -> GenerationEvent:
-        """Log-probabilities of a prompt's tokens from `hidden` (T - 1, d_out), the stream before each of them."""
-        assert row.request.logprobs is not None
-        found: list[Scored] = []
-        for start in range(0, hidden.shape[0], LOGPROB_POSITIONS):
-            part = hidden[start : start + LOGPROB_POSITIONS]
-            following = row.prompt[1 + start : 1 + start + part.shape[0]]
-            found += token_logprobs(self.decoder.logits(part).float(), following, row.request.logprobs)
-        return row.prompt_event(found)
+    def _advance(
+        self, rows: Sequence[Row], logits: Tensor, scored: Sequence[Sequence[Scored]] | None = None
+    ) -> list[RowEvents]:
+        """What each of `rows` says to its `logits` (rows, vocabulary); first what its prompt scored, where it asked."""
+        # The largest is NaN or infinite where any is that can come of a version whose numbers overflow.
+        finite = logits.amax(-1).isfinite().tolist()
+        found = []
+        for number, row in enumerate(rows):
+            try:
+                own = scored[number] if scored is not None and row.request.tells_prompts else None
+                found.append((row, self._next(row, logits[number], finite[number], own)))
+            except Exception:
+                log.exception("a row failed", request=row.request.id, version=row.request.version)
+                found.append((row, row.fail(FAILED)))
+        return found
 
-
-def _prefills(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows of like length together, at most `PREFILL_TOKENS` padded tokens each time (or one row)."""
-    found: list[list[Row]] = []
-    for row in sorted(rows, key=lambda row: len(row.prompt)):
-        if found and (len(found[-1]) + 1) * len(row.prompt) <= PREFILL_TOKENS:
-            found[-1].append(row)
-        else:
-            found.append([row])
-    return found
-
-
-def _left_padded(prompts: Sequence[Sequence[int]], width: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Token ids, position ids and which tokens are real, each (rows, width)."""
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
-    keep = torch.arange(width, device=device) >= (width - lengths)[:, None]
-    tokens = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
-    positions = (keep.long().cumsum(1) - 1).clamp(min=0)
-    return tokens, positions, keep
+    def _next(
+        self, row: Row, logits: Tensor, is_finite: bool, scored: Sequence[Scored] | None
+    ) -> list[GenerationEvent]:
+        if not is_finite or any(math.isnan(value) for value, _ in scored or ()):
+            log.error("logits are not finite", request=row.request.id, version=row.request.version)
+            return row.fail(
+                f"v{row.request.version} computes numbers that are not finite here (in {self.decoder.dtype}), so that "
+                "there is no next token; ask for another version"
+            )
+        events: list[GenerationEvent] = [] if scored is None else [row.prompt_event(scored)]
+        return events + row.advance(logits, self.end_tokens)

@@ -8,7 +8,15 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from api_schemas.generation import FinishEvent, GenerationEvent, GenerationRequest, PromptEvent, TokenInfo, TokensEvent
+from api_schemas.generation import (
+    ErrorEvent,
+    FinishEvent,
+    GenerationEvent,
+    GenerationRequest,
+    PromptEvent,
+    TokenInfo,
+    TokensEvent,
+)
 from editing.projection import Matrices
 from workers.generation.sampling import generator_for, next_token
 from workers.generation.text import TextStream
@@ -32,7 +40,13 @@ class Row:
         self.generated = 0
         self.done = False
         self._text = TextStream(tokenizer, self.prompt, request.stop)
-        self._generator = generator_for(request.seed, choice)
+        # By its place among the choices of its prompt: a prompt gives the same texts alone and in a list.
+        self._generator = generator_for(request.seed, choice % request.n)
+
+    @property
+    def prompt_number(self) -> int:
+        """Which of the request's prompts it goes on from."""
+        return self.choice // self.request.n
 
     @property
     def length(self) -> int:
@@ -44,16 +58,17 @@ class Row:
         """Slots of the key-value cache that the row may come to need."""
         return len(self.prompt) + self.request.max_tokens
 
-    @property
-    def wants_prompt_logprobs(self) -> bool:
-        return self.request.echo and self.request.logprobs is not None
-
     def prompt_event(self, logprobs: Sequence[Scored]) -> PromptEvent:
         """The prompt's tokens with `logprobs` of each but the first."""
         infos = [TokenInfo(id=self.prompt[0], logprob=None)]
         for token, (value, best) in zip(self.prompt[1:], logprobs, strict=True):
             infos.append(TokenInfo(id=token, logprob=value, top=best))
         return PromptEvent(choice=self.choice, tokens=infos)
+
+    def fail(self, message: str) -> list[GenerationEvent]:
+        """The row ends without an answer, and with it its request; `message` is told to the client."""
+        self.done = True
+        return [ErrorEvent(status=500, code="generation_failed", message=message)]
 
     def advance(self, logits: Tensor, end_tokens: frozenset[int]) -> list[GenerationEvent]:
         """Choose the next token from `logits` (vocabulary,), float32, and say what became certain with it."""

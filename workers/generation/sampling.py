@@ -17,13 +17,15 @@ def generator_for(seed: int | None, choice: int) -> Generator:
 
 
 def next_token(logits: Tensor, temperature: float, top_p: float, generator: Generator) -> int:
-    """Sample from `logits` (vocabulary,), float32; temperature 0 is the argmax.
+    """Sample from finite `logits` (vocabulary,), float32; temperature 0 is the argmax, which the smallest ones come to.
 
     `top_p` keeps the smallest set of most probable tokens whose probabilities sum to at least it.
     """
     if temperature == 0:
         return int(logits.argmax())
-    probabilities = torch.softmax(logits.double() / temperature, dim=-1).cpu()
+    scores = logits.double()
+    # The best one is 0 before the division: a tiny temperature would make it infinite, and NaN of it all.
+    probabilities = torch.softmax((scores - scores.max()) / temperature, dim=-1).cpu()
     if top_p < 1:
         ordered, order = probabilities.sort(descending=True, stable=True)
         outside = ordered.cumsum(-1) - ordered >= top_p

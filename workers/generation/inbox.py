@@ -1,0 +1,94 @@
+"""Requests from the model's stream: each is taken by one worker, and by none whose client has gone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from api_schemas.generation import STREAM_FIELD, GenerationRequest
+from configuration.redis_keys import GENERATE_GROUP, cancelled_key, claimed_key, generate_stream
+from workers.generation.claims import CLAIM_SECONDS, Claims
+
+log = structlog.get_logger(__name__)
+
+
+class Inbox:
+    """The model's stream, read through its consumer group so that of several workers one answers each request.
+
+    A request that was taken is acknowledged at once: if this worker dies, its clients get a 503 and ask again, rather
+    than some tokens twice.
+    """
+
+    def __init__(self, model: str, worker_id: str, redis: Redis, claims: Claims) -> None:
+        self._stream = generate_stream(model)
+        self._worker_id = worker_id
+        self._redis = redis
+        self._claims = claims
+        self._lost: set[str] = set()
+
+    def open(self) -> None:
+        """Make the group where it is missing, and take back the claims of what was lost."""
+        try:
+            self._redis.xgroup_create(self._stream, GENERATE_GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+        if self._lost:
+            self._claims.disown(self._lost)
+            self._lost.clear()
+
+    def lose(self, ids: Iterable[str]) -> None:
+        """Nobody works on these any more, and nobody could be told so."""
+        self._lost.update(ids)
+
+    def take(self, most: int, block: int | None = None, *, again: bool = False) -> list[GenerationRequest]:
+        """Up to `most` requests that somebody waits for; `block` is for how many milliseconds to wait for the first.
+
+        `again`: what was handed to this worker before, when its connection broke or by another's death.
+        """
+        first = "0" if again else ">"
+        found: Any = self._redis.xreadgroup(
+            GENERATE_GROUP, self._worker_id, {self._stream: first}, count=most, block=block
+        )
+        entries = [entry for _, of_stream in found or [] for entry in of_stream]
+        if not entries:
+            return []
+        requests = [request for _, fields in entries if (request := _read(fields)) is not None]
+        pipeline = self._redis.pipeline()
+        pipeline.xack(self._stream, GENERATE_GROUP, *(entry for entry, _ in entries))
+        pipeline.xdel(self._stream, *(entry for entry, _ in entries))
+        for request in requests:
+            # Where a worker that was thought dead comes back with the same entry, the first claim stands.
+            pipeline.set(claimed_key(request.id), self._worker_id, nx=True, ex=CLAIM_SECONDS)
+            pipeline.get(claimed_key(request.id))
+            pipeline.exists(cancelled_key(request.id))
+        try:
+            answers = pipeline.execute()
+        except RedisError:
+            # It may have been done: a claim that nobody works on must not stand.
+            self.lose(request.id for request in requests)
+            raise
+        now = time.time()
+        taken = [
+            request
+            for request, owner, is_cancelled in zip(requests, answers[3::3], answers[4::3], strict=True)
+            if owner == self._worker_id.encode() and not is_cancelled and request.deadline >= now
+        ]
+        self._claims.hold(request.id for request in taken)
+        return taken
+
+
+def _read(fields: dict[bytes, bytes] | None) -> GenerationRequest | None:
+    if not fields:  # handed to us once, and deleted since
+        return None
+    try:
+        return GenerationRequest.model_validate_json(fields[STREAM_FIELD.encode()])
+    except (KeyError, ValidationError) as error:
+        log.error("a generation request cannot be read", error=str(error))
+        return None
