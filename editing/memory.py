@@ -39,10 +39,14 @@ def memory_budget(device: torch.device) -> MemoryBudget:
     """What `device` has for an optimisation: on an accelerator most of what is free now."""
     if device.type != "cuda":
         return MemoryBudget(PROCESSOR_CONSTANTS, PROCESSOR_BACKWARD)
-    free, _ = torch.cuda.mem_get_info(device)
-    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    share = ACCELERATOR_SHARE * (free + cached)
+    share = ACCELERATOR_SHARE * free_on_cuda(device)
     return MemoryBudget(share, share)
+
+
+def free_on_cuda(device: torch.device) -> int:
+    """Bytes that this process may still take on `device`, what PyTorch keeps for the next tensors included."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def portions(

@@ -8,6 +8,7 @@ import torch
 
 from configuration.memory import available_memory
 from configuration.settings import Settings
+from editing.memory import free_on_cuda
 
 _SHARES = {"cuda": (0.4, 0.1)}
 _OTHER_SHARES = (1 / 4, 1 / 8)
@@ -37,8 +38,4 @@ def budgets(settings: Settings, device: torch.device) -> Budgets:
 
 def free_memory(device: torch.device) -> int:
     """Bytes that this process may still take on `device`."""
-    if device.type != "cuda":
-        return available_memory()
-    free, _ = torch.cuda.mem_get_info(device)
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return free + kept
+    return free_on_cuda(device) if device.type == "cuda" else available_memory()
