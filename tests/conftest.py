@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 
@@ -17,6 +18,10 @@ from cli.tethered import tethered
 from tests.postgres import Cluster, Databases, require_postgres
 from tests.s3_server import Bucket, S3Server
 from versions.database import migrate
+
+# A deadline for each example would fail on a machine that is busy, not on code that is wrong.
+hypothesis.settings.register_profile("emmetd", deadline=None)
+hypothesis.settings.load_profile("emmetd")
 
 BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 """Run a test, or with `pytestmark` a module, on each of the databases."""

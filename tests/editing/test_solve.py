@@ -67,7 +67,7 @@ conditions = st.sampled_from([(1.0, 1e4), (1e2, 1e2), (1e4, 1.0)])
 """Of C, and of the keys in C's metric: what is inverted has the product's condition, 1e4, at most."""
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(shapes, conditions)
 def test_one_fact_is_rome(shape: tuple[int, int, int], condition: tuple[float, float]) -> None:
     d_in, d_out, seed = shape
@@ -77,7 +77,7 @@ def test_one_fact_is_rome(shape: tuple[int, int, int], condition: tuple[float, f
     assert found.mu_used == 0.0
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(shapes, conditions, st.floats(0.01, 1.0))
 def test_a_batch_without_mu_is_emmet(shape: tuple[int, int, int], condition: tuple[float, float], share: float) -> None:
     d_in, d_out, seed = shape
@@ -88,7 +88,7 @@ def test_a_batch_without_mu_is_emmet(shape: tuple[int, int, int], condition: tup
     assert error(found.matrix() @ K, R) < 1e-10
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(shapes, conditions, st.floats(0.01, 3.0), st.booleans())
 def test_a_batch_with_mu_is_memit_on_either_side(
     shape: tuple[int, int, int], condition: tuple[float, float], share: float, much: bool

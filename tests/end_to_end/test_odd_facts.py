@@ -30,7 +30,6 @@ def test_nothing_breaks_whatever_is_sent(server: Server) -> None:
 
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         database=None,
         phases=[Phase.generate],  # shrinking would take minutes; the failing body is shown as it is
         suppress_health_check=list(HealthCheck),
