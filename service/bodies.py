@@ -103,9 +103,8 @@ def _check_elements(body: bytes, marks: bytes, most: int) -> None:
     """
     found = sum(body.count(mark) for mark in marks)
     if found > most:
-        shown_marks = " ".join(chr(mark) if mark != 10 else "line end" for mark in marks)
         raise TooLargeError(
-            f"the body has {found} of the characters {shown_marks}, at most {most} are taken; send less at once, "
+            f"the body has {found} commas, brackets and lines, of which at most {most} are taken; send less at once, "
             "facts in several batches"
         )
 

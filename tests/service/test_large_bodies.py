@@ -14,7 +14,7 @@ from starlette.types import Message
 from configuration.settings import Settings
 from service import large_bodies
 from service.bodies import parse_json
-from service.errors import BodyTooSlowError, BusyError, MalformedJSONError
+from service.errors import BodyTooSlowError, BusyError, MalformedJSONError, TooLargeError
 from service.facts import most_elements
 from service.large_bodies import LARGE_BYTES, LargeBodies
 from tests.service.conftest import MODEL, Api
@@ -78,6 +78,14 @@ def test_the_most_facts_are_taken_with_all_that_data_sets_have_beside_them() -> 
     body = "[" + record * 100 + "{}]"
 
     assert sum(body.count(mark) for mark in "[{,") * settings.max_facts / 100 < most_elements(settings)
+
+
+def test_a_refusal_of_too_many_values_says_what_to_do() -> None:
+    with pytest.raises(
+        TooLargeError, match="has 4 commas, brackets and lines, of which at most 3 are taken; send less"
+    ):
+        parse_json(b"[1,2,3,4]", 3)
+    assert parse_json(b"[1,2,3]", 3) == [1, 2, 3]
 
 
 def test_an_object_of_many_keys_is_refused_as_one() -> None:
