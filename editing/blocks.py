@@ -12,11 +12,16 @@ from torch import Tensor
 from editing.batching import even_parts
 from editing.decoder import Decoder
 from editing.lower import Lower
-from editing.packed_layers import PackedLayers, Segment
+from editing.packed_layers import PackedLayers, Padding, Segment
 from editing.prefix import Prefix
 from editing.projection import EditableProjection, Frame, Matrices, Version, frame
 from editing.rows import BARE, Row
 from editing.value_loss import Reads, reads_of
+
+PADDED = {"cpu": False}
+"""Whether rows of several lengths share a segment, by device type; elsewhere they do. Each segment's attention is some
+forty small operations a layer: an accelerator would spend more time on starting those than on padding, which is in
+attention alone, between rows of like length."""
 
 
 class Moved:
@@ -99,16 +104,18 @@ def blocks_of(
 
 def _block(decoder: Decoder, contexts: Prefix | None, rows: Sequence[Row], lower: Sequence[Lower], layer: int) -> Block:
     device, first = decoder.device, steps_from(decoder, layer)
+    padded = PADDED.get(device.type, True)
     by_shape: dict[tuple[bool, int], list[int]] = {}
     for number, row in enumerate(rows):
-        by_shape.setdefault((row.context == BARE, row.suffix_length), []).append(number)
+        by_shape.setdefault((row.context == BARE, 0 if padded else row.suffix_length), []).append(number)
     order: list[int] = []
     segments: list[Segment] = []
-    for (bare, width), unsorted in by_shape.items():
+    for (bare, _), unsorted in by_shape.items():
         numbers = sorted(unsorted, key=lambda number: rows[number].context)
         order += numbers
         own = _own_prefix([rows[n] for n in numbers], [lower[n] for n in numbers], first)
-        segments.append(_segment(len(numbers), width, None if bare else contexts, own, decoder))
+        lengths = [rows[n].suffix_length for n in numbers]
+        segments.append(_segment(lengths, None if bare else contexts, own, decoder))
     packed = [rows[number] for number in order]
     lengths = torch.tensor([row.suffix_length for row in packed])
     begins = lengths.cumsum(0) - lengths
@@ -145,7 +152,8 @@ def _own_prefix(rows: Sequence[Row], lower: Sequence[Lower], first: int) -> Pref
     return Prefix({first + n: (layer[0], layer[1]) for n, layer in enumerate(whole)}, present)
 
 
-def _segment(rows: int, width: int, contexts: Prefix | None, own: Prefix | None, decoder: Decoder) -> Segment:
+def _segment(lengths: Sequence[int], contexts: Prefix | None, own: Prefix | None, decoder: Decoder) -> Segment:
+    rows, width = len(lengths), max(lengths)
     seen = [torch.ones(width, width, dtype=torch.bool, device=decoder.device).tril().expand(rows, -1, -1)]
     if own is not None:
         seen.insert(0, own.present[:, None].expand(-1, width, -1))
@@ -155,4 +163,15 @@ def _segment(rows: int, width: int, contexts: Prefix | None, own: Prefix | None,
     whole = torch.cat(seen, -1)
     mask = torch.zeros(whole.shape, dtype=decoder.dtype, device=decoder.device)
     mask.masked_fill_(~whole, torch.finfo(decoder.dtype).min)
-    return Segment(rows, width, contexts, own, mask[:, None, None])
+    return Segment(rows, width, contexts, own, mask[:, None, None], _padding(torch.tensor(lengths), decoder.device))
+
+
+def _padding(lengths: Tensor, device: torch.device) -> Padding | None:
+    width = int(lengths.max())
+    if bool((lengths == width).all()):
+        return None
+    begins = lengths.cumsum(0) - lengths
+    places = torch.arange(width)
+    slots = begins[:, None] + torch.minimum(places, lengths[:, None] - 1)
+    present = (places < lengths[:, None]).flatten()
+    return Padding(slots.flatten().to(device), present.nonzero()[:, 0].to(device))

@@ -30,9 +30,20 @@ _UNSUPPORTED = ("sliding_window", "softcap", "s_aux")
 
 
 @dataclass(frozen=True)
-class Segment:
-    """Rows of one length in a packed sequence, whose segments follow each other: `rows` rows of `width` tokens.
+class Padding:
+    """Between a segment's tokens and its slots; see `Segment`."""
 
+    slots: Tensor
+    tokens: Tensor
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Rows in a packed sequence, whose segments follow each other: `rows` rows of `width` tokens, or of fewer.
+
+    Where they differ in length, `padding` brings them to one for attention alone: `slots` (rows · width,) names the
+    token of the segment that stands in each slot, a row's last one also in those behind it, which causality hides from
+    the row's own; `tokens` names the slot of each token.
     `contexts`, of N texts, stand before N × F rows, text after text; None: nothing stands before. `own` are the rows'
     own prefixes. `mask` is additive, (rows, 1, 1, width, slots): over the slots of `contexts`, of `own`, and the row's
     tokens, in this order.
@@ -43,16 +54,19 @@ class Segment:
     contexts: Prefix | None
     own: Prefix | None
     mask: Tensor
+    padding: Padding | None = None
 
     @property
     def tokens(self) -> int:
-        return self.rows * self.width
+        return self.rows * self.width if self.padding is None else self.padding.tokens.shape[0]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attention of this segment's query (heads, tokens, head_dim) and key, value (kv_heads, tokens, head_dim).
 
         Returns (heads, tokens, head_dim).
         """
+        if self.padding is not None:
+            query, key, value = (x.index_select(1, self.padding.slots) for x in (query, key, value))
         heads, kv_heads, size = query.shape[0], key.shape[0], query.shape[2]
         group = heads // kv_heads
         q = (query * scaling).reshape(kv_heads, group, self.rows, self.width, size)
@@ -76,7 +90,8 @@ class Segment:
             by_text = self._by_text(shares.pop()) @ self.contexts.layer(layer)[1]
             out = out + self._by_row(by_text, group * self.width)
         by_head: Tensor = out.view(self.rows, kv_heads, group, self.width, size).permute(1, 2, 0, 3, 4)
-        return by_head.reshape(heads, self.tokens, size)
+        by_head = by_head.reshape(heads, self.rows * self.width, size)
+        return by_head if self.padding is None else by_head.index_select(1, self.padding.tokens)
 
     def _by_text(self, x: Tensor) -> Tensor:
         """(texts · F, kv_heads, n, m) → (texts, kv_heads, F · n, m): one product for all rows after a text."""

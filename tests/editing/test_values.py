@@ -14,7 +14,7 @@ import torch
 from api_schemas.algorithms import EditSettings
 from api_schemas.facts import Fact
 from benchmarks.plain_values import PlainValue, plain_value
-from editing import memory
+from editing import blocks, memory
 from editing.blocks import Block
 from editing.contexts import Context
 from editing.decoder import Decoder
@@ -69,6 +69,23 @@ def test_in_float64_values_and_keys_are_those_of_the_plain_way(name: str, overri
     contexts = tiny_contexts(tokenizer) if chosen.contexts else ()
     values = optimise_values(Decoder(tiny_model(name)), {}, groups, contexts, chosen, budget=SMALL)
     assert_same(values, plain(name, torch.float64, groups, contexts, chosen), 1e-8, 1e-10)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_rows_of_several_lengths_in_a_segment_give_the_same_values(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, chosen = tiny_tokenizer(), settings()
+    groups, contexts = tiny_groups(tokenizer), tiny_contexts(tokenizer)
+    expected = plain(name, torch.float64, groups, contexts, chosen)
+    decoder = Decoder(tiny_model(name))
+    segments = {}
+    for padded in (False, True):
+        monkeypatch.setitem(blocks.PADDED, "cpu", padded)
+        (block,) = ValueOptimisation(decoder, {}, groups, contexts, chosen).blocks()
+        segments[padded] = [segment.tokens for segment in block.segments]
+        values = optimise_values(decoder, {}, groups, contexts, chosen)
+        assert_same(values, expected, 1e-8, 1e-10)
+    assert len(segments[True]) == 2 < len(segments[False])
+    assert sum(segments[True]) == sum(segments[False])
 
 
 @pytest.mark.parametrize(("name", "tolerance"), [("gpt2", 1e-8), ("llama-gqa", 1e-4)])
