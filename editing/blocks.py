@@ -114,8 +114,8 @@ def _block(decoder: Decoder, contexts: Prefix | None, rows: Sequence[Row], lower
         numbers = sorted(unsorted, key=lambda number: rows[number].context)
         order += numbers
         own = _own_prefix([rows[n] for n in numbers], [lower[n] for n in numbers], first)
-        lengths = [rows[n].suffix_length for n in numbers]
-        segments.append(_segment(lengths, None if bare else contexts, own, decoder))
+        widths = [rows[n].suffix_length for n in numbers]
+        segments.append(_segment(widths, None if bare else contexts, own, decoder))
     packed = [rows[number] for number in order]
     lengths = torch.tensor([row.suffix_length for row in packed])
     begins = lengths.cumsum(0) - lengths

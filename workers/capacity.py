@@ -6,6 +6,7 @@ import time
 
 import torch
 
+from configuration.errors import ConfigurationError
 from editing.decoder import Decoder
 
 EFFICIENCY = 0.4
@@ -17,10 +18,17 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 def device_of(name: str) -> torch.device:
-    """`auto` is the first CUDA device, else the CPU."""
+    """`auto` is the first CUDA device, else the CPU. Raises ConfigurationError for one that PyTorch does not see."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    device = torch.device(name)
+    seen = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 1)
+    if (device.index or 0) >= seen:
+        raise ConfigurationError(
+            f"device = {name!r}: PyTorch {torch.__version__} sees {seen} devices of that kind here; "
+            "`emmetd doctor` says more, and EMMETD_DEVICE=auto takes what there is"
+        )
+    return device
 
 
 def dtype_of(name: str, device: torch.device) -> torch.dtype:

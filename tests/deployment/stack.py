@@ -23,6 +23,7 @@ import yaml
 
 from cli.private_redis import find_binary
 from cli.tethered import tethered
+from tests.deployment import worker_image
 from tests.deployment.compose_file import ROOT, services
 from tests.deployment.programs import program
 
@@ -52,7 +53,7 @@ class Stack:
     folder: Path
     ports: dict[str, int] = field(
         default_factory=lambda: {
-            name: free_port() for name in ("api", "redis", "postgres", "worker", "blackbox", "prometheus")
+            name: free_port() for name in ("api", "redis", "postgres", "worker", "blackbox", "prometheus", "grafana")
         }
     )
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -92,6 +93,7 @@ class Stack:
             ":9100/": f":{self.ports['worker']}/",
             ":9115/": f":{self.ports['blackbox']}/",
             ":9090/": f":{self.ports['prometheus']}/",
+            ":3000/": f":{self.ports['grafana']}/",
         }
         found = []
         for word in words:
@@ -234,6 +236,13 @@ class Stack:
     def start_worker(self) -> None:
         environment = self.environment("worker-cpu") | {"EMMETD_WORKER_METRICS_PORT": str(self.ports["worker"])}
         self.start("worker-cpu", [str(IMAGE_ENTRYPOINT), sys.executable, str(STAND_IN)], environment)
+
+    def start_real_worker(self, name: str, model: Path, **changed: str) -> None:
+        """The command of the service's image, with the image's and the file's variables but for what lies elsewhere."""
+        environment = worker_image.environment(services()[name]["build"]["target"]) | self.environment(name)
+        environment |= {"EMMETD_MODEL": str(model), "EMMETD_WORKER_METRICS_PORT": str(self.ports["worker"]), **changed}
+        command = self.translated(services()[name].get("command", worker_image.command()))
+        self.start(name, [str(IMAGE_ENTRYPOINT), *command], environment)
 
     def start_blackbox(self) -> None:
         command = [str(program("prometheus-blackbox-exporter")), *self.translated(services()["blackbox"]["command"])]

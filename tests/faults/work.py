@@ -79,7 +79,7 @@ def revert(chance: random.Random, known: Known) -> Piece:
     """Of an edit on the version that it made, or on the line, where it may be missing or have been taken out before."""
     version = f"v{chance.choice(known.edited[MODEL])}"
     body: dict[str, Any] = {"facts": [0], "thresholds": THRESHOLDS}
-    if chance.random() < 0.5:
+    if chance.random() < 0.7:
         return Piece("revert", MODEL, f"/v1/models/{MODEL}/versions/{version}/revert", body)
     path = f"/v1/models/{MODEL}/versions/latest/revert"
     return Piece("revert", MODEL, path, {**body, "of": version}, refusals=frozenset({"not_in_lineage"}))

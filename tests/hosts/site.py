@@ -16,7 +16,7 @@ import redis
 
 from cli.private_redis import find_binary
 from configuration.s3_settings import S3Access
-from tests.faults.installation import Part, wait_until
+from tests.faults.installation import PATIENCE_SECONDS, Part, wait_until
 from tests.hosts.network import Host, Network
 from tests.postgres import Cluster
 from tests.s3_server import KEY, REGION, SECRET
@@ -55,7 +55,7 @@ class Site:
             self.blobs = open_blob_store(self._environment["EMMETD_BLOB_URL"], access)
             self.database = Database(self._environment["EMMETD_DATABASE_URL"])
             stack.callback(self.database.close)
-            wait_until(self._is_ready, f"ready; see {self._folder}")
+            wait_until(self._is_ready, f"ready; see {self._folder}", 2 * PATIENCE_SECONDS)
             self._stack = stack.pop_all()
         return self
 
