@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -81,6 +83,34 @@ def test_what_was_not_used_for_longest_is_let_go_first(two_versions: Place) -> N
     cache.put(3, {1: two[1].clone()})
     assert cache.get(1) is one
     assert cache.get(2) is not two
+
+
+def test_nobody_waits_for_a_version_that_he_did_not_ask_for(
+    two_versions: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = two_versions.cache()
+    get, slow = cache.blobs.get, blob_of(two_versions, 2)
+    begun, may_end = threading.Event(), threading.Event()
+    reads: list[str] = []
+
+    def read(name: str) -> bytes:
+        reads.append(name)
+        if name == slow:
+            begun.set()
+            assert may_end.wait(60)
+        return get(name)
+
+    monkeypatch.setattr(cache.blobs, "get", read)
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(cache.get, 2) for _ in range(2)]
+        assert begun.wait(60)
+        assert cache.held(2) is None
+        assert set(cache.get(1)) == {1}
+        cache.put(3, {})
+        may_end.set()
+        first, second = (one.result() for one in both)
+    assert first is second is cache.held(2)
+    assert reads.count(slow) == 1
 
 
 def truncate(content: bytes) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from configuration.redis_keys import GENERATE_GROUP, claimed_key, generate_stream, worker_key
 
@@ -66,10 +66,8 @@ class Claims(threading.Thread):
                     self._reaped = time.monotonic()
                     self._take_over()
                     self._forget_consumers()
-            except ResponseError as error:
-                log.info("the stream of requests is not there", error=str(error))
             except RedisError as error:
-                log.warning("claims cannot be renewed", error=str(error))
+                log.warning("claims cannot be looked after", error=str(error))
 
     def _renew(self) -> None:
         with self._renewing:

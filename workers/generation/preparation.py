@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -13,8 +14,9 @@ from versions.errors import BlobError, StoreError
 from workers.materialise import MatrixCache
 
 THREADS = 2
-FAILURE_SECONDS = 5.0
-"""For so long a version whose blobs are missing or damaged is not tried again: its requests are refused at once."""
+RETRY_SECONDS = 2.0
+"""A version whose blobs are missing or damaged is not tried again sooner, however many ask: they wait for the next try
+together, which may find it mended."""
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +32,7 @@ class Preparation:
         self._matrices = matrices
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="prepare")
         self._made: dict[int, Future[Matrices]] = {}
-        self._failures: dict[int, tuple[float, str]] = {}
+        self._failed: dict[int, float] = {}
 
     @property
     def versions(self) -> frozenset[int]:
@@ -38,14 +40,18 @@ class Preparation:
         return frozenset(self._made)
 
     def get(self, version: int) -> Matrices | None:
-        """The version's matrices, or None while they are made; ask again. Raises VersionUnavailable."""
+        """The version's matrices, or None while they are made; ask again.
+
+        Raises VersionUnavailable where they cannot be: once, which is the answer to all who wait for it then.
+        """
         made = self._made.get(version)
         if made is None:
             held = self._matrices.held(version)
             if held is not None:
                 return held
-            self._raise_if_it_failed(version)
-            self._made[version] = self._pool.submit(self._matrices.get, version)
+            if time.monotonic() - self._failed.get(version, -math.inf) >= RETRY_SECONDS:
+                self._failed.pop(version, None)
+                self._made[version] = self._pool.submit(self._matrices.get, version)
             return None
         if not made.done():
             return None
@@ -55,7 +61,7 @@ class Preparation:
         except StoreError as error:
             log.error("a version cannot be served", version=version, error=str(error))
             if isinstance(error, BlobError):
-                self._failures[version] = (time.monotonic(), str(error))
+                self._failed[version] = time.monotonic()
             raise VersionUnavailable(str(error)) from error
         except Exception as error:
             # A database or disk that is away must not end the thread that answers everybody.
@@ -66,7 +72,10 @@ class Preparation:
 
     def wait(self, seconds: float) -> None:
         """Until a version is ready, `seconds` at most."""
-        wait(self._made.values(), timeout=seconds, return_when=FIRST_COMPLETED)
+        if self._made:
+            wait(self._made.values(), timeout=seconds, return_when=FIRST_COMPLETED)
+        else:
+            time.sleep(seconds)
 
     def keep_only(self, wanted: Collection[int]) -> None:
         """Let go of what was made for requests that are gone."""
@@ -75,9 +84,3 @@ class Preparation:
 
     def stop(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _raise_if_it_failed(self, version: int) -> None:
-        since, reason = self._failures.get(version, (0.0, ""))
-        if reason and time.monotonic() - since < FAILURE_SECONDS:
-            raise VersionUnavailable(reason)
-        self._failures.pop(version, None)

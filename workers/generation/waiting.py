@@ -13,6 +13,8 @@ from workers.generation.preparation import Preparation, VersionUnavailable
 from workers.generation.rows import Row
 
 MOST_ROWS = 32
+MOST_UNREADY = 256
+"""Requests that wait for their versions to be ready, at most: they cost little, and keep nobody else from a place."""
 
 
 @dataclass
@@ -20,6 +22,7 @@ class _Waiting:
     request: GenerationRequest
     choices: int
     admitted: int = 0
+    is_unready: bool = False
 
 
 class WaitingRequests:
@@ -55,8 +58,9 @@ class WaitingRequests:
         """How many more requests may be claimed: what cannot begin here stays on the stream, for other workers."""
         if self._is_stuck:
             return 0
-        untouched = sum(waiting.admitted == 0 for waiting in self._waiting.values())
-        return max(0, MOST_ROWS - len(self._batch.members) - untouched)
+        unready = sum(waiting.is_unready for waiting in self._waiting.values())
+        untouched = sum(waiting.admitted == 0 and not waiting.is_unready for waiting in self._waiting.values())
+        return max(0, min(MOST_ROWS - len(self._batch.members) - untouched, MOST_UNREADY - unready))
 
     def next_rows(self) -> tuple[list[Row], list[tuple[GenerationRequest, str]]]:
         """The rows to join next, whose prompts are read together; and requests whose version cannot be served, why."""
@@ -80,9 +84,9 @@ class WaitingRequests:
             try:
                 matrices = self._matrices(request.version, versions)
             except VersionUnavailable as error:
-                refused.append((request, str(error)))
-                self.drop(request.id)
+                refused += self._refused(request.version, str(error))
                 continue
+            waiting.is_unready = matrices is None
             if matrices is None:
                 passed.add(request.id)
                 continue
@@ -97,6 +101,13 @@ class WaitingRequests:
                 self.drop(request.id)
         self._preparation.keep_only({waiting.request.version for waiting in self._waiting.values()})
         return rows, refused
+
+    def _refused(self, version: int, reason: str) -> list[tuple[GenerationRequest, str]]:
+        """All requests that wait for a version that cannot be served; they wait no longer."""
+        found = [waiting.request for waiting in self._waiting.values() if waiting.request.version == version]
+        for request in found:
+            self.drop(request.id)
+        return [(request, reason) for request in found]
 
     def _matrices(self, version: int, present: dict[int, Matrices]) -> Matrices | None:
         """Those of the batch where it has the version, so that no matrix is multiplied twice. None: not ready yet."""
