@@ -34,12 +34,14 @@ def test_nothing_is_lost_whatever_dies(tmp_path: Path) -> None:
         cluster.start()
         models = save_tiny_model(tmp_path / "model"), save_tiny_model(tmp_path / "other", seed=1)
         with Installation(tmp_path / "installation", *models, cluster) as installation:
-            rounds = Rounds(installation, seed)
+            rounds, shards = Rounds(installation, seed), []
             for number, wanted in enumerate(ROUNDS):
                 done = rounds.run(number, [fault for fault in wanted if fault in possible(installation)])
                 print(done)
                 assert done.violations == (), f"seed {seed}, round {number}, {done.faults}"
-                assert done.shards >= 3, "no edit had several shards"
+                shards.append(done.shards)
+            # The small edits have one each, and some rounds cancel the large one before it is cut.
+            assert max(shards) >= 4, "no edit had several shards"
             assert rounds.known().newest[MODEL] > 0
             rounds.close()
     finally:
