@@ -143,13 +143,13 @@ class MatrixCache:
     def _materialise(self, number: int) -> tuple[dict[int, Tensor], bool]:
         """The matrices, and whether all of the lineage was read for them."""
         with self.database.reading() as session:
-            row = lineage.get(session, self.model, number)
+            *elder, row = lineage.ancestry(session, self.model, number)
+        own_delta = self._delta(row)  # only what it stands on may be damaged
         try:
-            lineage_deltas = self.deltas(number)
+            lineage_deltas = [*map(self._delta, elder), own_delta]
         except (BlobMissingError, BlobCorruptError) as error:
             if row.matrices_blob is None:
                 raise
-            self._delta(row)  # only what it stands on may be damaged
             log.warning("the lineage cannot be added up; fetching the matrices", version=number, error=str(error))
             return self._fetch(row, sorted(map(int, row.matrix_hashes))), False
         made: dict[int, Tensor] = {}

@@ -171,7 +171,9 @@ REFUSALS = [
     ),
     completion("completion of unknown model", 404, "'huge'", "known models: tiny", model="huge"),
     completion("completion of unknown version", 404, "v9", "v0 to v0", model=f"{MODEL}@v9"),
-    completion("completion over the context", 400, f"context is {CONTEXT_LENGTH} tokens", "shorten", prompt=LONG),
+    completion(
+        "completion over the context", 400, f"maximum context length is {CONTEXT_LENGTH} tokens", "shorten", prompt=LONG
+    ),
     completion("completion of nothing", 400, "prompt", "none of them empty", prompt=[]),
     completion("completion too long", 400, "max_tokens", "at most 2048", max_tokens=3000),
     completion("completion of wrong type", 400, "temperature", "a number", temperature="hot"),

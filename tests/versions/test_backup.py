@@ -168,8 +168,8 @@ def test_a_version_that_is_deleted_and_collected_during_a_backup_is_left_out_of_
 
     def delete_and_collect() -> None:
         with filled.writing() as session:
-            deletion.delete(session, Actor("cli:ada"), "tiny", 3)
-        collect(filled, blobs, timedelta(0), delete=True)
+            deletion.delete(session, ADA, "tiny", 3)
+        collect(filled, blobs, timedelta(0), ADA, delete=True)
 
     # The first of its blobs has been copied when it happens.
     made = back_up(filled, Collecting(blobs.folder, own[1], delete_and_collect), tmp_path / "backup")
@@ -177,8 +177,10 @@ def test_a_version_that_is_deleted_and_collected_during_a_backup_is_left_out_of_
     assert not set(own) & set(made.blobs)
     assert {one.sha256 for one in FolderBlobStore(tmp_path / "backup" / "blobs").entries()} == set(made.blobs)
     there = FolderBlobStore(tmp_path / "other")
-    assert restore(tmp_path / "backup", empty, there) == made
-    assert everything(empty) == everything(filled)
+    assert restore(tmp_path / "backup", empty, there, ADA) == made
+    found = everything(empty)
+    *log, _ = found["audit"]
+    assert {**found, "audit": log} == everything(filled)
     assert violations(empty, there) == []
 
 

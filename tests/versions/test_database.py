@@ -237,7 +237,7 @@ def lose_facts(database: Database) -> None:
 @pytest.mark.parametrize("fail", [refuse_facts, lose_facts])
 def test_an_error_tells_no_text_of_what_was_to_be_kept(database: Database, fail: Callable[[Database], None]) -> None:
     fail(database)
-    new = batches.NewBatch(parse_reference("tiny"), "emmet", {}, {}, [{"prompt": "a private text"}])
+    new = batches.NewBatch(parse_reference("tiny"), "emmet", {}, {}, [{**FACT, "prompt": "a private text"}])
 
     def accept() -> None:
         with database.writing() as session:

@@ -17,6 +17,7 @@ from tests.devices import DEVICES
 from tests.editing.tiny_models import CONFIGS, tiny_model, tiny_tokenizer
 from tests.workers.conftest import Loaded, Place, opened
 from tests.workers.saved_models import facts
+from tests.workers.test_decoding import joined, played
 from workers.capacity import measure_tokens_per_second
 from workers.generation.decoding import DecodeBatch
 from workers.generation.rows import Row
@@ -59,9 +60,7 @@ def bits(
     """Tokens and log-probabilities of each row, row n on `versions[n % len(versions)]`."""
     batch = DecodeBatch(decoder, TOKENIZER, frozenset())
     rows = [Row(asked, n, versions[n % len(versions)], TOKENIZER) for n in range(len(asked.prompts))]
-    events = list(batch.join(rows))
-    while batch.rows:
-        events += batch.step()
+    events = joined(batch, rows) + played(batch)
     found: dict[int, list[tuple[int, float | None]]] = {}
     for row, own in events:
         tokens = [info for event in own if isinstance(event, TokensEvent) for info in event.tokens]

@@ -168,7 +168,11 @@ def test_more_choices_than_fit_at_once_are_answered_in_turns(lane: GenerationLan
     assert client.texts(client.ask(prompt(0), n=70, temperature=1.0, seed=3, max_tokens=4)) == texts
 
 
-def test_a_client_that_hangs_up_frees_its_rows(lane: GenerationLane, client: Client) -> None:
+def test_a_client_that_hangs_up_frees_its_rows(
+    lane: GenerationLane, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = lane.batch.step
+    monkeypatch.setattr(lane.batch, "step", lambda: (time.sleep(0.02), step())[1])
     asked = client.ask(prompt(0), prompt(1), max_tokens=150)
     long = client.ask(prompt(2), max_tokens=100)
     wait_until(lambda: client.events(asked), "the first tokens")

@@ -180,7 +180,7 @@ def test_a_store_that_is_away_says_nothing_about_its_versions(
         raise BlobStoreAwayError("no route to the store")
 
     monkeypatch.setattr(two_versions.blobs, "get", away)
-    with pytest.raises(BlobStoreAwayError, match="version v1 of tiny cannot be served: no route"):
+    with pytest.raises(BlobStoreAwayError, match="version v2 of tiny cannot be served: no route"):
         two_versions.cache().get(2)
     assert [two_versions.version(number).state for number in (1, 2)] == ["available", "available"]
 
