@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
@@ -29,12 +30,16 @@ def server(redis_server: PrivateRedis) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """The worker takes the process's signals over."""
+def _as_it_was() -> Iterator[None]:
+    """The worker takes the process's signals over, and the level and handlers of RQ's log."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    log = logging.getLogger("rq.worker")
+    level, handlers = log.level, log.handlers[:]
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+    log.setLevel(level)
+    log.handlers[:] = handlers
 
 
 def work_off(server: redis.Redis, *jobs: str) -> None:
