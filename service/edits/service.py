@@ -29,11 +29,11 @@ log = structlog.get_logger(__name__)
 
 def submit(resources: Resources, submission: Submission) -> EditJob:
     """Keep the batch, or refuse it with everything that is wrong. Whoever sends it twice gets the same job."""
+    expected = submission.expected_version()
     known = _accepted_before(resources, submission)
     if known is not None:
         log.info("edit was accepted before", edit=known.id, model=known.model, facts=known.facts)
         return known
-    expected = submission.expected_version()
     errors = FieldErrors()
     batch = read_batch(submission, resources.settings, errors)
     request = batch.request

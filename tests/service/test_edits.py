@@ -144,6 +144,8 @@ def test_the_same_key_gives_the_same_job_whatever_has_changed_since(api: Api, la
     assert (first.status_code, again.status_code) == (202, 202)
     assert again.json()["id"] == first.json()["id"]
     assert not api.http.post("/v1/edits", json=body, headers={"If-Match": '"v0"'}).is_success
+    unreadable = api.http.post("/v1/edits", json=body, headers={**headers, "If-Match": ""})
+    assert (unreadable.status_code, unreadable.json()["code"]) == (400, "malformed_request")
 
 
 def test_the_same_key_at_the_same_moment_gives_one_job(api: Api) -> None:
