@@ -31,5 +31,7 @@ class TokenAccount:
             self._left -= event.count
 
     async def close(self) -> None:
-        if self._limited:
-            await run_in_threadpool(self._resources.rates.give_back_tokens, self._resources.caller, self._left)
+        """Give back what was not taken; once, however often it is called."""
+        left, self._left = self._left, 0
+        if self._limited and left:
+            await run_in_threadpool(self._resources.rates.give_back_tokens, self._resources.caller, left)

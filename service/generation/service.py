@@ -130,6 +130,8 @@ async def _written(begun: _Begun, chunks: Chunks) -> AsyncGenerator[bytes, None]
             if lines := _lines(chunks.of(event)):
                 yield lines
         begun.finished = True
+        # Before the end is told: who reads it may ask for more at once.
+        await begun.account.close()
         yield _lines(chunks.last()) + _DONE
     except (ServiceError, RedisError) as error:
         log.warning("a stream broke off", error=str(error))
