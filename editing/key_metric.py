@@ -66,10 +66,12 @@ class Pinned:
 
     With S = F Fᵀ and `directions` Q (r, p'), an orthonormal basis of FᵀP, that is S' = F (I − QQᵀ) Fᵀ: the limit of a
     joint solve with residual 0 at P as the μ of those columns alone goes to 0, without that solve's condition number.
+    `combinations` (p, p') are those of the pinned keys that Q is: FᵀP · combinations = Q.
     """
 
     inner: KeyMetric
     directions: Tensor
+    combinations: Tensor
 
     @property
     def rank(self) -> int:
@@ -86,10 +88,18 @@ class Pinned:
     def unwhiten(self, X: Tensor) -> Tensor:
         return self.inner.unwhiten(X - (X @ self.directions) @ self.directions.T)
 
+    def meeting(self, outputs: Tensor) -> Tensor:
+        """The least D (n, d_in) in the metric of S⁻¹ with D P = `outputs` (n, p), which are linear in P as some Δ P is.
+
+        What is added to D in the pinned metric leaves those outputs as they are, and both are orthogonal.
+        """
+        return self.inner.unwhiten((outputs @ self.combinations) @ self.directions.T)
+
 
 def pinned_metric(metric: KeyMetric, keys: Tensor) -> Pinned:
     """`metric` (not itself a pinned one) with the `keys` (d_in, p), p ≥ 1, float64, pinned."""
     Y = metric.whiten(keys.to(metric.device))
     lengths = torch.linalg.vector_norm(Y, dim=0).clamp(min=torch.finfo(Y.dtype).tiny)
-    U, S, _ = torch.linalg.svd(Y / lengths, full_matrices=False)
-    return Pinned(metric, U[:, S.gt(DEPENDENT * float(S[0]))])
+    U, S, Vh = torch.linalg.svd(Y / lengths, full_matrices=False)
+    kept = S.gt(DEPENDENT * float(S[0]))
+    return Pinned(metric, U[:, kept], Vh[kept].T / S[kept] / lengths[:, None])

@@ -1,22 +1,19 @@
-"""Taking keys out of a solved batch, putting others in: the change of Δ, from the keys and residuals that were kept.
+"""Taking back what a solved batch writes at some keys, while it writes the same as before at its others.
 
-For Δ = R (KᵀSK + μI)⁻¹ KᵀS = R A and the batch without some of its columns, Δ' = R' A' at the same μ, elimination by
-blocks gives
+A batch's change Δ of a layer is what was published, whatever it was solved from. Without some of its columns it is
+Δ' = Δ + D, and D is an edit like any other, of the same family (`editing.solve`): the least in the metric of S⁻¹ with
 
-    Δ' − Δ = (Δ' K_out − R_out) A_out
+    D k = −Δ k   at the keys k that leave
+    D k = 0      at the keys that stay
+    D p = −Δ p   at the pinned keys p: the tokens of texts that shall be answered as if the batch had never been
 
-with A_out the rows of A that belong to the columns taken out: a change of as many ranks as columns leave, whatever the
-size of the batch. Putting columns in is the same read backwards: Δ' = Δ + r A'_in, where r is what the outputs at the
-new keys shall change by on top of Δ, and R' = Δ K_in + r is what is kept for them.
-
-What is left of a batch still adds Δ' p at the keys p of a text that left: what stays blurs into it. Pinned there, the
-rest is solved again under Δ' p = 0, exactly (`editing.key_metric.Pinned`), whatever μ the facts are met with. All in
-float64.
+the last exactly (`editing.key_metric.Pinned`), the others with the smallest μ that is well conditioned. D has as many
+ranks as there are outputs to take back, however large the batch. Putting a column in again, with another value, is the
+same with another output. All in float64.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -24,125 +21,128 @@ import torch
 from torch import Tensor
 
 from editing.key_metric import KeyMetric, pinned_metric
-from editing.solve import CONDITION_LIMIT, KeyFactor, factor_keys
+from editing.solve import CONDITION_LIMIT, factor_keys
 
-_ROUNDING = 1e-12
+_ROUNDING = 1e-7
+"""Outputs, and differences of keys, that are smaller than this share of the largest are float32's rounding."""
 _SAME_KEY = 1e-5
 """Keys nearer to one another than this, relative to their length, are one key in float32's rounding."""
 
 
 @dataclass(frozen=True)
-class KeptLayer:
-    """What one layer of a batch is solved from: keys K (d_in, E), residuals R (d_out, E), and the μ that is used.
-
-    `pins` (d_in, p): keys at which it changes nothing; None where there are none.
-    """
-
-    keys: Tensor
-    residual: Tensor
-    mu: float
-    pins: Tensor | None = None
-
-
-@dataclass(frozen=True)
 class Change:
-    """A change of Δ (d_out, d_in) as B A: A (n, d_in), B (d_out, n), float64."""
+    """A change of W (d_out, d_in) as B A: A (n, d_in), B (d_out, n), float64.
+
+    `mu_used` and `condition_number` are those of its solve; 0 and 1 where nothing had to be solved.
+    """
 
     A: Tensor
     B: Tensor
+    mu_used: float = 0.0
+    condition_number: float = 1.0
+
+    def at(self, keys: Tensor) -> Tensor:
+        """What it adds to the outputs at `keys` (d_in, n): (d_out, n)."""
+        return self.B @ (self.A @ keys)
 
 
-def replayed(kept: KeptLayer, metric: KeyMetric) -> Tensor:
-    """Δ (d_out, d_in) of the whole batch, solved again from what was kept."""
-    if not kept.keys.shape[1]:
-        return kept.residual.new_zeros(kept.residual.shape[0], kept.keys.shape[0])
-    return _factor(kept, metric).solve(kept.residual).matrix()
+@dataclass(frozen=True)
+class KeptLayer:
+    """What one layer of a batch is: its Δ, as the sum of `changes`, and the `keys` K (d_in, E) of its columns.
+
+    `pins` (d_in, p) are keys at which it changes nothing; at the keys `held` (d_in, h) it goes on to write what it
+    writes: they are where the facts that stay are asked for, beside the columns, and are not kept with a version.
+    """
+
+    keys: Tensor
+    changes: tuple[Change, ...]
+    pins: Tensor | None = None
+    held: Tensor | None = None
+
+    def at(self, keys: Tensor) -> Tensor:
+        """What the batch adds to the outputs at any `keys` (d_in, n): Δ keys, (d_out, n)."""
+        return torch.stack([change.at(keys) for change in self.changes]).sum(0)
 
 
-def outputs(kept: KeptLayer, keys: Tensor, metric: KeyMetric) -> Tensor:
-    """What the batch's Δ adds to the projection's outputs at any `keys` (d_in, n): Δ keys, (d_out, n)."""
-    if not kept.keys.shape[1]:
-        return kept.residual.new_zeros(kept.residual.shape[0], keys.shape[1])
-    solution = _factor(kept, metric).solve(kept.residual)
-    if solution.A is not None and solution.B is not None:
-        return solution.B @ (solution.A @ keys)
-    return solution.matrix() @ keys
+def taken_out(
+    kept: KeptLayer, columns: Sequence[int], metric: KeyMetric, pins: Tensor | None = None
+) -> tuple[KeptLayer, Change]:
+    """The batch without `columns`, changing nothing at the keys `pins` (d_in, p) from now on either, and Δ' − Δ.
 
-
-def taken_out(kept: KeptLayer, columns: Sequence[int], metric: KeyMetric) -> tuple[KeptLayer, Change]:
-    """The batch without `columns`, and Δ' − Δ, of rank len(columns)."""
+    A key that is pinned already is not pinned again: what differs is rounding, which needs no direction. Where nothing
+    is left of the batch, Δ' = 0.
+    """
     leaving = set(columns)
-    out = torch.tensor(list(columns), device=kept.keys.device)
-    stay = torch.tensor([n for n in range(kept.keys.shape[1]) if n not in leaving], dtype=torch.long, device=out.device)
-    rest = replace(kept, keys=kept.keys[:, stay], residual=kept.residual[:, stay])
-    rows = _rows(_factor(kept, metric), kept, columns)
-    return rest, Change(rows, outputs(rest, kept.keys[:, out], metric) - kept.residual[:, out])
+    out = _index(columns, kept.keys.device)
+    stay = _index([n for n in range(kept.keys.shape[1]) if n not in leaving], out.device)
+    more = replace(kept, pins=_both(kept.pins, _new(pins, kept.pins)))
+    if not len(stay):
+        change = _undone(kept.changes)
+    else:
+        # At the older pins there is nothing to take back but rounding; the new ones may be combinations of them.
+        at_pins = None if more.pins is None else -kept.at(more.pins)
+        change = _moved(more, columns, -kept.at(kept.keys[:, out]), metric, at_pins)
+    return replace(more, keys=kept.keys[:, stay], changes=(*kept.changes, change)), change
 
 
 def put_in(kept: KeptLayer, keys: Tensor, moved: Tensor, metric: KeyMetric) -> tuple[KeptLayer, Change]:
-    """The batch with more `keys` (d_in, n), whose outputs move by `moved` (d_out, n), and Δ' − Δ, of rank n.
-
-    The outputs at the keys that were there do not move, exactly for μ = 0.
-    """
-    wanted = outputs(kept, keys, metric) + moved
-    more = replace(kept, keys=torch.cat([kept.keys, keys], 1), residual=torch.cat([kept.residual, wanted], 1))
-    columns = range(kept.keys.shape[1], more.keys.shape[1])
-    return more, Change(_rows(_factor(more, metric), more, columns), moved)
+    """The batch with more `keys` (d_in, n), whose outputs move by `moved` (d_out, n), and Δ' − Δ, of rank n."""
+    more = replace(kept, keys=torch.cat([kept.keys, keys], 1))
+    return moved_on(more, range(kept.keys.shape[1], more.keys.shape[1]), moved, metric)
 
 
 def moved_on(kept: KeptLayer, columns: Sequence[int], moved: Tensor, metric: KeyMetric) -> tuple[KeptLayer, Change]:
-    """The batch with `moved` (d_out, n) added to the residuals of `columns`, and Δ' − Δ, of rank n."""
-    index = torch.tensor(list(columns), device=kept.keys.device)
-    more = replace(kept, residual=kept.residual.index_add(1, index, moved))
-    return more, Change(_rows(_factor(kept, metric), kept, columns), moved)
+    """The batch whose outputs at `columns` move by `moved` (d_out, n), and Δ' − Δ, of rank n."""
+    change = _moved(kept, columns, moved, metric)
+    return replace(kept, changes=(*kept.changes, change)), change
 
 
-def pinned(kept: KeptLayer, keys: Tensor, metric: KeyMetric) -> tuple[KeptLayer, Change]:
-    """The batch that changes nothing at `keys` (d_in, p) either, and Δ' − Δ, of as many ranks as Δ had outputs there.
-
-    At the same μ, except where the batch's own keys are so near to the pinned ones that what is left of them is nearly
-    dependent: then at the smallest μ that is well conditioned (`editing.solve`), which `mu` says, and Δ' − Δ may have
-    any rank. A key that is pinned already is not pinned again: what differs is rounding, which needs no direction.
-    """
+def _moved(
+    kept: KeptLayer, columns: Sequence[int], moved: Tensor, metric: KeyMetric, at_pins: Tensor | None = None
+) -> Change:
+    """The least change by `moved` (d_out, n) at `columns`, by `at_pins` (d_out, p; None: nothing) at the pins, and by
+    nothing at the other columns and where the batch is held."""
+    wanted = moved if at_pins is None else torch.cat([moved, at_pins], 1)
+    B = _basis(wanted)
+    if not B.shape[1]:
+        return Change(kept.keys.new_zeros(0, kept.keys.shape[0]), B)
+    A = kept.keys.new_zeros(B.shape[1], kept.keys.shape[0])
     if kept.pins is not None:
-        nearest = torch.cdist(keys.T, kept.pins.T).min(dim=1).values
-        keys = keys[:, nearest.gt(_SAME_KEY * torch.linalg.vector_norm(keys, dim=0))]
-    if not keys.shape[1]:
-        return kept, Change(keys.new_zeros(0, keys.shape[0]), kept.residual[:, :0])
-    pins = keys if kept.pins is None else torch.cat([kept.pins, keys], 1)
-    if not kept.keys.shape[1]:
-        return replace(kept, pins=pins), Change(keys.new_zeros(0, keys.shape[0]), kept.residual[:, :0])
-    factor = factor_keys(
-        kept.keys,
-        pinned_metric(metric, pins),
-        mu=kept.mu,
-        condition_limit=CONDITION_LIMIT,
-        d_out=kept.residual.shape[0],
-    )
-    more = replace(kept, pins=pins, mu=factor.mu_used)
-    moved = factor.solve(kept.residual).matrix() - replayed(kept, metric)
-    if more.mu != kept.mu:
-        return more, Change(moved, torch.eye(moved.shape[0], dtype=moved.dtype, device=moved.device))
-    # Elimination by blocks: Δ' − Δ = −(Δ P) A_pins, so that what it writes lies in the span of what it takes back.
-    U, S, _ = torch.linalg.svd(outputs(kept, keys, metric), full_matrices=False)
-    basis = U[:, S.gt(_ROUNDING * float(S[0]))]
-    return more, Change(basis.T @ moved, basis)
+        pinned = pinned_metric(metric, kept.pins)
+        if at_pins is not None:
+            A = pinned.meeting(B.T @ at_pins)
+        metric = pinned
+    keys = kept.keys if kept.held is None else torch.cat([kept.keys, kept.held], 1)
+    outputs = keys.new_zeros(B.shape[1], keys.shape[1])
+    outputs[:, _index(columns, keys.device)] = B.T @ moved
+    factor = factor_keys(keys, metric, mu=0.0, condition_limit=CONDITION_LIMIT, d_out=B.shape[1])
+    return Change(A + factor.solve(outputs - A @ keys).matrix(), B, factor.mu_used, factor.condition_number)
 
 
-def _factor(kept: KeptLayer, metric: KeyMetric) -> KeyFactor:
-    # μ is the one that was used, and was enough then; fewer keys are no worse conditioned.
-    return factor_keys(
-        kept.keys, _metric(kept, metric), mu=kept.mu, condition_limit=math.inf, d_out=kept.residual.shape[0]
-    )
+def _basis(outputs: Tensor) -> Tensor:
+    """An orthonormal basis (d_out, n) of what the columns of `outputs` (d_out, m) span, beyond rounding."""
+    U, S, _ = torch.linalg.svd(outputs, full_matrices=False)
+    basis: Tensor = U[:, S.gt(_ROUNDING * S.max())] if S.numel() else U
+    return basis
 
 
-def _metric(kept: KeptLayer, metric: KeyMetric) -> KeyMetric:
-    return metric if kept.pins is None else pinned_metric(metric, kept.pins)
+def _undone(changes: Sequence[Change]) -> Change:
+    return Change(torch.cat([one.A for one in changes]), torch.cat([-one.B for one in changes], dim=1))
 
 
-def _rows(factor: KeyFactor, kept: KeptLayer, columns: Sequence[int]) -> Tensor:
-    """The rows of A (E, d_in) that belong to `columns`: Δ = R A for an R that is 1 there and 0 elsewhere."""
-    chosen = kept.keys.new_zeros(len(columns), kept.keys.shape[1])
-    for row, column in enumerate(columns):
-        chosen[row, column] = 1.0
-    return factor.solve(chosen).matrix()
+def _new(pins: Tensor | None, known: Tensor | None) -> Tensor | None:
+    """Those of `pins` that are not `known`."""
+    if pins is None or known is None:
+        return pins
+    nearest = torch.cdist(pins.T, known.T).min(dim=1).values
+    return pins[:, nearest.gt(_SAME_KEY * torch.linalg.vector_norm(pins, dim=0))]
+
+
+def _both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Side by side; None where there is no column."""
+    present = [one for one in (first, second) if one is not None and one.shape[1]]
+    return torch.cat(present, 1) if present else None
+
+
+def _index(columns: Sequence[int], device: torch.device) -> Tensor:
+    return torch.tensor(list(columns), dtype=torch.long, device=device)

@@ -3,9 +3,9 @@
 Arrays are named `{layer}.{part}`. Δ (d_out, d_in) is `b` (d_out, r) times `a` (r, d_in), or `dense`. An edit keeps its
 `keys` (d_in, E) and residuals `values` (d_out, E), one column for each subject in the order of the batch. A revert
 keeps in the header under "reverts", for each edit that it changed, which of that edit's columns it took `out` and which
-it put back `in`, optimised again, and those as arrays `{layer}.keys.{n}` and `{layer}.values.{n}`, n counting edits.
-Keys at which the edit shall change nothing from then on are `{layer}.pins.{n}` (d_in, p); "mu" in the header says by
-layer with which μ the edit is solved then.
+it put back `in`, optimised again, whose keys are `{layer}.keys.{n}`, n counting edits. Keys at which the edit shall
+change nothing from then on are `{layer}.pins.{n}` (d_in, p). "ranks" says by layer how many rows of `a` and columns of
+`b` are the change of that edit, in their order; a `dense` Δ is that of the only edit that it changes.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class LayerArrays:
     dense: Array | None = None
     keys: Array | None = None
     values: Array | None = None
-    again: Mapping[int, tuple[Array, Array]] = field(default_factory=dict)
-    """Keys and residuals of columns that a revert put back in, by the number of the edit in the header."""
+    again: Mapping[int, Array] = field(default_factory=dict)
+    """Keys of columns that a revert put back in, by the number of the edit in the header."""
     pins: Mapping[int, Array] = field(default_factory=dict)
     """Keys at which a revert lets an edit change nothing, by the same number."""
 
@@ -49,8 +49,8 @@ def pack_delta(layers: Mapping[int, LayerArrays], header: Mapping[str, Any]) -> 
             array = getattr(one, part)
             if array is not None:
                 arrays[f"{layer}.{part}"] = array
-        for number, (keys, values) in one.again.items():
-            arrays[f"{layer}.keys.{number}"], arrays[f"{layer}.values.{number}"] = keys, values
+        for number, keys in one.again.items():
+            arrays[f"{layer}.keys.{number}"] = keys
         for number, pins in one.pins.items():
             arrays[f"{layer}.pins.{number}"] = pins
     return pack(arrays, {**header, "kind": KIND, "format": FORMAT})
@@ -74,10 +74,7 @@ def unpack_delta(content: bytes, fingerprint: str) -> tuple[dict[int, LayerArray
     layers = {
         layer: LayerArrays(
             **parts[layer],
-            again={
-                number: (keys, numbered[layer, "values"][number])
-                for number, keys in numbered.get((layer, "keys"), {}).items()
-            },
+            again=numbered.get((layer, "keys"), {}),
             pins=numbered.get((layer, "pins"), {}),
         )
         for layer in sorted(parts)

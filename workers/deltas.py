@@ -18,8 +18,8 @@ from versions.errors import BlobCorruptError
 class LayerDelta:
     """Δ (d_out, d_in) of one layer: B A with B (d_out, r) and A (r, d_in), or `dense`; all float32.
 
-    An edit's `keys` (d_in, E) and `values` (d_out, E), the residuals, are what a revert solves from again; a revert has
-    none of its own.
+    An edit keeps the `keys` (d_in, E) and `values` (d_out, E), the residuals, that it was solved from; a revert, which
+    needs the keys, has none of its own.
     """
 
     layer: int
@@ -46,16 +46,12 @@ class LayerDelta:
         return min(self.dense.shape)
 
 
-Columns = tuple[Tensor, Tensor]
-"""Keys (d_in, n) and residuals (d_out, n)."""
-
-
 @dataclass(frozen=True)
 class PutIn:
-    """What a revert put into one layer of an edit: columns that it optimised again, and pins, keys (d_in, p) at which
-    the edit changes nothing from then on."""
+    """What a revert put into one layer of an edit: the `keys` (d_in, n) of columns that it optimised again, and `pins`
+    (d_in, p), keys at which the edit changes nothing from then on."""
 
-    columns: Columns | None = None
+    keys: Tensor | None = None
     pins: Tensor | None = None
 
 
@@ -75,9 +71,7 @@ def pack_deltas(deltas: Mapping[int, LayerDelta], header: Mapping[str, Any], put
                 keys=_array(one.keys),
                 values=_array(one.values),
                 again={
-                    number: (_array(put.columns[0]), _array(put.columns[1]))
-                    for number, put in of_edits.get(layer, {}).items()
-                    if put.columns is not None
+                    number: _array(put.keys) for number, put in of_edits.get(layer, {}).items() if put.keys is not None
                 },
                 pins={
                     number: _array(put.pins) for number, put in of_edits.get(layer, {}).items() if put.pins is not None
@@ -108,12 +102,7 @@ def unpack_reverts(content: bytes, fingerprint: str) -> tuple[list[dict[str, Any
 
 def _put_in(layer: LayerArrays) -> dict[int, PutIn]:
     return {
-        number: PutIn(
-            columns=(torch.from_numpy(layer.again[number][0]), torch.from_numpy(layer.again[number][1]))
-            if number in layer.again
-            else None,
-            pins=_tensor(layer.pins.get(number)),
-        )
+        number: PutIn(_tensor(layer.again.get(number)), _tensor(layer.pins.get(number)))
         for number in layer.again.keys() | layer.pins.keys()
     }
 

@@ -1,8 +1,8 @@
-"""What is left of an edit at a version: keys and residuals that it was solved from, less what was taken out since."""
+"""What is left of an edit at a version: its keys, less those that were taken out since, and what it does by then."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from api_schemas.algorithms import EditSettings
 from api_schemas.facts import subject_key
-from editing.reverting import KeptLayer
+from editing.reverting import Change, KeptLayer
 from versions.errors import BlobCorruptError
 from versions.lineage_facts import LineageFact
 from versions.tables import VersionRow
@@ -21,15 +21,11 @@ from workers.deltas import LayerDelta, PutIn, unpack_deltas, unpack_reverts
 
 @dataclass(frozen=True)
 class KeptEdit:
-    """An edit's columns, by the number that each subject has in the order of the batch, and its layers.
-
-    `published` is the edit's Δ as it lies in its blob, by layer, while no revert has changed the edit; else None.
-    """
+    """An edit's columns, by the number that each subject has in the order of the batch, and its layers."""
 
     version: VersionRow
     columns: tuple[int, ...]
     layers: dict[int, KeptLayer]
-    published: dict[int, LayerDelta] | None
 
     @property
     def settings(self) -> EditSettings:
@@ -39,11 +35,6 @@ class KeptEdit:
     def contexts(self) -> list[str]:
         texts: list[str] = self.version.provenance["contexts"]
         return texts
-
-    def condition_number(self, layer: int) -> float:
-        """Of the edit's keys as they were solved; fewer of them are no worse conditioned."""
-        reports: list[dict[str, Any]] = (self.version.metrics or {})["layers"]
-        return next(float(report["condition_number"]) for report in reports if report["layer"] == layer)
 
     def positions(self, columns: Sequence[int]) -> list[int]:
         """Where `columns` stand among those that are left."""
@@ -64,14 +55,11 @@ def kept_edit(context: WorkerContext, ancestry: Sequence[VersionRow], edit: str)
     assert own.blob is not None
     deltas = unpack_deltas(context.blobs.get(own.blob), context.model.fingerprint)
     device = context.model.decoder.device
-    reports: list[dict[str, Any]] = (own.metrics or {})["layers"]
-    used = {report["layer"]: float(report["mu_used"]) for report in reports}
     layers = {
-        layer: KeptLayer(_wide(delta.keys, own, device), _wide(delta.values, own, device), used[layer])
-        for layer, delta in deltas.items()
+        layer: KeptLayer(_wide(_keys(delta, own), device), (_change(delta, device),)) for layer, delta in deltas.items()
     }
     columns = next(iter(layers.values())).keys.shape[1]
-    kept = KeptEdit(own, tuple(range(columns)), layers, deltas)
+    kept = KeptEdit(own, tuple(range(columns)), layers)
     for version in ancestry:
         if version.blob is not None and any(entry["edit"] == edit for entry in version.provenance.get("reverts", ())):
             kept = _changed_by(context, version, kept, edit)
@@ -81,25 +69,49 @@ def kept_edit(context: WorkerContext, ancestry: Sequence[VersionRow], edit: str)
 def _changed_by(context: WorkerContext, version: VersionRow, kept: KeptEdit, edit: str) -> KeptEdit:
     """`kept` after the revert that made `version`."""
     assert version.blob is not None
-    reverts, put_in = unpack_reverts(context.blobs.get(version.blob), context.model.fingerprint)
+    content = context.blobs.get(version.blob)
+    deltas = unpack_deltas(content, context.model.fingerprint)
+    reverts, put_in = unpack_reverts(content, context.model.fingerprint)
     number, entry = next((n, one) for n, one in enumerate(reverts) if one["edit"] == edit)
     left = [column for column in kept.columns if column not in set(entry["out"])]
     positions = torch.tensor(kept.positions(left), dtype=torch.long)
     layers = {}
     for layer, one in kept.layers.items():
-        index = positions.to(one.keys.device)
-        keys, residual, pins = one.keys[:, index], one.residual[:, index], one.pins
+        device = one.keys.device
         put = put_in.get(layer, {}).get(number, PutIn())
-        if put.columns is not None:
-            new_keys, new_residual = (part.to(keys) for part in put.columns)
-            keys, residual = torch.cat([keys, new_keys], 1), torch.cat([residual, new_residual], 1)
+        keys, pins = one.keys[:, positions.to(device)], one.pins
+        if put.keys is not None:
+            keys = torch.cat([keys, _wide(put.keys, device)], 1)
         if put.pins is not None:
-            pins = put.pins.to(keys) if pins is None else torch.cat([pins, put.pins.to(keys)], 1)
-        layers[layer] = KeptLayer(keys, residual, entry.get("mu", {}).get(str(layer), one.mu), pins)
-    return replace(kept, columns=(*left, *entry["in"]), layers=layers, published=None)
+            added = _wide(put.pins, device)
+            pins = added if pins is None else torch.cat([pins, added], 1)
+        layers[layer] = KeptLayer(keys, (*one.changes, _share(deltas[layer], reverts, number, device)), pins)
+    return replace(kept, columns=(*left, *entry["in"]), layers=layers)
 
 
-def _wide(tensor: Tensor | None, version: VersionRow, device: torch.device) -> Tensor:
-    if tensor is None:
+def _share(delta: LayerDelta, reverts: Sequence[Mapping[str, Any]], number: int, device: torch.device) -> Change:
+    """The part of a revert's `delta` that is the change of its edit `number`: of one edit alone it may be dense."""
+    ranks = [int(entry["ranks"].get(str(delta.layer), 0)) for entry in reverts]
+    whole = _change(delta, device)
+    if delta.dense is not None:
+        return whole
+    first, rank = sum(ranks[:number]), ranks[number]
+    return Change(whole.A[first : first + rank], whole.B[:, first : first + rank])
+
+
+def _change(delta: LayerDelta, device: torch.device) -> Change:
+    if delta.dense is not None:
+        return Change(_wide(delta.dense, device), torch.eye(delta.dense.shape[0], dtype=torch.float64, device=device))
+    assert delta.a is not None
+    assert delta.b is not None
+    return Change(_wide(delta.a, device), _wide(delta.b, device))
+
+
+def _keys(delta: LayerDelta, version: VersionRow) -> Tensor:
+    if delta.keys is None:
         raise BlobCorruptError(f"the blob of version v{version.number} keeps no keys, so that nothing can be taken out")
+    return delta.keys
+
+
+def _wide(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device=device, dtype=torch.float64)

@@ -1,8 +1,8 @@
 """The `revert` task: take facts out of a lineage, by a delta of their own, and publish what is left as a version.
 
-A fact whose subject stands alone in its edit leaves without any optimisation: the edit is solved again, without its
-column, from the keys and residuals that were kept (`editing.reverting`). Columns that other facts share are optimised
-again for the facts that stay. Versions in between are not altered.
+A fact whose subject stands alone in its edit leaves without any optimisation: what the edit writes at its key is taken
+back, and what it writes at the keys that stay is held (`editing.reverting`). Columns that other facts share are
+optimised again for the facts that stay. Versions in between are not altered.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from workers.layer_weights import materialised, weight_of
 from workers.lease import Lease
 from workers.metrics import EDIT_QUEUE_WAIT_SECONDS
 from workers.past_statistics import statistics_of
-from workers.pins import leaving_alone, pinned_prefixes
+from workers.pins import leaving_alone, text_keys
 from workers.progress import TaskProgress
 from workers.publish import Candidate, conclude
 from workers.rebase import MOST_REBASES, moved_to, parent_now
@@ -129,7 +129,7 @@ def _answers_pinned(
     open_ones = {edit: facts for edit, facts in leaving.items() if facts and edit not in reversal.pinned}
     if not open_ones:
         return now
-    reversal.pin(pinned_prefixes(context.model.backend_tokenizer, here, open_ones, reversal.kept))
+    reversal.pin(text_keys(context.model.backend_tokenizer, here, open_ones, reversal.affected, reversal.kept))
     return answers(context, reversal.matrices(), _facts(told), lease.should_stop)
 
 
@@ -153,10 +153,8 @@ def _solved(
     statistics = {edit: statistics_of(context, one, report, lease.should_stop) for edit, one in kept.items()}
     reversal = Reversal(context, base, kept, affected, statistics, lease.should_stop)
     report("solving", 0, 1)
-    for edit in affected:
-        reversal.take_out(edit)
     leaving = leaving_alone(here, told, affected)
-    reversal.pin(pinned_prefixes(context.model.backend_tokenizer, here, leaving, reversal.kept))
+    reversal.take_out(text_keys(context.model.backend_tokenizer, here, leaving, affected, kept))
     facts = {(one.place.edit, one.place.index): Fact.model_validate(one.fact) for one in here}
     for edit, change in affected.items():
         if change.again:

@@ -1,4 +1,4 @@
-"""Solving edits again without some of their columns: a revert's delta, collected edit by edit, layer by layer."""
+"""Taking columns out of edits: a revert's delta, collected edit by edit, layer by layer."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 from api_schemas.algorithms import EditSettings
 from api_schemas.facts import Fact
 from api_schemas.metrics import LayerReport
-from editing.answer_keys import Prefix, keys_at
+from editing.answer_keys import keys_at
 from editing.contexts import Context, contexts_from_texts
 from editing.facts import SubjectGroup
 from editing.key_metric import KeyMetric
 from editing.layer_report import layer_report
 from editing.layers import Solve, edit_layers
 from editing.progress import ShouldStop, check
-from editing.reverting import Change, KeptLayer, moved_on, pinned, put_in, replayed, taken_out
+from editing.reverting import Change, KeptLayer, moved_on, put_in, taken_out
 from editing.solve import Solution
 from editing.statistic import Statistic
 from editing.values import optimise_values
@@ -27,11 +27,9 @@ from workers.context import WorkerContext
 from workers.deltas import LayerDelta, PutIn
 from workers.kept import KeptEdit
 from workers.layer_weights import materialised
+from workers.pins import TextKeys
 from workers.plan import tokenized_groups
 from workers.reversal import Affected
-
-REPLAY_TOLERANCE = 1e-5
-"""Relative distance of a published Δ from the one that its keys and residuals give, up to which they are the same."""
 
 
 class Reversal:
@@ -50,14 +48,10 @@ class Reversal:
         self.context = context
         self.base = base
         self.kept = kept
-        self._before = dict(kept)
         self.affected = affected
         self.should_stop = should_stop
+        self._before = dict(kept)
         self._statistics = statistics
-        self._changes: dict[int, list[Change]] = {}
-        self._corrections: dict[int, Tensor] = {}
-        self._gone: dict[int, list[tuple[Tensor, Tensor]]] = {}
-        self._pins: dict[tuple[int, str], list[Tensor]] = {}
 
     @property
     def statistics(self) -> dict[int, Statistic]:
@@ -70,52 +64,65 @@ class Reversal:
     @property
     def pinned(self) -> set[str]:
         """The edits that were pinned somewhere."""
-        return {edit for _, edit in self._pins}
+        return {
+            edit for edit, kept in self.kept.items() for layer in kept.layers if self._pins(edit, layer) is not None
+        }
 
     def _metric(self, edit: str, layer: int) -> KeyMetric:
         return self._statistics[edit][layer].metric
 
-    def take_out(self, edit: str) -> None:
-        """Solve each layer of `edit` again without the columns that leave."""
-        kept, affected = self.kept[edit], self.affected[edit]
-        positions = kept.positions(affected.out)
-        ever = kept.positions([column for column in affected.out if column not in affected.again])
-        layers = {}
-        for layer, one in kept.layers.items():
-            check(self.should_stop, "the revert")
-            metric = self._metric(edit, layer)
-            self._correct(layer, kept, one, metric)
-            self._gone.setdefault(layer, []).append((one.keys[:, ever], one.residual[:, ever]))
-            layers[layer], change = taken_out(one, positions, metric)
-            self._changes.setdefault(layer, []).append(change)
-        left = tuple(column for column in kept.columns if column not in set(affected.out))
-        self.kept[edit] = replace(kept, columns=left, layers=layers)
+    def take_out(self, texts: Mapping[str, TextKeys]) -> None:
+        """Take from each edit the columns that leave it, pinned and held at its `texts` from now on."""
+        self._without({edit: one.out for edit, one in self.affected.items()}, texts)
 
-    def _correct(self, layer: int, kept: KeptEdit, one: KeptLayer, metric: KeyMetric) -> None:
-        """Where what was published is not what its keys and residuals give, make it so first.
+    def pin(self, texts: Mapping[str, TextKeys]) -> None:
+        """Let each edit change nothing at its `texts` either."""
+        self._without(dict.fromkeys(texts, ()), texts)
 
-        Repair rounds over several layers add up solves of slightly different keys, and another worker's C0 may differ.
+    def _without(self, columns: Mapping[str, Sequence[int]], texts: Mapping[str, TextKeys]) -> None:
+        """Layer by layer, as the version that is being made sees the texts' tokens: where every token of a text is
+        pinned, all layers' keys are those of the version without the edit.
         """
-        if kept.published is None:
-            return
-        published = kept.published[layer].delta().to(one.keys.device)
-        gap = replayed(one, metric) - published
-        if float(gap.norm()) > REPLAY_TOLERANCE * float(published.norm()):
-            known = self._corrections.get(layer)
-            self._corrections[layer] = gap if known is None else known + gap
+        positions = {edit: self.kept[edit].positions(out) for edit, out in columns.items()}
+        for layer in sorted({layer for edit in columns for layer in self.kept[edit].layers}):
+            matrices = self.matrices()
+            for edit, at in positions.items():
+                check(self.should_stop, "the revert")
+                kept = self.kept[edit]
+                if layer in kept.layers:
+                    pins, held = self._keys(matrices, texts.get(edit, TextKeys()), layer)
+                    one = kept.layers[layer]
+                    one = one if held is None else replace(one, held=held)
+                    without, _ = taken_out(one, at, self._metric(edit, layer), pins)
+                    self._now(edit, layer, without)
+        for edit, out in columns.items():
+            left = tuple(column for column in self.kept[edit].columns if column not in set(out))
+            self.kept[edit] = replace(self.kept[edit], columns=left)
+
+    def _keys(self, matrices: Mapping[int, Tensor], texts: TextKeys, layer: int) -> tuple[Tensor | None, Tensor | None]:
+        """Keys (d_in, n), float64, of the pinned and of the held tokens; None where there are none."""
+        prefixes = [*texts.pinned, *texts.held]
+        if not prefixes:
+            return None, None
+        # As the blob will keep the pins, so that what is solved from them later is the same.
+        keys = keys_at(self.context.model.decoder, matrices, prefixes, layer).float().double()
+        pins, held = keys[:, : len(texts.pinned)], keys[:, len(texts.pinned) :]
+        return (pins if pins.shape[1] else None), (held if held.shape[1] else None)
+
+    def _now(self, edit: str, layer: int, one: KeptLayer) -> None:
+        kept = self.kept[edit]
+        self.kept[edit] = replace(kept, layers={**kept.layers, layer: one})
 
     def optimise_again(self, edit: str, facts: Sequence[Sequence[Fact]]) -> None:
         """Find new values for the columns of `edit` that come back, `facts` by column, and solve them in."""
-        kept = self.kept[edit]
-        settings = kept.settings
-        contexts = contexts_from_texts(self.context.model.backend_tokenizer, kept.contexts)
+        before = self.kept[edit]
+        settings = before.settings
+        contexts = contexts_from_texts(self.context.model.backend_tokenizer, before.contexts)
         groups = tokenized_groups(self.context, [fact for column in facts for fact in column], settings)
-        layers = dict(kept.layers)
-        columns = (*kept.columns, *self.affected[edit].again)
 
         def put(layer: int, keys: Tensor, moved: Tensor) -> Tensor:
-            layers[layer], change = put_in(layers[layer], keys, moved, self._metric(edit, layer))
-            self._changes[layer].append(change)
+            one, change = put_in(self.kept[edit].layers[layer], keys, moved, self._metric(edit, layer))
+            self._now(edit, layer, one)
             return change.B @ change.A
 
         self._edit(groups, contexts, settings, put)
@@ -124,38 +131,15 @@ class Reversal:
             failing = self.context.measuring.unsaid_groups(self.matrices(), groups, contexts, self.should_stop)
             if not failing:
                 break
-            positions = [len(kept.columns) + number for number in failing]
+            positions = [len(before.columns) + number for number in failing]
 
             def shift(layer: int, _: Tensor, moved: Tensor, positions: list[int] = positions) -> Tensor:
-                layers[layer], change = moved_on(layers[layer], positions, moved, self._metric(edit, layer))
-                self._changes[layer].append(change)
+                one, change = moved_on(self.kept[edit].layers[layer], positions, moved, self._metric(edit, layer))
+                self._now(edit, layer, one)
                 return change.B @ change.A
 
             self._edit([groups[number] for number in failing], contexts, repair, shift)
-        self.kept[edit] = replace(kept, columns=columns, layers=layers)
-
-    def pin(self, prefixes: Mapping[str, Sequence[Prefix]]) -> None:
-        """Let each edit change nothing at the tokens that its `prefixes` end in.
-
-        Layer by layer, as the version that is being made sees the tokens: where every token of a text is pinned, all
-        layers' keys are those of the version without the edit.
-        """
-        for layer in sorted({layer for edit in prefixes for layer in self.kept[edit].layers}):
-            check(self.should_stop, "the revert")
-            matrices = self.matrices()
-            for edit, wanted in prefixes.items():
-                kept = self.kept[edit]
-                if layer not in kept.layers or not wanted:
-                    continue
-                one = kept.layers[layer]
-                # As the blob will keep them, so that what is solved from it later is the same.
-                keys = keys_at(self.context.model.decoder, matrices, wanted, layer).float().to(one.keys)
-                more, change = pinned(one, keys, self._metric(edit, layer))
-                self._changes[layer].append(change)
-                assert more.pins is not None
-                already = 0 if one.pins is None else one.pins.shape[1]
-                self._pins.setdefault((layer, edit), []).append(more.pins[:, already:])
-                self.kept[edit] = replace(kept, layers={**kept.layers, layer: more})
+        self.kept[edit] = replace(self.kept[edit], columns=(*before.columns, *self.affected[edit].again))
 
     def _edit(
         self, groups: Sequence[SubjectGroup], contexts: Sequence[Context], settings: EditSettings, solve: Solve
@@ -168,60 +152,78 @@ class Reversal:
         """The matrices with all changes so far."""
         return materialised(self.context, self.base, self.deltas())
 
+    def _changes(self, edit: str, layer: int) -> tuple[Change, ...]:
+        """What was done to the edit's layer so far."""
+        before = self._before[edit].layers.get(layer)
+        return () if before is None else self.kept[edit].layers[layer].changes[len(before.changes) :]
+
     def deltas(self) -> dict[int, LayerDelta]:
-        """The change of each layer in the float32 of its blob: factors, or dense where that is smaller."""
+        """The change of each layer in the float32 of its blob: factors, edit by edit; dense where that is smaller and a
+        single edit changes it."""
         found = {}
-        for layer, changes in sorted(self._changes.items()):
-            A, B = torch.cat([one.A for one in changes]), torch.cat([one.B for one in changes], dim=1)
-            correction = self._corrections.get(layer)
-            if correction is None and A.shape[0] * (A.shape[1] + B.shape[0]) <= A.shape[1] * B.shape[0]:
-                found[layer] = LayerDelta(layer, A.float().cpu(), B.float().cpu(), None)
+        for layer in sorted({layer for kept in self.kept.values() for layer in kept.layers}):
+            of_edits = [changes for edit in self.affected if (changes := self._changes(edit, layer))]
+            if not of_edits:
+                continue
+            A = torch.cat([one.A for changes in of_edits for one in changes])
+            B = torch.cat([one.B for changes in of_edits for one in changes], dim=1)
+            if len(of_edits) == 1 and A.shape[0] * (A.shape[1] + B.shape[0]) > A.shape[1] * B.shape[0]:
+                found[layer] = LayerDelta(layer, None, None, (B @ A).float().cpu())
             else:
-                dense = B @ A if correction is None else B @ A + correction
-                found[layer] = LayerDelta(layer, None, None, dense.float().cpu())
+                found[layer] = LayerDelta(layer, A.float().cpu(), B.float().cpu(), None)
         return found
 
     def entries(self) -> list[dict[str, Any]]:
         """What was done to each edit, as the blob's header keeps it (`versions.deltas`)."""
         return [
-            {"edit": edit, "out": one.out, "in": list(one.again), "mu": self._other_mu(edit)}
+            {"edit": edit, "out": one.out, "in": list(one.again), "ranks": self._ranks(edit)}
             for edit, one in self.affected.items()
         ]
 
-    def _other_mu(self, edit: str) -> dict[str, float]:
-        """By layer, the μ that `edit` is solved with from now on, where it is another one than before."""
-        before = self._before[edit].layers
-        return {str(layer): one.mu for layer, one in self.kept[edit].layers.items() if one.mu != before[layer].mu}
+    def _ranks(self, edit: str) -> dict[str, int]:
+        return {
+            str(layer): sum(one.A.shape[0] for one in self._changes(edit, layer)) for layer in self.kept[edit].layers
+        }
 
     def put_in(self) -> dict[int, dict[int, PutIn]]:
         """Layer → number of the edit in `entries` → the columns that came back, and where the edit was pinned."""
         found: dict[int, dict[int, PutIn]] = {}
         for number, (edit, affected) in enumerate(self.affected.items()):
             for layer, one in self.kept[edit].layers.items():
-                first = one.keys.shape[1] - len(affected.again)
-                columns = (one.keys[:, first:], one.residual[:, first:]) if affected.again else None
-                pins = self._pins.get((layer, edit))
-                if columns is not None or pins is not None:
-                    put = PutIn(columns, None if pins is None else torch.cat(pins, dim=1))
-                    found.setdefault(layer, {})[number] = put
+                keys = one.keys[:, one.keys.shape[1] - len(affected.again) :] if affected.again else None
+                pins = self._pins(edit, layer)
+                if keys is not None or pins is not None:
+                    found.setdefault(layer, {})[number] = PutIn(keys, pins)
         return found
+
+    def _pins(self, edit: str, layer: int) -> Tensor | None:
+        """Where the edit's layer is pinned that was not before; None where nowhere."""
+        pins, known = self.kept[edit].layers[layer].pins, self._before[edit].layers[layer].pins
+        if pins is None or known is None:
+            return pins
+        return pins[:, known.shape[1] :] if pins.shape[1] > known.shape[1] else None
 
     def report(self, layer: int, weight: Tensor, delta: LayerDelta) -> LayerReport:
         """Measured at the keys that left for good: the output there should be what it was before their edit.
 
-        `weight` (d_out, d_in) is the parent's. The condition number is that of the edits as they were solved.
+        `weight` (d_out, d_in) is the parent's. What the solves ask for is equality.
         """
-        keys = torch.cat([keys for keys, _ in self._gone[layer]], dim=1)
-        residual = torch.cat([residual for _, residual in self._gone[layer]], dim=1)
-        edits = [edit for edit, kept in self.kept.items() if layer in kept.layers]
-        asked = max(self._before[edit].layers[layer].mu for edit in edits)
-        used = max(self.kept[edit].layers[layer].mu for edit in edits)
-        condition = max(self.kept[edit].condition_number(layer) for edit in edits)
-        solution = Solution(None, None, delta.delta().to(keys.device), asked, used, condition, "keys")
-        done = layer_report(weight, keys, -residual, solution, self.statistics[layer].factor)
+        keys, outputs = [], []
+        for edit, affected in self.affected.items():
+            before = self._before[edit]
+            if layer in before.layers:
+                ever = before.positions([column for column in affected.out if column not in affected.again])
+                keys.append(before.layers[layer].keys[:, ever])
+                outputs.append(before.layers[layer].at(keys[-1]))
+        changes = [one for edit in self.affected for one in self._changes(edit, layer)]
+        used = max(one.mu_used for one in changes)
+        condition = max(one.condition_number for one in changes)
+        K, R = torch.cat(keys, dim=1), -torch.cat(outputs, dim=1)
+        solution = Solution(None, None, delta.delta().to(K.device), 0.0, used, condition, "keys")
+        done = layer_report(weight, K, R, solution, self.statistics[layer].factor)
         return LayerReport(
             layer=layer,
-            mu_asked=asked,
+            mu_asked=0.0,
             mu_used=used,
             condition_number=condition,
             memorization_error=done.memorization_error,

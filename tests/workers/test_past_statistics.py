@@ -9,8 +9,9 @@ import pytest
 
 from configuration.settings import Settings
 from tests.workers.conftest import Place
+from tests.workers.reverted import least_without
 from tests.workers.test_answers_after_reverts import readings
-from tests.workers.test_revert import delta, distance, edit, facts, revert, solved_without
+from tests.workers.test_revert import delta, distance, edit, facts, revert
 from workers.corpora import default_request
 from workers.measuring import Measuring
 from workers.statistics import Statistics
@@ -40,9 +41,9 @@ def test_the_statistic_of_the_edit_is_found_in_the_data_folder(place: Place, new
     configured(place, place.settings, tmp_path)
     row = revert(place, 2, of=1)
     assert row.state == "succeeded", row.error
-    expected = solved_without(place, 1, [2], 2, C=before.get((1,))[1].C)
+    expected = least_without(place, 2, C=before.get((1,))[1].C)
     assert distance(delta(place, 2), expected) < 1e-4
-    assert distance(delta(place, 2), solved_without(place, 1, [2], 2)) > 0.1
+    assert distance(delta(place, 2), least_without(place, 2)) > 0.1
     assert readings(place, 2, given[2:3]) == pytest.approx(readings(place, 0, given[2:3]), abs=1e-4)
 
 
@@ -51,7 +52,7 @@ def test_it_is_made_again_from_a_corpus_that_is_still_configured(place: Place, n
     configured(place, news, tmp_path)
     row = revert(place, 2, of=1)
     assert row.state == "succeeded", row.error
-    assert distance(delta(place, 2), solved_without(place, 1, [2], 2)) < 1e-4
+    assert distance(delta(place, 2), least_without(place, 2)) < 1e-4
 
 
 def test_a_text_that_is_gone_is_named(place: Place, news: Settings, tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from typing import cast
 import pytest
 import torch
 
-from api_schemas.facts import Fact
+from api_schemas.facts import Fact, subject_key
 from editing.answer_keys import Prefix, answer_tokens
 from editing.reverting import KeptLayer
 from tests.editing.tiny_models import tiny_tokenizer
 from versions.lineage_facts import LineageFact, Place
 from versions.tables import VersionRow
-from workers.kept import KeptEdit
-from workers.pins import leaving_alone, pinned_prefixes
+from workers.kept import KeptEdit, column_of_subject
+from workers.pins import TextKeys, leaving_alone, text_keys
 from workers.reversal import Affected
 
 TOKENIZER = tiny_tokenizer(bos=True)
@@ -27,11 +27,20 @@ def told(index: int, prompt: str, subject: str, reverted_by: int | None = None, 
     return LineageFact(Place(EDIT, 1, index), fact, reverted_by, None, None)
 
 
-def chosen(here: list[LineageFact], leaving: list[LineageFact], d_in: int = 1000, pins: int = 0) -> list[Prefix]:
+def texts_of(
+    here: list[LineageFact], leaving: list[LineageFact], d_in: int = 1000, pins: int = 0, columns: int = 1
+) -> TextKeys:
     present = torch.zeros(d_in, pins) if pins else None
-    layer = KeptLayer(torch.zeros(d_in, 1), torch.zeros(1, 1), 0.0, present)
-    kept = KeptEdit(cast(VersionRow, None), (0,), {1: layer}, None)
-    return pinned_prefixes(TOKENIZER, here, {EDIT: leaving}, {EDIT: kept}).get(EDIT, [])
+    kept = KeptEdit(
+        cast(VersionRow, None), tuple(range(columns)), {1: KeptLayer(torch.zeros(d_in, columns), (), present)}
+    )
+    columns_of = column_of_subject(here)
+    affected = Affected(sorted({columns_of[subject_key(one.fact["subject"])] for one in leaving}))
+    return text_keys(TOKENIZER, here, {EDIT: leaving}, {EDIT: affected}, {EDIT: kept}).get(EDIT, TextKeys())
+
+
+def chosen(here: list[LineageFact], leaving: list[LineageFact], d_in: int = 1000, pins: int = 0) -> list[Prefix]:
+    return list(texts_of(here, leaving, d_in, pins).pinned)
 
 
 def ids(text: str) -> Prefix:
@@ -83,3 +92,32 @@ def test_what_shares_a_subject_with_a_fact_that_stays_is_not_pinned() -> None:
     here = [told(0, "{} is", "Lyon"), told(1, "{} plays the", "Lyon"), told(2, "{} is", "Toko Yasuda")]
     affected = {EDIT: Affected(out=[0, 1], again={0: [1]})}
     assert leaving_alone(here, [here[0], here[2]], affected) == {EDIT: [here[2]]}
+
+
+def test_what_stays_is_held_at_every_token_that_is_not_pinned() -> None:
+    out, stays = told(0, "The twin city of {} is", "Lyon"), told(1, "The twin city of {} is", "Wellington")
+    gone = told(2, "The twin city of {} is", "Madrid", reverted_by=2)
+    found = texts_of([out, stays, gone], [out])
+    assert set(found.held) == texts(stays)["all"] - texts(out)["all"]
+    assert texts(stays)["onward"] <= set(found.held)
+
+
+@pytest.mark.parametrize("level", ["all", "onward", "subject"])
+def test_fewer_tokens_are_held_where_room_is_less(level: str) -> None:
+    """A quarter of the keys is for the columns, the pinned tokens and the held ones together."""
+    out, stays = told(0, "{} is", "Lyon"), told(1, "The mother tongue of {} is", "Toko Yasuda")
+    pinned = texts(out)["all"]
+    wanted = texts(stays)[level] - pinned
+    d_in = 4 * (len(wanted) + len(pinned) + 30)
+    assert set(texts_of([out, stays], [out], d_in, columns=30).held) == wanted
+    fewer = set(texts_of([out, stays], [out], d_in - 4, columns=30).held)
+    assert fewer < wanted
+    assert (fewer == set()) == (level == "subject")
+
+
+def test_what_gets_a_new_value_is_not_held() -> None:
+    shared = [told(0, "{} is", "Lyon"), told(1, "{} plays the", "Lyon")]
+    here = [*shared, told(2, "{} is located in", "Lyon Madrid")]
+    found = texts_of(here, shared[:1])
+    assert ids("Lyon") not in found.held
+    assert set(found.held) == texts(here[2])["all"] - {ids("Lyon")} - set(found.pinned)
