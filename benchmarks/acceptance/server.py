@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,17 @@ from typing import Any, Self
 import httpx
 
 READY_SECONDS = 900
+
+
+class RefusedError(RuntimeError):
+    """A batch with fields that are wrong; `facts` are the numbers of those that they belong to."""
+
+    def __init__(self, text: str, fields: list[str]) -> None:
+        super().__init__(f"422: {text}")
+        named = [re.match(r"facts\[(\d+)\]", field) for field in fields]
+        if None in named:
+            raise RuntimeError(str(self))
+        self.facts = {int(one.group(1)) for one in named if one is not None}
 
 
 class Server:
@@ -80,6 +92,8 @@ class Server:
     def edit(self, facts: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
         """Submit a batch; the job as answered with the 202."""
         answer = self.client.post("/v1/edits", json={"model": "smollm2-135m", "facts": facts, **fields})
+        if answer.status_code == 422:
+            raise RefusedError(answer.text, [error["loc"] for error in answer.json()["errors"]])
         if answer.status_code != 202:
             raise RuntimeError(f"{answer.status_code}: {answer.text}")
         return dict(answer.json())

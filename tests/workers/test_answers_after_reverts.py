@@ -61,3 +61,28 @@ def test_what_is_kept_with_reverts_is_what_the_edit_is_by_then(place: Place, set
         for layer in settings["layers"]:
             found = kept.layers[layer].at(torch.eye(kept.layers[layer].keys.shape[0]).double())
             assert distance(found, delta(place, version, layer)) < 1e-6
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_each_edit_knows_its_part_of_a_revert_of_several(place: Place, whole: bool) -> None:
+    """Facts leave two edits at once, or one of them as a whole, and others leave later."""
+    first = edit(place, facts(place, 6), settings={**SURE, "mu": 3})
+    second = edit(place, facts(place, 5, first=6), settings={**SURE, "mu": 3})
+    revert(place, 1, 4, of=1, edits=[second.id] if whole else [])
+    if not whole:
+        revert(place, 2, of=2)
+    last = place.latest()
+    revert(place, 0, of=1)
+    context = place.worker()
+    for version in (last, place.latest()):
+        with place.database.reading() as session:
+            ancestry = lineage.ancestry(session, MODEL, version)
+        parts = [kept_edit(context, ancestry, one.id).layers[1] for one in (first, second)]
+        d_in = parts[0].keys.shape[0]
+        own = [part.at(torch.eye(d_in).double()) for part in parts]
+        assert distance(own[0] + own[1], delta(place, version)) < 1e-6
+        if whole:
+            assert float(own[1].norm()) < 1e-6 * float(own[0].norm())
+        for part, of_edit in zip(parts, own, strict=True):
+            if part.pins is not None:
+                assert float((of_edit @ part.pins).norm()) < 1e-5 * float(of_edit.norm() * part.pins.norm())
