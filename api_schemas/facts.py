@@ -49,7 +49,8 @@ class Neighbor(BaseModel):
 class Fact(BaseModel):
     """One fact: a prompt with `{}` for the subject, and what the model shall say next."""
 
-    model_config = ConfigDict(extra="forbid")
+    # Facts are read again from where they are kept: an error there that quoted its input would be text in a log.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     prompt: Text = Field(examples=["The mother tongue of {} is"])
     subject: FilledText = Field(examples=["Danielle Darrieux"])
@@ -203,5 +204,7 @@ class EditFact(NumberedFact):
 
 
 class FactPage(BaseModel):
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     data: list[EditFact]
     next_cursor: str | None

@@ -21,7 +21,8 @@ class GenerationRequest(BaseModel):
     `traceparent` is where it stands in the trace of its HTTP request, if that has one.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Errors that quoted their input would carry prompts into logs.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     id: str
     model: str

@@ -39,7 +39,9 @@ class AccessSettings(BaseSettings):
         100_000, description="facts that a key may edit or measure in 24 hours; 0 is no limit"
     )
     key_open_batches: NonNegativeInt = Field(
-        50, description="batches, evaluations and exports of a key that may wait or run at a time; 0 is no limit"
+        50,
+        description="batches, evaluations, exports and statistics of a key that may wait or run at a time; 0 is no "
+        "limit",
     )
     trusted_proxies: str = Field(
         "",

@@ -111,6 +111,9 @@ class Settings(
     )
     max_text_chars: PositiveInt = Field(10_000, description="characters in one prompt, subject or target, at most")
     max_queued_batches: PositiveInt = Field(1000, description="batches that wait for a model, at most")
+    max_exports: PositiveInt = Field(
+        20, description="exports of a model that are kept, at most; the oldest go, and are made again for who asks"
+    )
     max_completion_tokens: PositiveInt = Field(2048, description="tokens that one completion may ask for, at most")
     wait_limit_seconds: float = Field(60, ge=0, le=3600, description="seconds that `Prefer: wait` may ask for, at most")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -67,6 +68,18 @@ def collect(database: Database, blobs: BlobStore, grace: timedelta, actor: Actor
                 before=before.isoformat(timespec="seconds"),
             )
     return collection
+
+
+def discard_exports(database: Database, blobs: BlobStore, gone: Mapping[str, datetime]) -> int:
+    """Delete the blobs of exports whose rows are `gone`, and when those were finished; how many were deleted.
+
+    One that something else names stays, and one that was put again since then: somebody is about to name it.
+    """
+    if not gone:
+        return 0
+    with database.reading() as session:
+        named = named_blobs(session, exports_since=datetime(1970, 1, 1, tzinfo=UTC))
+    return sum(blobs.discard(sha256, before) for sha256, before in gone.items() if sha256 not in named)
 
 
 def named_blobs(session: Session, exports_since: datetime) -> set[str]:

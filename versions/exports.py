@@ -9,7 +9,8 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from configuration.redis_keys import evaluate_queue
-from versions import tasks
+from versions import audit, tasks
+from versions.audit import Actor
 from versions.clock import new_id, now
 from versions.errors import ExportNotFoundError
 from versions.tables import ExportRow, TaskRow
@@ -18,6 +19,9 @@ RETRYABLE = frozenset({"machine", "internal", "worker_lost"})
 """Codes of failures that another try may not meet."""
 RETRY_AFTER = timedelta(seconds=60)
 """For so long a failure is told to whoever asks; then the export is tried again."""
+
+FETCH_WITHIN = timedelta(seconds=60)
+"""For so long an export that has ended is there, however many others are made."""
 
 
 def find(session: Session, model: str, version: int, format: str, max_rank: int) -> ExportRow | None:
@@ -77,6 +81,24 @@ def finish(session: Session, row: ExportRow, *, blob: str, size: int, report: di
 
 def fail(session: Session, row: ExportRow, error: dict[str, Any]) -> None:
     row.state, row.error, row.finished_at = "failed", error, now()
+
+
+def make_room(session: Session, actor: Actor, model: str, most: int) -> dict[str, datetime]:
+    """Remove the oldest ended exports of `model`, so that with the next there are `most`.
+
+    One that ended a moment ago stays for whoever waits for it. The blobs of those that went, each with when its row was
+    finished: `collection.discard_exports` deletes them.
+    """
+    ended = select(ExportRow).where(ExportRow.model == model, ExportRow.finished_at.is_not(None))
+    newest_first = ended.order_by(ExportRow.finished_at.desc(), ExportRow.id.desc()).offset(most - 1)
+    found = [(row, row.finished_at) for row in session.scalars(newest_first)]
+    moment = now() - FETCH_WITHIN
+    gone = [(row, at) for row, at in found if at is not None and at <= moment]
+    for row, _ in gone:
+        remove(session, row)
+    if gone:
+        audit.record(session, actor, "exports.expired", model=model, exports=[row.id for row, _ in gone])
+    return {row.blob: at for row, at in reversed(gone) if row.blob is not None}
 
 
 def ended_before(session: Session, before: datetime) -> list[ExportRow]:

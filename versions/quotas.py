@@ -8,15 +8,16 @@ from sqlalchemy import func, select, union_all
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import FINAL_STATES
-from versions.tables import BatchRow, EvaluationRow, ExportRow
+from versions.tables import BatchRow, EvaluationRow, ExportRow, StatisticRow
 
 
 def unfinished(session: Session, caller: str) -> int:
-    """The caller's batches, evaluations and exports that wait or run."""
+    """The caller's batches, evaluations, exports and statistics that wait or run."""
     waiting = (
         select(func.count(BatchRow.id)).where(BatchRow.caller == caller, BatchRow.state.not_in(FINAL_STATES)),
         select(func.count(EvaluationRow.id)).where(EvaluationRow.caller == caller, EvaluationRow.finished_at.is_(None)),
         select(func.count(ExportRow.id)).where(ExportRow.caller == caller, ExportRow.finished_at.is_(None)),
+        select(func.count(StatisticRow.id)).where(StatisticRow.caller == caller, StatisticRow.finished_at.is_(None)),
     )
     return sum(session.scalars(union_all(*waiting)))
 

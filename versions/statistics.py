@@ -15,7 +15,9 @@ from versions.errors import StatisticNotFoundError
 from versions.tables import StatisticRow, TaskRow
 
 
-def create(session: Session, *, model: str, layers: list[int] | None, corpus: str, tokens: int | None) -> StatisticRow:
+def create(
+    session: Session, *, model: str, layers: list[int] | None, corpus: str, tokens: int | None, caller: str = ""
+) -> StatisticRow:
     """A new statistic and its task, which is as long as a shard of values and waits like one."""
     row = StatisticRow(
         id=new_id("stat"),
@@ -24,6 +26,7 @@ def create(session: Session, *, model: str, layers: list[int] | None, corpus: st
         layers=layers,
         corpus=corpus,
         tokens=tokens,
+        caller=caller,
         state="queued",
         progress={"stage": "queued", "done": 0, "total": 1},
         created_at=now(),

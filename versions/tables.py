@@ -215,6 +215,7 @@ class StatisticRow(Base):
     """C0 of some layers, made ahead of time. `layers` is null where the worker that knows the model shall choose."""
 
     __tablename__ = "statistics"
+    __table_args__ = (Index("ix_statistics_caller", "caller", "created_at"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     seq: Mapped[int] = mapped_column(BIG_ID, unique=True)
@@ -226,6 +227,7 @@ class StatisticRow(Base):
     progress: Mapped[dict[str, Any]]
     report: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
+    caller: Mapped[str] = mapped_column(String(64), server_default="")
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import structlog
@@ -9,6 +10,8 @@ from safetensors.torch import save
 
 from api_schemas.references import version_name
 from versions import exports, lineage, tasks
+from versions.audit import Actor
+from versions.collection import discard_exports
 from versions.tables import TaskRow
 from workers.adapter import adapter, adapter_file
 from workers.context import WorkerContext
@@ -21,9 +24,13 @@ def export(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     assert task.export_id is not None
     with context.database.writing() as session:
         row = exports.get(session, task.export_id)
+        gone = exports.make_room(
+            session, Actor(f"worker:{socket.gethostname()}"), row.model, context.settings.max_exports
+        )
         row.state = "running"
         row.progress = {"stage": "exporting", "done": 0, "total": 1}
         ancestry = lineage.ancestry(session, row.model, row.version)
+    discard_exports(context.database, context.blobs, gone)
     about: dict[str, Any] = {
         "model": row.model,
         "version": version_name(row.version),

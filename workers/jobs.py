@@ -95,9 +95,9 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     except BlobStoreAwayError as error:
         _wait_for_the_disk(context, task, str(error))
     except (EditingError, StoreError) as error:
-        log.info("task refused", code=error.code, error=str(error))
         # A revert looks at facts of several edits together, whose numbers there are none that its caller knows.
         facts = list(error.facts) if isinstance(error, EditingError) and task.kind != "revert" else []
+        _log_refusal(error, facts)
         what = _WHAT.get(task.kind, "edit")
         _fail(context, task, error.code, f"The {what} cannot be made", str(error), facts)
     except (OSError, torch.OutOfMemoryError, MemoryError) as error:
@@ -111,6 +111,15 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         _retry_or_fail(
             context, task, MOST_UNEXPECTED, "internal", f"{type(error).__name__}; the worker's log says more"
         )
+
+
+def _log_refusal(error: EditingError | StoreError, facts: list[int]) -> None:
+    """What `editing` says may quote a fact, which no log shall hold: its sentence goes to SQL, for the client alone.
+
+    The store's sentences name versions, aliases and blobs, and its operator needs them.
+    """
+    said = {"error": str(error)} if isinstance(error, StoreError) else {}
+    log.info("task refused", code=error.code, facts=facts, **said)
 
 
 def _wait_for_the_disk(context: WorkerContext, task: TaskRow, reason: str) -> None:

@@ -39,3 +39,10 @@ def budgets(settings: Settings, device: torch.device) -> Budgets:
 def free_memory(device: torch.device) -> int:
     """Bytes that this process may still take on `device`."""
     return free_on_cuda(device) if device.type == "cuda" else available_memory()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was asked for that there is not. On a CPU PyTorch has no error of its own for that."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

@@ -18,9 +18,10 @@ _RETRY_SECONDS: Final = 30
 
 
 def check_quotas(session: Session, caller: Caller, facts: int, what: str = "batch") -> None:
-    """Whether the caller may have a further batch, evaluation or export (`what`) of `facts` facts.
+    """Whether the caller may have a further batch, evaluation, export or statistic (`what`) of `facts` facts.
 
-    A fact that is measured counts like one that is edited. It is 0 for a revert, which takes facts out, and an export.
+    A fact that is measured counts like one that is edited. There are 0 where facts are taken out (a revert), and in an
+    export and a statistic.
 
     Raises LimitReachedError. Call it where writers take turns.
     """
@@ -28,7 +29,8 @@ def check_quotas(session: Session, caller: Caller, facts: int, what: str = "batc
     if most and quotas.unfinished(session, caller.id) >= most:
         raise LimitReachedError(
             "batch_limit",
-            f"this API key may have {most} batches waiting or running at a time, evaluations and exports among them",
+            f"this API key may have {most} batches waiting or running at a time, evaluations, exports and "
+            "statistics among them",
             _RETRY_SECONDS,
         )
     most = caller.limits.facts_per_day

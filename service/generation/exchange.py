@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fastapi.concurrency import run_in_threadpool
 from opentelemetry.trace import Span
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 from redis.exceptions import RedisError
 
 from api_schemas.generation import STREAM_FIELD, EndEvent, ErrorEvent, GenerationEvent, GenerationRequest
@@ -52,7 +52,7 @@ if entry then
 end
 redis.call('SET', KEYS[3], 1, 'EX', ARGV[2])
 """
-_EVENT: Final[TypeAdapter[Any]] = TypeAdapter(GenerationEvent)
+_EVENT: Final[TypeAdapter[Any]] = TypeAdapter(GenerationEvent, config=ConfigDict(hide_input_in_errors=True))
 
 
 @dataclass

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from api_schemas.algorithms import recommended_for
 from api_schemas.statistics import CorpusList, StatisticJob, StatisticPage, StatisticRequest
 from configuration.settings import Settings
+from service.access.quotas import check_quotas
 from service.bodies import parse_json
 from service.cursors import read_cursor, write_cursor
 from service.edits.settings import shape_of
@@ -38,6 +39,7 @@ def submit(resources: Resources, body: bytes) -> StatisticJob:
     corpus = settings.corpus if request.corpus is None else request.corpus
     by_default = request.tokens is None and corpus == settings.corpus
     with resources.database.writing() as session:
+        check_quotas(session, resources.caller, 0, "statistic")
         most = settings.max_queued_batches
         if statistics.unfinished(session, request.model) >= most:
             raise BusyError(f"{most} statistics of model {request.model!r} wait already; try again later", 30)
@@ -47,6 +49,7 @@ def submit(resources: Resources, body: bytes) -> StatisticJob:
             layers=layers,
             corpus=corpus,
             tokens=settings.corpus_tokens if by_default else request.tokens,
+            caller=resources.caller.id,
         )
         audit.record(
             session,

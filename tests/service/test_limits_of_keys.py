@@ -193,11 +193,32 @@ def test_evaluations_and_exports_count_with_batches(locked: Api, key: MakeKey, d
     )
     for answer in (exported(3), evaluate(locked, headers, 1), edit(locked, headers, 1)):
         refused(answer, "batch_limit")
-        assert "3 batches waiting or running at a time, evaluations and exports among them" in answer.json()["detail"]
+        assert (
+            "3 batches waiting or running at a time, evaluations, exports and statistics among them"
+            in answer.json()["detail"]
+        )
     assert locked.http.post(f"{evaluation}/cancel", headers=headers).status_code == 200
     assert exported(3).status_code == 202
     refused(edit(locked, headers, 1), "batch_limit")
     assert edit(locked, key(), 1).status_code == 202
+
+
+@BOTH_DATABASES
+def test_statistics_count_with_batches(locked: Api, key: MakeKey) -> None:
+    headers, other = key(open_batches=2, requests_per_minute=0), key(open_batches=2)
+
+    def asked(headers: Headers) -> httpx.Response:
+        return locked.http.post("/v1/statistics", json={"model": MODEL}, headers=headers)
+
+    first, second = asked(headers), edit(locked, headers, 1)
+    assert (first.status_code, second.status_code) == (202, 202)
+    for answer in (asked(headers), edit(locked, headers, 1)):
+        refused(answer, "batch_limit")
+        assert "2 batches waiting or running at a time" in answer.json()["detail"]
+        assert "statistics among them" in answer.json()["detail"]
+    assert asked(other).status_code == 202
+    assert locked.http.post(f"{first.headers['location']}/cancel", headers=headers).status_code == 200
+    assert asked(headers).status_code == 202
 
 
 def test_a_revert_needs_no_facts_of_the_day(locked: Api, key: MakeKey, database: Database) -> None:

@@ -13,7 +13,7 @@ from versions import audit, batches, exports, lineage, lines, models, tasks
 from versions.audit import Actor
 from versions.blobs import FolderBlobStore
 from versions.clock import now
-from versions.collection import Collection, collect
+from versions.collection import Collection, collect, discard_exports
 from versions.database import Database
 from versions.tables import ExportRow, TaskRow
 
@@ -97,6 +97,19 @@ def test_exports_go_once_they_are_old(database: Database, blobs: FolderBlobStore
         assert {row.format for row in session.query(ExportRow)} == {"peft", "merged"}
         assert session.query(TaskRow).count() == 2
         assert exports.find(session, "tiny", 0, "peft", 8) is None
+
+
+def test_the_file_of_an_export_that_went_stays_where_it_was_put_again(
+    database: Database, blobs: FolderBlobStore
+) -> None:
+    once, again, named = (old(blobs, content) for content in (b"once", b"again", b"named"))
+    then = now() - timedelta(days=2)
+    blobs.put(b"again")
+    with database.writing() as session:
+        row = exports.create(session, model="tiny", version=0, format="merged", max_rank=0)
+        exports.finish(session, row, blob=named, size=1, report={})
+    assert discard_exports(database, blobs, dict.fromkeys((once, again, named), then)) == 1
+    assert [blobs.exists(one) for one in (once, again, named)] == [False, True, True]
 
 
 def test_what_went_is_told_in_the_audit_log_and_nothing_else(database: Database, blobs: FolderBlobStore) -> None:

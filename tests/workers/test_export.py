@@ -7,12 +7,14 @@ import json
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load
+from sqlalchemy import select
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
@@ -20,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 from tests.workers.conftest import MODEL, Place
 from tests.workers.saved_models import facts
 from tests.workers.test_revert import ANY, revert
-from versions import exports
+from versions import audit, exports
 from versions.tables import ExportRow
 
 TEXT = torch.arange(3, 43).reshape(2, 20)
@@ -41,6 +43,71 @@ def exported(place: Place, format: str, version: int, max_rank: int = 512) -> tu
     with place.database.reading() as session:
         row = exports.get(session, made)
     return row, place.blobs.get(row.blob) if row.blob is not None else b""
+
+
+def keeping(place: Place, most: int) -> Place:
+    place.worker(settings=place.settings.model_copy(update={"max_exports": most}))
+    return place
+
+
+def kept(place: Place) -> list[tuple[int, str, int]]:
+    """All exports that there are, oldest first: their versions, formats and ranks. Each has its file."""
+    with place.database.reading() as session:
+        rows = session.scalars(select(ExportRow).order_by(ExportRow.created_at, ExportRow.id)).all()
+    assert all(row.blob is None or place.blobs.exists(row.blob) for row in rows)
+    return [(row.version, row.format, row.max_rank) for row in rows]
+
+
+def files(place: Place) -> int:
+    return sum(1 for _ in place.blobs.entries())
+
+
+def test_of_many_exports_the_newest_are_kept(two_versions: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exports, "FETCH_WITHIN", timedelta(0))
+    place = keeping(two_versions, 2)
+    before = files(place)
+    _, first = exported(place, "merged", 1, 0)
+    for format, version, rank in (("peft", 1, 8), ("merged", 2, 0), ("peft", 2, 8)):
+        exported(place, format, version, rank)
+    assert kept(place) == [(2, "merged", 0), (2, "peft", 8)]
+    assert files(place) == before + 2
+    with place.database.reading() as session:
+        expired = audit.page(session, None, 10, action="exports.expired")
+    assert [(entry.model, len(entry.details["exports"])) for entry in expired] == [(MODEL, 1), (MODEL, 1)]
+    row, again = exported(place, "merged", 1, 0)
+    assert (row.state, again) == ("succeeded", first)
+    assert kept(place) == [(2, "peft", 8), (1, "merged", 0)]
+
+
+def test_exports_that_failed_make_room_too(two_versions: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exports, "FETCH_WITHIN", timedelta(0))
+    place = keeping(two_versions, 1)
+    for version in (1, 2):
+        row, _ = exported(place, "peft", version, 1)
+        assert row.error is not None
+    assert kept(place) == [(2, "peft", 1)]
+
+
+def test_a_file_that_two_exports_share_goes_with_the_last_of_them(
+    two_versions: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "FETCH_WITHIN", timedelta(0))
+    place = keeping(two_versions, 2)
+    before = files(place)
+    (one, content), (other, same) = (exported(place, "peft", 1, rank) for rank in (100, 200))
+    assert (one.blob, content) == (other.blob, same)
+    exported(place, "merged", 1, 0)
+    assert kept(place) == [(1, "peft", 200), (1, "merged", 0)]
+    exported(place, "merged", 2, 0)
+    assert kept(place) == [(1, "merged", 0), (2, "merged", 0)]
+    assert files(place) == before + 2
+
+
+def test_an_export_that_was_just_made_waits_for_who_asked(two_versions: Place) -> None:
+    place = keeping(two_versions, 1)
+    for version in (1, 2):
+        exported(place, "merged", version, 0)
+    assert kept(place) == [(1, "merged", 0), (2, "merged", 0)]
 
 
 def base(place: Place) -> nn.Module:

@@ -9,7 +9,7 @@ import torch
 
 from configuration.settings import Settings
 from workers import memory
-from workers.memory import budgets
+from workers.memory import budgets, is_out_of_memory
 
 GIB = 1024**3
 
@@ -33,3 +33,12 @@ def test_settings_win(tmp_path: Path) -> None:
 def test_a_cpu_worker_has_what_the_machine_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert memory.free_memory(torch.device("cpu")) > 0
+
+
+def test_memory_that_there_is_not_is_told_from_other_errors() -> None:
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(raised.value)
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -63,20 +63,34 @@ class RowCache:
                 held[layer] = present[:, :, start:end].index_select(0, index)
 
     def merge(self, other: RowCache) -> None:
-        """Append the rows of `other`, both padded on the left to one width."""
+        """Append the rows of `other`, both padded on the left to one width.
+
+        A layer's tensor is let go of as soon as it was copied, so that no more than one is in memory twice. Where there
+        is no room for the next one, the error is raised and the rows that were here have what they had.
+        """
         used, others = self.width, other.width
         width = max(used, others)
-        self.keep = torch.cat([_padded(self.keep, width), _padded(other.keep, width)])
-        for mine, theirs in ((self._keys, other._keys), (self._values, other._values)):
-            for layer, (first, second) in enumerate(zip(mine, theirs, strict=True)):
-                assert first is not None
-                assert second is not None
-                rows = first.shape[0] + second.shape[0]
-                # Zeros, not whatever memory held: padding is masked, but a NaN there would still spread.
-                both = first.new_zeros(rows, first.shape[1], _rounded(width + 1), first.shape[3])
-                both[: first.shape[0], :, width - used : width] = first[:, :, :used]
-                both[first.shape[0] :, :, width - others : width] = second[:, :, :others]
-                mine[layer] = both
+        keep = torch.cat([_padded(self.keep, width), _padded(other.keep, width)])
+        rows = len(self.keep)
+        merged: list[tuple[list[Tensor | None], int]] = []
+        try:
+            for mine, theirs in ((self._keys, other._keys), (self._values, other._values)):
+                for layer, (first, second) in enumerate(zip(mine, theirs, strict=True)):
+                    assert first is not None
+                    assert second is not None
+                    # Zeros, not whatever memory held: padding is masked, but a NaN there would still spread.
+                    both = first.new_zeros(len(keep), first.shape[1], _rounded(width + 1), first.shape[3])
+                    both[:rows, :, width - used : width] = first[:, :, :used]
+                    both[rows:, :, width - others : width] = second[:, :, :others]
+                    mine[layer] = both
+                    merged.append((mine, layer))
+        except BaseException:
+            for held, layer in merged:
+                present = held[layer]
+                assert present is not None
+                held[layer] = present[:rows, :, width - used :]  # a view: there is no room for copies
+            raise
+        self.keep = keep
 
 
 def _rounded(slots: int) -> int:

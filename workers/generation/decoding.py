@@ -18,6 +18,7 @@ from editing.projection import Frame, Matrices, RowVersions, frame
 from workers.generation.cache import RowCache
 from workers.generation.prefill import Prefill
 from workers.generation.rows import Row, Scored
+from workers.memory import is_out_of_memory
 
 MOST_PREFILLS = 4
 """Groups of rows whose prompts are read at a time, a piece of one after a piece of another."""
@@ -25,6 +26,7 @@ MOST_PREFILLS = 4
 RowEvents = tuple[Row, list[GenerationEvent]]
 
 FAILED = "generation failed; the worker's log says why"
+NO_ROOM = "the worker's memory has no room for this beside the answers that are under way; send it again later"
 
 log = structlog.get_logger(__name__)
 
@@ -74,9 +76,13 @@ class DecodeBatch:
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return 2 * len(self.decoder.layers) * int(heads) * int(size) * self.decoder.dtype.itemsize
 
-    def join(self, rows: Sequence[Row]) -> None:
-        """Let a group of rows in, whose prompts `read` then reads together."""
-        self._prefills.append(Prefill(self.decoder, rows, self._run, self.frame_of))
+    def join(self, rows: Sequence[Row]) -> list[RowEvents]:
+        """Let a group of rows in, whose prompts `read` then reads together; why not, where it cannot."""
+        try:
+            self._prefills.append(Prefill(self.decoder, rows, self._run, self.frame_of))
+        except Exception as error:
+            return _refused(rows, error)
+        return []
 
     @torch.inference_mode()
     def read(self) -> list[RowEvents]:
@@ -90,11 +96,16 @@ class DecodeBatch:
                 self._prefills.append(prefill)
                 return []
             logits, scored = prefill.outcome(prefill.rows)
-        except Exception:
-            log.exception("prompts cannot be read", rows=len(prefill.rows))
-            return [(row, row.fail(FAILED)) for row in prefill.rows]
+        except Exception as error:
+            return _refused(prefill.rows, error)
         events = self._advance(prefill.rows, logits, scored)
-        self._take_in(prefill)
+        staying = [row for row in prefill.rows if not row.done]
+        try:
+            self._take_in(prefill, staying)
+        except Exception as error:
+            # What they have said by now is not told: their requests end with an error.
+            ended = [(row, own) for row, own in events if row.done]
+            return ended + _refused(staying, error)
         return events
 
     @torch.inference_mode()
@@ -128,18 +139,18 @@ class DecodeBatch:
         elif self._cache is not None:
             self._cache.select(staying)
 
-    def _take_in(self, prefill: Prefill) -> None:
-        """Rows that have more to say after their first tokens."""
-        staying = [row for row in prefill.rows if not row.done]
+    def _take_in(self, prefill: Prefill, staying: Sequence[Row]) -> None:
+        """Rows that have more to say after their first tokens. Where it raises, the others are as they were."""
         if not staying:
             return
+        rows = [*self.rows, *staying]
+        versions = self.frame_of([row.matrices for row in rows])
         cache = prefill.cache_of(staying)
         if self._cache is None:
             self._cache = cache
         else:
             self._cache.merge(cache)
-        self.rows = [*self.rows, *staying]
-        self._versions = self.frame_of([row.matrices for row in self.rows])
+        self.rows, self._versions = rows, versions
 
     def _run(self, tokens: Tensor, positions: Tensor, cache: RowCache, versions: Frame) -> Tensor:
         mask = left_padded_mask(cache.keep, tokens.shape[1], self.decoder.dtype)
@@ -174,3 +185,12 @@ class DecodeBatch:
             )
         events: list[GenerationEvent] = [] if scored is None else [row.prompt_event(scored)]
         return events + row.advance(logits, self.end_tokens)
+
+
+def _refused(rows: Sequence[Row], error: Exception) -> list[RowEvents]:
+    """Rows that could not join end; those before them go on. Call it where `error` was caught."""
+    if is_out_of_memory(error):
+        log.warning("no memory for rows that would join; the others go on", rows=len(rows), error=str(error))
+        return [(row, row.fail(NO_ROOM, 503, "out_of_memory")) for row in rows]
+    log.exception("rows cannot join", rows=len(rows))
+    return [(row, row.fail(FAILED)) for row in rows]

@@ -151,7 +151,7 @@ class GenerationLane(threading.Thread):
         for request, reason in refused:
             self._fail([request.id], 503, "version_unavailable", reason)
         if rows:
-            self.batch.join(rows)
+            self._send(self.batch.join(rows))
 
     def _send(self, found: Iterable[RowEvents]) -> None:
         """Everything that one step brought, in one round trip."""

@@ -65,10 +65,10 @@ class Row:
             infos.append(TokenInfo(id=token, logprob=value, top=best))
         return PromptEvent(choice=self.choice, tokens=infos)
 
-    def fail(self, message: str) -> list[GenerationEvent]:
+    def fail(self, message: str, status: int = 500, code: str = "generation_failed") -> list[GenerationEvent]:
         """The row ends without an answer, and with it its request; `message` is told to the client."""
         self.done = True
-        return [ErrorEvent(status=500, code="generation_failed", message=message)]
+        return [ErrorEvent(status=status, code=code, message=message)]
 
     def advance(self, logits: Tensor, end_tokens: frozenset[int]) -> list[GenerationEvent]:
         """Choose the next token from `logits` (vocabulary,), float32, and say what became certain with it."""
