@@ -2,32 +2,60 @@
 
 What stays in an edit blurs into what left it, more so where subjects and prompts are alike, so that solving the edit
 without a fact is not enough for the fact's old answer to come back. And what leaves takes something of its neighbours
-with it: what stays is held where it is asked for, not only at its keys, which are averages over contexts.
+with it: what stays is held where it is asked for, not only at its keys, which are averages over contexts, and what
+other edits of the lineage say is held too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tokenizers import Tokenizer
 
 from api_schemas.facts import Fact, subject_key
 from editing.answer_keys import AnswerTokens, Prefix, answer_tokens
-from versions.lineage_facts import LineageFact
+from versions.lineage_facts import LineageFact, Place
 from workers.kept import KeptEdit, column_of_subject
 from workers.reversal import Affected
 
-MOST = 0.25
+MOST: Final = 0.25
 """The share of a layer's independent keys at which an edit may be pinned. What is left has to say the facts that stay:
 their keys lose about that share of their length, and get as much more of the update. Held tokens have what of it the
 edit's columns and the pins leave: the more is asked of the change, the larger it is."""
 
+Tokens = Callable[[AnswerTokens], Iterator[Prefix]]
+
+
+def _all(text: AnswerTokens) -> Iterator[Prefix]:
+    """With the outputs of all of them another version's, the answers are exactly that one's."""
+    return text.prefixes()
+
+
+def _from_subject(text: AnswerTokens) -> Iterator[Prefix]:
+    """Those that the edit was made for, and what follows."""
+    return text.prefixes(text.subject_last)
+
+
+def _subject(text: AnswerTokens) -> Iterator[Prefix]:
+    yield text.subject
+
+
+_PINNED: Final[Sequence[Sequence[Tokens]]] = ((_all,), (_from_subject,), (_subject,))
+"""Which tokens of the texts that leave, in the order of preference."""
+_HELD: Final[Sequence[Sequence[Tokens]]] = (
+    *((_all, _all), (_all, _from_subject), (_all, _subject), (_from_subject, _subject), (_subject, _subject)),
+    *((_all,), (_from_subject,), (_subject,)),
+)
+"""Which tokens of the texts that stay in the edit, and of those of other edits: more texts before more tokens."""
+
 
 @dataclass(frozen=True)
 class TextKeys:
-    """Tokens of an edit's texts: those at which it shall change nothing, and those at which it shall change what it did
-    change before."""
+    """Tokens of texts: those at which an edit shall change nothing, and those at which it shall change what it changed
+    before."""
 
     pinned: Sequence[Prefix] = ()
     held: Sequence[Prefix] = ()
@@ -40,12 +68,11 @@ def leaving_alone(
 
     Facts about a subject that stays are optimised again at the very key that would be pinned.
     """
-    found: dict[str, list[LineageFact]] = {}
-    for edit, one in affected.items():
-        columns = column_of_subject(_of(here, edit))
-        own = _of(told, edit)
-        found[edit] = [fact for fact in own if columns[subject_key(fact.fact["subject"])] not in one.again]
-    return found
+    column = _column_of(here, affected)
+    return {
+        edit: [one for one in told if one.place.edit == edit and column(one) not in affected[edit].again]
+        for edit in affected
+    }
 
 
 def text_keys(
@@ -56,22 +83,38 @@ def text_keys(
     kept: Mapping[str, KeptEdit],
 ) -> dict[str, TextKeys]:
     """By edit, the tokens to pin it at so that `leaving` are answered as without it, and those to hold it at so that
-    what stays is answered as before; none where nothing stays in it."""
+    what the lineage's facts say stays as it is; none where nothing stays in the edit.
+
+    The key at which a fact that stays is said is not pinned ("Lyon" in "Lyon Airport"), and one that gets a new value
+    is not held.
+    """
+    column, fact_at = _column_of(here, affected), {one.place: one.fact for one in here}
+    moved = {one.place for one in here if one.place.edit in affected and column(one) in affected[one.place.edit].out}
+
+    @functools.cache
+    def text(place: Place) -> AnswerTokens:
+        return answer_tokens(tokenizer, Fact.model_validate(fact_at[place]))
+
     found = {}
     for edit, facts in leaving.items():
-        columns, gone = column_of_subject(_of(here, edit)), {one.place.index for one in facts}
-        staying = [one for one in _of(here, edit) if one.reverted_by is None and one.place.index not in gone]
-        if not staying:
-            continue
-        moved, room = set(affected[edit].out), _room(kept[edit])
-        again = [one for one in staying if columns[subject_key(one.fact["subject"])] in moved]
-        alone = [one for one in staying if columns[subject_key(one.fact["subject"])] not in moved]
-        stay, renewed = _texts(tokenizer, alone), {text.subject for text in _texts(tokenizer, again)}
-        subjects = renewed.union(text.subject for text in stay)
-        pinned = _chosen(_texts(tokenizer, facts), subjects, room)
-        held = _chosen(stay, renewed.union(pinned), room - len(pinned) - len(kept[edit].columns))
-        found[edit] = TextKeys(pinned, held)
+        gone = [one.place for one in facts]
+        own = [one.place for one in here if one.place.edit == edit and one.reverted_by is None]
+        staying = [place for place in own if place not in set(gone)]
+        others = [one.place for one in reversed(here) if one.place.edit != edit and one.state == "in_force"]
+        if staying:
+            room = _room(kept[edit])
+            pinned = _chosen(_PINNED, [gone], text, {text(place).subject for place in staying}, room)
+            untouched = [[place for place in places if place not in moved] for places in (staying, others)]
+            without = {text(place).subject for place in moved.difference(gone)}.union(pinned)
+            held = _chosen(_HELD, untouched, text, without, room - len(pinned) - len(kept[edit].columns))
+            found[edit] = TextKeys(pinned, held)
     return found
+
+
+def _column_of(here: Sequence[LineageFact], edits: Collection[str]) -> Callable[[LineageFact], int]:
+    """The column that a fact of one of `edits` has in it."""
+    columns = {edit: column_of_subject([one for one in here if one.place.edit == edit]) for edit in edits}
+    return lambda one: columns[one.place.edit][subject_key(one.fact["subject"])]
 
 
 def _room(kept: KeptEdit) -> int:
@@ -81,16 +124,19 @@ def _room(kept: KeptEdit) -> int:
     )
 
 
-def _chosen(texts: Sequence[AnswerTokens], without: Collection[Prefix], room: int) -> list[Prefix]:
-    """Every token of prompts and answers: where all of their outputs are another version's, the answers are that one's.
-
-    Where those are too many, the tokens from the subject's last one on, which the edit was made for, or that one alone;
-    where these are too many, none. Never one of `without`: the key of a fact that stays, "Lyon" in "Lyon Airport", is
-    not pinned, and what is pinned or gets a new value is not held.
-    """
-    for chosen in (_all, _from_subject, _subject):
+def _chosen(
+    ways: Sequence[Sequence[Tokens]],
+    groups: Sequence[Sequence[Place]],
+    text: Callable[[Place], AnswerTokens],
+    without: Collection[Prefix],
+    room: int,
+) -> list[Prefix]:
+    """The tokens, but for those of `without`, that the first of `ways` for which there is room takes of each group's
+    texts; none where there is none. Of thousands of texts only so many are looked at as there is room for."""
+    for way in ways:
         found: dict[Prefix, None] = {}
-        for prefix in (prefix for text in texts for prefix in chosen(text)):
+        pairs = ((tokens, place) for tokens, places in zip(way, groups, strict=False) for place in places)
+        for prefix in (prefix for tokens, place in pairs for prefix in tokens(text(place))):
             if prefix not in without:
                 found[prefix] = None
             if len(found) > room:
@@ -98,23 +144,3 @@ def _chosen(texts: Sequence[AnswerTokens], without: Collection[Prefix], room: in
         else:
             return list(found)
     return []
-
-
-def _all(text: AnswerTokens) -> Iterator[Prefix]:
-    return text.prefixes()
-
-
-def _from_subject(text: AnswerTokens) -> Iterator[Prefix]:
-    return text.prefixes(text.subject_last)
-
-
-def _subject(text: AnswerTokens) -> Iterator[Prefix]:
-    yield text.subject
-
-
-def _texts(tokenizer: Tokenizer, of: Sequence[LineageFact]) -> list[AnswerTokens]:
-    return [answer_tokens(tokenizer, Fact.model_validate(one.fact)) for one in of]
-
-
-def _of(facts: Sequence[LineageFact], edit: str) -> list[LineageFact]:
-    return [one for one in facts if one.place.edit == edit]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -22,9 +23,11 @@ TOKENIZER = tiny_tokenizer(bos=True)
 EDIT = "edit_1"
 
 
-def told(index: int, prompt: str, subject: str, reverted_by: int | None = None, new: str = "Spain") -> LineageFact:
+def told(
+    index: int, prompt: str, subject: str, reverted_by: int | None = None, new: str = "Spain", edit: str = EDIT
+) -> LineageFact:
     fact = {"prompt": prompt, "subject": subject, "target_new": new, "target_old": "New Zealand"}
-    return LineageFact(Place(EDIT, 1, index), fact, reverted_by, None, None)
+    return LineageFact(Place(edit, 1, index), fact, reverted_by, None, None)
 
 
 def texts_of(
@@ -34,7 +37,7 @@ def texts_of(
     kept = KeptEdit(
         cast(VersionRow, None), tuple(range(columns)), {1: KeptLayer(torch.zeros(d_in, columns), (), present)}
     )
-    columns_of = column_of_subject(here)
+    columns_of = column_of_subject([one for one in here if one.place.edit == EDIT])
     affected = Affected(sorted({columns_of[subject_key(one.fact["subject"])] for one in leaving}))
     return text_keys(TOKENIZER, here, {EDIT: leaving}, {EDIT: affected}, {EDIT: kept}).get(EDIT, TextKeys())
 
@@ -121,3 +124,18 @@ def test_what_gets_a_new_value_is_not_held() -> None:
     found = texts_of(here, shared[:1])
     assert ids("Lyon") not in found.held
     assert set(found.held) == texts(here[2])["all"] - {ids("Lyon")} - set(found.pinned)
+
+
+def test_what_other_edits_say_is_held_where_there_is_room() -> None:
+    """More texts before more tokens, and none that is not said any more."""
+    out, stays = told(0, "{} is", "Lyon"), told(1, "The mother tongue of {} is", "Toko Yasuda")
+    elsewhere = told(0, "The twin city of {} is", "Wellington", edit="edit_2")
+    gone = told(1, "The twin city of {} is", "Madrid", reverted_by=3, edit="edit_2")
+    here = [out, stays, elsewhere, gone]
+    own, others = texts(stays), texts(elsewhere)
+    for first, second in (("all", "all"), ("all", "onward"), ("all", "subject"), ("onward", "subject")):
+        wanted = (own[first] | others[second]) - texts(out)["all"]
+        d_in = 4 * (len(wanted) + len(texts(out)["all"]) + 30)
+        assert set(texts_of(here, [out], d_in, columns=30).held) == wanted
+    corrected = replace(elsewhere, superseded_by=Place("edit_3", 3, 0))
+    assert set(texts_of([out, stays, corrected], [out]).held) == own["all"] - texts(out)["all"]
