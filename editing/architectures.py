@@ -6,6 +6,7 @@ Only what differs between families is data here; how the parts are run is `editi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
@@ -21,6 +22,8 @@ class Architecture:
     `positions` is a learned position embedding added to the token embedding, `rotary` a module that gives (cos, sin)
     to every layer, and `cache_argument` what a layer calls its key-value cache. `attention` is a layer's attention
     module; `attention_method` names its method that computes attention, where transformers' interface does not.
+    `windows` says where the configuration has the layers' sliding windows: one `sliding_window` for "every layer" if it
+    is set, or for the layers that `layer_types` names ("by layer type").
     `norm_after_mlp` says that the MLP's output is normalised before it joins the stream, so that a change of W's
     output is not a change of the stream: editing several layers at once is refused there.
     """
@@ -37,6 +40,7 @@ class Architecture:
     transposed: bool = False
     cache_argument: str = "past_key_values"
     attention_method: str | None = None
+    windows: Literal["none", "every layer", "by layer type"] = "none"
     norm_after_mlp: bool = False
 
     @property
@@ -76,6 +80,16 @@ ARCHITECTURES: dict[str, Architecture] = {
             final_norm="model.norm",
             attention="self_attn",
             rotary="model.rotary_emb",
+        ),
+        Architecture(
+            "mistral",
+            layers="model.layers",
+            projection="mlp.down_proj",
+            embedding="model.embed_tokens",
+            final_norm="model.norm",
+            attention="self_attn",
+            rotary="model.rotary_emb",
+            windows="every layer",
         ),
     )
 }

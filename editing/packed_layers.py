@@ -26,7 +26,7 @@ from editing.errors import UnsupportedModelError
 from editing.prefix import Prefix
 
 _INTERFACE = "emmetd_packed_suffixes"
-_UNSUPPORTED = ("sliding_window", "softcap", "s_aux")
+_UNSUPPORTED = ("softcap", "s_aux")
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ class Segment:
     token of the segment that stands in each slot, a row's last one also in those behind it, which causality hides from
     the row's own; `tokens` names the slot of each token.
     `contexts`, of N texts, stand before N × F rows, text after text; None: nothing stands before. `own` are the rows'
-    own prefixes. `mask` is additive, (rows, 1, 1, width, slots): over the slots of `contexts`, of `own`, and the row's
-    tokens, in this order.
+    own prefixes. `masks` has for each of the model's layers an additive one, (rows, 1, 1, width, slots): over the slots
+    of `contexts`, of `own`, and the row's tokens, in this order.
     """
 
     rows: int
     width: int
     contexts: Prefix | None
     own: Prefix | None
-    mask: Tensor
+    masks: Sequence[Tensor]
     padding: Padding | None = None
 
     @property
@@ -79,7 +79,7 @@ class Segment:
         if self.contexts is not None:
             by_text = self._by_text(q) @ self.contexts.layer(layer)[0].transpose(2, 3)
             parts.insert(0, self._by_row(by_text, group * self.width))
-        scores = torch.cat(parts, -1).view(self.rows, kv_heads, group, self.width, -1).add_(self.mask)
+        scores = torch.cat(parts, -1).view(self.rows, kv_heads, group, self.width, -1).add_(self.masks[layer])
         weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(v.dtype)
         shares = list(weights.flatten(2, 3).split([part.shape[-1] for part in parts], -1))
 
@@ -124,7 +124,7 @@ class PackedLayers:
     def run(self, hidden: Tensor, positions: Tensor, segments: Sequence[Segment], reads: Tensor) -> Tensor:
         """The stream (1, T, d_out) before the first layer → after the last one, at `reads` (reads,): (reads, d_out)."""
         self.segments, self.reads = segments, reads
-        return self.decoder.run(self.layers, hidden, positions)[0, reads]
+        return self.decoder.run(self.layers, hidden, positions, [None] * len(self.layers))[0, reads]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attention over (1, heads, T, head_dim), of the same shape."""
@@ -186,6 +186,11 @@ def _interface(
     """What transformers calls instead of SDPA; (1, heads, T, head_dim) → (1, T, heads, head_dim)."""
     if unsupported := [name for name in _UNSUPPORTED if options.get(name) is not None]:
         raise UnsupportedModelError(f"attention with {', '.join(unsupported)} is not supported for editing yet")
+    known, window = module.packed_layers.decoder.windows[module.layer_idx], options.get("sliding_window")
+    if window != known:  # the masks were made for another
+        raise UnsupportedModelError(
+            f"layer {module.layer_idx} has a sliding window of {window}, not of {known} as known"
+        )
     return module.packed_layers.attend(module.layer_idx, query, key, value, scaling).transpose(1, 2), None
 
 

@@ -13,7 +13,14 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, GPT2Config, GPTJConfig, LlamaConfig, PretrainedConfig
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPTJConfig,
+    LlamaConfig,
+    MistralConfig,
+    PretrainedConfig,
+)
 from transformers.models.gptj.modeling_gptj import GPTJAttention
 
 from api_schemas.facts import Fact
@@ -36,6 +43,8 @@ FACTS = (
     Fact(prompt="{} is located in", subject="W", target_new="Spain"),
 )
 VOCABULARY = 420
+WINDOW = 5
+"""The sliding window of those models that have one: shorter than most of the texts here."""
 
 
 def tiny_tokenizer(bos: bool = False, lines: Sequence[str] = LINES) -> Tokenizer:
@@ -76,12 +85,28 @@ CONFIGS: dict[str, PretrainedConfig] = {
         vocab_size=VOCABULARY,
         **_ATTENTION,
     ),
+    "mistral": MistralConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_key_value_heads=2,
+        head_dim=12,
+        sliding_window=WINDOW,
+        vocab_size=VOCABULARY,
+        **_ATTENTION,
+    ),
 }
 
 
-def tiny_model(name: str, dtype: torch.dtype = torch.float64, seed: int = 0, attention: str | None = None) -> nn.Module:
-    """A random model. Its weights have a standard deviation of 0.3, so that any target can be reached by some δ."""
+def tiny_model(
+    name: str, dtype: torch.dtype = torch.float64, seed: int = 0, attention: str | None = None, **overrides: object
+) -> nn.Module:
+    """A random model. Its weights have a standard deviation of 0.3, so that any target can be reached by some δ.
+
+    `overrides` are set in its configuration.
+    """
     config = copy.deepcopy(CONFIGS[name])
+    for field, value in overrides.items():
+        setattr(config, field, value)
     torch.manual_seed(seed)
     model: nn.Module = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
     with torch.no_grad():

@@ -18,6 +18,7 @@ from transformers import (
     GPT2Config,
     GPTJConfig,
     LlamaConfig,
+    MistralConfig,
     PretrainedConfig,
     PreTrainedTokenizerFast,
 )
@@ -33,7 +34,18 @@ SUBJECTS = (
 )
 LANGUAGES = ("French", "English", "Spanish", "German")
 CONTEXT_LENGTH = 160
+WITH_BOS = ("llama", "mistral")
+"""Families whose texts begin with a token of their own."""
 _SPECIAL = {"bos_token_id": 0, "eos_token_id": 1}
+_SHAPE = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": CONTEXT_LENGTH,
+    "vocab_size": VOCABULARY,
+}
 CONFIGS: dict[str, PretrainedConfig] = {
     "gpt2": GPT2Config(
         n_layer=4,
@@ -60,16 +72,8 @@ CONFIGS: dict[str, PretrainedConfig] = {
         resid_pdrop=0.0,
         **_SPECIAL,
     ),
-    "llama": LlamaConfig(
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=CONTEXT_LENGTH,
-        vocab_size=VOCABULARY,
-        **_SPECIAL,
-    ),
+    "llama": LlamaConfig(**_SHAPE, **_SPECIAL),
+    "mistral": MistralConfig(sliding_window=8, **_SHAPE, **_SPECIAL),
 }
 
 
@@ -94,7 +98,7 @@ def facts(number: int, first: int = 0) -> list[dict[str, Any]]:
 
 def save_tiny_model(folder: Path, family: str = "llama", seed: int = 0) -> Path:
     """A model of `family` with its tokenizer. Another seed is another model of the same shape."""
-    tokenizer = tiny_tokenizer(bos=family == "llama", lines=[*LINES, *_sentences(random.Random(0))])
+    tokenizer = tiny_tokenizer(bos=family in WITH_BOS, lines=[*LINES, *_sentences(random.Random(0))])
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(copy.deepcopy(CONFIGS[family]))
     with one_thread():

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from tests.workers.conftest import MODEL, Place
-from tests.workers.saved_models import facts
+from tests.workers.saved_models import CONFIGS, facts
 from tests.workers.test_revert import ANY, revert
 from versions import exports
 from versions.tables import ExportRow
@@ -81,7 +81,7 @@ def with_adapter(place: Place, content: bytes, folder: Path) -> Tensor:
     return logits(model)
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "gptj"])
+@pytest.mark.parametrize("family", sorted(CONFIGS))
 def test_an_adapter_at_its_rank_is_the_version(family: str, place_of: Callable[..., Place], tmp_path: Path) -> None:
     place = place_of(family)
     place.edit(facts(3), settings=LAYERS, thresholds=ANY)
