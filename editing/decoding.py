@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from editing.decoder import Decoder
@@ -52,6 +53,12 @@ def stop_tokens(decoder: Decoder) -> frozenset[int]:
         if found is not None:
             return frozenset(found if isinstance(found, list | tuple) else [int(found)])
     return frozenset()
+
+
+def control_tokens(decoder: Decoder, tokenizer: Tokenizer) -> list[int]:
+    """The tokens that are no text and that the model could say: a tokenizer may know some that have no logit."""
+    special = [token for token, added in tokenizer.get_added_tokens_decoder().items() if added.special]
+    return [token for token in special if token < decoder.vocabulary]
 
 
 @torch.no_grad()
