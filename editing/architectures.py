@@ -5,7 +5,7 @@ Only what differs between families is data here; how the parts are run is `editi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import nn
@@ -49,6 +49,16 @@ class Architecture:
         return self.projection.rpartition(".")[0]
 
 
+_LLAMA = Architecture(
+    "llama",
+    layers="model.layers",
+    projection="mlp.down_proj",
+    embedding="model.embed_tokens",
+    final_norm="model.norm",
+    attention="self_attn",
+    rotary="model.rotary_emb",
+)
+
 ARCHITECTURES: dict[str, Architecture] = {
     row.model_type: row
     for row in (
@@ -72,25 +82,9 @@ ARCHITECTURES: dict[str, Architecture] = {
             cache_argument="layer_past",
             attention_method="_attn",
         ),
-        Architecture(
-            "llama",
-            layers="model.layers",
-            projection="mlp.down_proj",
-            embedding="model.embed_tokens",
-            final_norm="model.norm",
-            attention="self_attn",
-            rotary="model.rotary_emb",
-        ),
-        Architecture(
-            "mistral",
-            layers="model.layers",
-            projection="mlp.down_proj",
-            embedding="model.embed_tokens",
-            final_norm="model.norm",
-            attention="self_attn",
-            rotary="model.rotary_emb",
-            windows="every layer",
-        ),
+        _LLAMA,
+        replace(_LLAMA, model_type="mistral", windows="every layer"),
+        replace(_LLAMA, model_type="qwen2", windows="by layer type"),
     )
 }
 

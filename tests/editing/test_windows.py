@@ -42,6 +42,22 @@ def test_every_width_of_a_window_is_transformers_own(window: int | None, attenti
         torch.testing.assert_close(decoded(Decoder(model)), model(input_ids=TOKENS).logits, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "windows"),
+    [
+        ({}, [None, None, 5, 5]),
+        ({"layer_types": ["sliding_attention", "full_attention"] * 2}, [5, None, 5, None]),
+        ({"layer_types": ["full_attention"] * 4, "sliding_window": None}, [None] * 4),
+    ],
+)
+def test_windows_by_layer_type_are_transformers_own(overrides: dict[str, object], windows: list[int | None]) -> None:
+    model = tiny_model("qwen2", **overrides)
+    decoder = Decoder(model)
+    assert decoder.windows == tuple(windows)
+    with torch.no_grad():
+        torch.testing.assert_close(decoded(decoder), model(input_ids=TOKENS).logits, rtol=1e-9, atol=1e-9)
+
+
 def test_rows_of_one_length_grow_past_the_window() -> None:
     prompts = [(5, 9, 300, 7), (17, 3, 99, 4), (40, 41, 42, 43)]
     model = tiny_model("mistral")
@@ -63,6 +79,13 @@ def test_over_a_cache_a_mask_must_be_given() -> None:
 @pytest.mark.parametrize(
     ("name", "field", "value", "told"),
     [
+        (
+            "qwen2",
+            "sliding_window",
+            None,
+            r"qwen2 model with layer_types=.*'sliding_attention' with sliding_window=None",
+        ),
+        ("qwen2", "layer_types", ["chunked_attention"] * 4, r"qwen2 model with layer_types=\['chunked_attention'"),
         ("mistral", "sliding_window", 0, r"mistral model with sliding_window=0 cannot be edited"),
         (
             "mistral",

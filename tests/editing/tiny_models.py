@@ -20,6 +20,7 @@ from transformers import (
     LlamaConfig,
     MistralConfig,
     PretrainedConfig,
+    Qwen2Config,
 )
 from transformers.models.gptj.modeling_gptj import GPTJAttention
 
@@ -91,6 +92,17 @@ CONFIGS: dict[str, PretrainedConfig] = {
         num_key_value_heads=2,
         head_dim=12,
         sliding_window=WINDOW,
+        vocab_size=VOCABULARY,
+        **_ATTENTION,
+    ),
+    "qwen2": Qwen2Config(
+        hidden_size=32,
+        intermediate_size=48,
+        num_key_value_heads=2,
+        use_sliding_window=True,
+        sliding_window=WINDOW,
+        max_window_layers=2,
+        tie_word_embeddings=True,
         vocab_size=VOCABULARY,
         **_ATTENTION,
     ),

@@ -21,6 +21,7 @@ from transformers import (
     MistralConfig,
     PretrainedConfig,
     PreTrainedTokenizerFast,
+    Qwen2Config,
 )
 from transformers.utils import logging as transformers_logging
 
@@ -74,6 +75,7 @@ CONFIGS: dict[str, PretrainedConfig] = {
     ),
     "llama": LlamaConfig(**_SHAPE, **_SPECIAL),
     "mistral": MistralConfig(sliding_window=8, **_SHAPE, **_SPECIAL),
+    "qwen2": Qwen2Config(tie_word_embeddings=True, **_SHAPE, **_SPECIAL),
 }
 
 
