@@ -21,6 +21,7 @@ from transformers import (
     MistralConfig,
     PretrainedConfig,
     Qwen2Config,
+    Qwen3Config,
 )
 from transformers.models.gptj.modeling_gptj import GPTJAttention
 
@@ -103,6 +104,17 @@ CONFIGS: dict[str, PretrainedConfig] = {
         sliding_window=WINDOW,
         max_window_layers=2,
         tie_word_embeddings=True,
+        vocab_size=VOCABULARY,
+        **_ATTENTION,
+    ),
+    "qwen3": Qwen3Config(
+        hidden_size=32,
+        intermediate_size=48,
+        num_key_value_heads=2,
+        head_dim=12,
+        use_sliding_window=True,
+        sliding_window=WINDOW,
+        layer_types=["sliding_attention", "full_attention"] * 2,
         vocab_size=VOCABULARY,
         **_ATTENTION,
     ),

@@ -22,6 +22,7 @@ from transformers import (
     PretrainedConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    Qwen3Config,
 )
 from transformers.utils import logging as transformers_logging
 
@@ -76,6 +77,7 @@ CONFIGS: dict[str, PretrainedConfig] = {
     "llama": LlamaConfig(**_SHAPE, **_SPECIAL),
     "mistral": MistralConfig(sliding_window=8, **_SHAPE, **_SPECIAL),
     "qwen2": Qwen2Config(tie_word_embeddings=True, **_SHAPE, **_SPECIAL),
+    "qwen3": Qwen3Config(head_dim=24, **_SHAPE, **_SPECIAL),
 }
 
 
