@@ -86,6 +86,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         replace(_LLAMA, model_type="mistral", windows="every layer"),
         replace(_LLAMA, model_type="qwen2", windows="by layer type"),
         replace(_LLAMA, model_type="qwen3", windows="by layer type"),
+        replace(_LLAMA, model_type="phi3", windows="every layer"),
     )
 }
 

@@ -19,6 +19,7 @@ from transformers import (
     GPTJConfig,
     LlamaConfig,
     MistralConfig,
+    Phi3Config,
     PretrainedConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
@@ -36,7 +37,7 @@ SUBJECTS = (
 )
 LANGUAGES = ("French", "English", "Spanish", "German")
 CONTEXT_LENGTH = 160
-WITH_BOS = ("llama", "mistral")
+WITH_BOS = ("llama", "mistral", "phi3")
 """Families whose texts begin with a token of their own."""
 _SPECIAL = {"bos_token_id": 0, "eos_token_id": 1}
 _SHAPE = {
@@ -78,6 +79,7 @@ CONFIGS: dict[str, PretrainedConfig] = {
     "mistral": MistralConfig(sliding_window=8, **_SHAPE, **_SPECIAL),
     "qwen2": Qwen2Config(tie_word_embeddings=True, **_SHAPE, **_SPECIAL),
     "qwen3": Qwen3Config(head_dim=24, **_SHAPE, **_SPECIAL),
+    "phi3": Phi3Config(pad_token_id=1, **_SHAPE, **_SPECIAL),
 }
 
 
