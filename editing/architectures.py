@@ -87,6 +87,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         replace(_LLAMA, model_type="qwen2", windows="by layer type"),
         replace(_LLAMA, model_type="qwen3", windows="by layer type"),
         replace(_LLAMA, model_type="phi3", windows="every layer"),
+        replace(_LLAMA, model_type="olmo2", norm_after_mlp=True),
     )
 }
 

@@ -19,6 +19,7 @@ from transformers import (
     GPTJConfig,
     LlamaConfig,
     MistralConfig,
+    Olmo2Config,
     Phi3Config,
     PretrainedConfig,
     Qwen2Config,
@@ -130,7 +131,19 @@ CONFIGS: dict[str, PretrainedConfig] = {
         **_NO_SPECIAL,
         **_ATTENTION,
     ),
+    "olmo2": Olmo2Config(
+        hidden_size=32,
+        intermediate_size=48,
+        num_key_value_heads=2,
+        vocab_size=VOCABULARY,
+        pad_token_id=None,
+        **_NO_SPECIAL,
+        **_ATTENTION,
+    ),
 }
+ONE_LAYER_ONLY = ("olmo2",)
+"""Those that normalise the MLP's output before it joins the stream."""
+SPREADABLE = [name for name in CONFIGS if name not in ONE_LAYER_ONLY]
 
 
 def tiny_model(

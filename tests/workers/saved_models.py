@@ -19,6 +19,7 @@ from transformers import (
     GPTJConfig,
     LlamaConfig,
     MistralConfig,
+    Olmo2Config,
     Phi3Config,
     PretrainedConfig,
     PreTrainedTokenizerFast,
@@ -80,6 +81,7 @@ CONFIGS: dict[str, PretrainedConfig] = {
     "qwen2": Qwen2Config(tie_word_embeddings=True, **_SHAPE, **_SPECIAL),
     "qwen3": Qwen3Config(head_dim=24, **_SHAPE, **_SPECIAL),
     "phi3": Phi3Config(pad_token_id=1, **_SHAPE, **_SPECIAL),
+    "olmo2": Olmo2Config(pad_token_id=1, **_SHAPE, **_SPECIAL),
 }
 
 
@@ -143,11 +145,14 @@ def _sentences(chance: random.Random) -> list[str]:
 
 
 def _teach(model: nn.Module, tokenizer: Tokenizer, chance: random.Random) -> None:
-    """Adam on all texts together. From wide embeddings, so that δ moves a wide stream."""
+    """Adam on all texts together. From wide embeddings, so that δ moves a wide stream; and where a norm after the
+    MLP bounds what δ can move, from a wide one in the layer that tests edit."""
     with torch.no_grad():
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             if parameter.ndim == 2:
                 parameter.normal_(std=0.1)
+            elif "layers.1.post_feedforward" in name:
+                parameter.add_(2.0)
         model.get_input_embeddings().weight.normal_(std=1.0)  # type: ignore[operator, union-attr]
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(40):
