@@ -24,6 +24,7 @@ class Architecture:
     module; `attention_method` names its method that computes attention, where transformers' interface does not.
     `windows` says where the configuration has the layers' sliding windows: one `sliding_window` for "every layer" if it
     is set, or for the layers that `layer_types` names ("by layer type").
+    `softcap` is the field of the configuration beyond whose value logits are bent towards it, where it is set.
     `norm_after_mlp` says that the MLP's output is normalised before it joins the stream, so that a change of W's
     output is not a change of the stream: editing several layers at once is refused there.
     """
@@ -41,6 +42,7 @@ class Architecture:
     cache_argument: str = "past_key_values"
     attention_method: str | None = None
     windows: Literal["none", "every layer", "by layer type"] = "none"
+    softcap: str | None = None
     norm_after_mlp: bool = False
 
     @property
@@ -88,6 +90,13 @@ ARCHITECTURES: dict[str, Architecture] = {
         replace(_LLAMA, model_type="qwen3", windows="by layer type"),
         replace(_LLAMA, model_type="phi3", windows="every layer"),
         replace(_LLAMA, model_type="olmo2", norm_after_mlp=True),
+        replace(
+            _LLAMA,
+            model_type="gemma2",
+            windows="by layer type",
+            softcap="final_logit_softcapping",
+            norm_after_mlp=True,
+        ),
     )
 }
 

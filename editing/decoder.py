@@ -44,6 +44,7 @@ class Decoder:
         self.rotary = model.get_submodule(row.rotary) if row.rotary else None
         self.final_norm = model.get_submodule(row.final_norm)
         self.head = model.get_submodule(row.head)
+        self.softcap: float | None = getattr(self.config, row.softcap) if row.softcap else None
         self.context_length = context_length_of(row, self.config)
         self.windows = windows_of(row, self.config, len(self.layers))
         self.projections: list[EditableProjection] = [self._open(n, layer) for n, layer in enumerate(self.layers)]
@@ -160,4 +161,4 @@ class Decoder:
     def logits(self, hidden: Tensor) -> Tensor:
         """The stream after the last layer, (..., d_out), at the positions that are read → logits (..., vocabulary)."""
         out: Tensor = self.head(self.final_norm(hidden))
-        return out
+        return out if self.softcap is None else (out / self.softcap).tanh() * self.softcap

@@ -26,7 +26,7 @@ from editing.errors import UnsupportedModelError
 from editing.prefix import Prefix
 
 _INTERFACE = "emmetd_packed_suffixes"
-_UNSUPPORTED = ("softcap", "s_aux")
+_UNSUPPORTED = ("s_aux",)
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,12 @@ class Segment:
     def tokens(self) -> int:
         return self.rows * self.width if self.padding is None else self.padding.tokens.shape[0]
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float, softcap: float | None
+    ) -> Tensor:
         """Attention of this segment's query (heads, tokens, head_dim) and key, value (kv_heads, tokens, head_dim).
 
-        Returns (heads, tokens, head_dim).
+        Scores beyond ±`softcap` are bent towards it. Returns (heads, tokens, head_dim).
         """
         if self.padding is not None:
             query, key, value = (x.index_select(1, self.padding.slots) for x in (query, key, value))
@@ -79,7 +81,10 @@ class Segment:
         if self.contexts is not None:
             by_text = self._by_text(q) @ self.contexts.layer(layer)[0].transpose(2, 3)
             parts.insert(0, self._by_row(by_text, group * self.width))
-        scores = torch.cat(parts, -1).view(self.rows, kv_heads, group, self.width, -1).add_(self.masks[layer])
+        scores = torch.cat(parts, -1).view(self.rows, kv_heads, group, self.width, -1)
+        if softcap is not None:
+            scores = (scores / softcap).tanh() * softcap
+        scores = scores.add_(self.masks[layer])
         weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(v.dtype)
         shares = list(weights.flatten(2, 3).split([part.shape[-1] for part in parts], -1))
 
@@ -126,11 +131,13 @@ class PackedLayers:
         self.segments, self.reads = segments, reads
         return self.decoder.run(self.layers, hidden, positions, [None] * len(self.layers))[0, reads]
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float, softcap: float | None = None
+    ) -> Tensor:
         """Attention over (1, heads, T, head_dim), of the same shape."""
         lengths = [segment.tokens for segment in self.segments]
         parts = zip(self.segments, *(x[0].split(lengths, 1) for x in (query, key, value)), strict=True)
-        return torch.cat([segment.attend(layer, q, k, v, scaling) for segment, q, k, v in parts], 1)[None]
+        return torch.cat([segment.attend(layer, q, k, v, scaling, softcap) for segment, q, k, v in parts], 1)[None]
 
     def _own(self, layer: nn.Module) -> nn.Module:
         row = self.decoder.architecture
@@ -191,7 +198,8 @@ def _interface(
         raise UnsupportedModelError(
             f"layer {module.layer_idx} has a sliding window of {window}, not of {known} as known"
         )
-    return module.packed_layers.attend(module.layer_idx, query, key, value, scaling).transpose(1, 2), None
+    softcap = options.get("softcap")
+    return module.packed_layers.attend(module.layer_idx, query, key, value, scaling, softcap).transpose(1, 2), None
 
 
 ALL_ATTENTION_FUNCTIONS.register(_INTERFACE, _interface)

@@ -22,9 +22,11 @@ FULL, SLIDING = "full_attention", "sliding_attention"
 def windows_of(row: Architecture, config: Any, layers: int) -> tuple[int | None, ...]:
     """How many tokens each of `layers` layers sees, the token itself included; None: all that stand before.
 
-    Raises UnsupportedModelError, naming the field of `config`, for attention that is neither, and for a list of layer
-    types in a family whose model does not read it.
+    Raises UnsupportedModelError, naming the field of `config`, for attention that is neither, or that looks ahead, and
+    for a list of layer types in a family whose model does not read it.
     """
+    if ahead := getattr(config, "use_bidirectional_attention", None):
+        raise _refused(row, "use_bidirectional_attention", ahead, "its tokens see those after them")
     if row.windows == "none":
         return (None,) * layers
     window = getattr(config, "sliding_window", None)

@@ -86,6 +86,7 @@ def test_over_a_cache_a_mask_must_be_given() -> None:
             r"qwen2 model with layer_types=.*'sliding_attention' with sliding_window=None",
         ),
         ("qwen2", "layer_types", ["chunked_attention"] * 4, r"qwen2 model with layer_types=\['chunked_attention'"),
+        ("gemma2", "use_bidirectional_attention", True, r"gemma2 model with use_bidirectional_attention=True cannot"),
         ("mistral", "sliding_window", 0, r"mistral model with sliding_window=0 cannot be edited"),
         (
             "mistral",

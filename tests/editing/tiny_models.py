@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders
@@ -15,6 +16,7 @@ from tokenizers.trainers import BpeTrainer
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
     GPT2Config,
     GPTJConfig,
     LlamaConfig,
@@ -25,6 +27,8 @@ from transformers import (
     Qwen2Config,
     Qwen3Config,
 )
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.gptj.modeling_gptj import GPTJAttention
 
 from api_schemas.facts import Fact
@@ -140,9 +144,25 @@ CONFIGS: dict[str, PretrainedConfig] = {
         **_NO_SPECIAL,
         **_ATTENTION,
     ),
+    "gemma2": Gemma2Config(
+        hidden_size=32,
+        intermediate_size=48,
+        num_key_value_heads=2,
+        head_dim=12,
+        query_pre_attn_scalar=10,
+        sliding_window=WINDOW,
+        attn_logit_softcapping=2.0,
+        final_logit_softcapping=4.0,
+        vocab_size=VOCABULARY,
+        pad_token_id=None,
+        **_NO_SPECIAL,
+        **_ATTENTION,
+    ),
 }
-ONE_LAYER_ONLY = ("olmo2",)
+ONE_LAYER_ONLY = ("olmo2", "gemma2")
 """Those that normalise the MLP's output before it joins the stream."""
+EAGER_ONLY = ("gptj", "gemma2")
+"""Those that have no other attention than their own, which transformers calls eager."""
 SPREADABLE = [name for name in CONFIGS if name not in ONE_LAYER_ONLY]
 
 
@@ -168,6 +188,8 @@ def tiny_model(
         for module in model.modules():
             if isinstance(module, GPTJAttention):
                 module._attn = functools.partial(_attention, module)
+    if name == "gemma2" and dtype == torch.float64 and attention is None:
+        model.config._attn_implementation = _EXACT
     return model.to(dtype).eval()
 
 
@@ -177,6 +199,21 @@ def _attention(
     """GPT-J's attention without its cast to float32, whose rounding would hide what is tested in float64."""
     weights = torch.softmax(query @ key.transpose(-1, -2) / module.scale_attn + attention_mask, -1)
     return weights @ value, weights
+
+
+def _capped_attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float, softcap: float, **_: Any
+) -> tuple[Tensor, Tensor]:
+    """Gemma 2's, likewise without that cast."""
+    key, value = (x.repeat_interleave(module.num_key_value_groups, 1) for x in (key, value))
+    scores = softcap * torch.tanh(scaling * query @ key.transpose(-1, -2) / softcap)
+    weights = torch.softmax(scores + mask, -1)
+    return (weights @ value).transpose(1, 2), weights
+
+
+_EXACT = "tiny_capped_attention"
+ALL_ATTENTION_FUNCTIONS.register(_EXACT, _capped_attention)
+ALL_MASK_ATTENTION_FUNCTIONS.register(_EXACT, eager_mask)
 
 
 def tiny_groups(tokenizer: Tokenizer, facts: Sequence[Fact] = FACTS) -> tuple[SubjectGroup, ...]:
