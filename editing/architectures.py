@@ -22,6 +22,7 @@ class Architecture:
     `positions` is a learned position embedding added to the token embedding, `rotary` a module that gives (cos, sin)
     to every layer, and `cache_argument` what a layer calls its key-value cache. `attention` is a layer's attention
     module; `attention_method` names its method that computes attention, where transformers' interface does not.
+    `rotary_by_layer_type` says that it gives others to each of the configuration's `layer_types`.
     `windows` says where the configuration has the layers' sliding windows: one `sliding_window` for "every layer" if it
     is set, or for the layers that `layer_types` names ("by layer type").
     `softcap` is the field of the configuration beyond whose value logits are bent towards it, where it is set.
@@ -38,6 +39,7 @@ class Architecture:
     head: str = "lm_head"
     positions: str | None = None
     rotary: str | None = None
+    rotary_by_layer_type: bool = False
     transposed: bool = False
     cache_argument: str = "past_key_values"
     attention_method: str | None = None
@@ -93,6 +95,14 @@ ARCHITECTURES: dict[str, Architecture] = {
         replace(
             _LLAMA,
             model_type="gemma2",
+            windows="by layer type",
+            softcap="final_logit_softcapping",
+            norm_after_mlp=True,
+        ),
+        replace(
+            _LLAMA,
+            model_type="gemma3_text",
+            rotary_by_layer_type=True,
             windows="by layer type",
             softcap="final_logit_softcapping",
             norm_after_mlp=True,

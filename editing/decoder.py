@@ -134,29 +134,40 @@ class Decoder:
         if mask is None and (narrow or not self._causal_without_mask):
             mask = attention_mask([], hidden.shape[:2], hidden.dtype, hidden.device)
         masks = [None] * len(windows) if mask is None else mask_of_each(mask, windows)
-        return self.run(self.layers[first:last], hidden, positions, masks, cache)
+        return self.run(self.layers[first:last], first, hidden, positions, masks, cache)
 
     def run(
         self,
         layers: Sequence[nn.Module],
+        first: int,
         hidden: Tensor,
         positions: Tensor,
         masks: Sequence[Tensor | None],
         cache: LayerCache | None = None,
     ) -> Tensor:
-        """The stream through `layers`, this model's own or copies of them, one after another, each with its mask."""
-        rotary = {} if self.rotary is None else {"position_embeddings": self.rotary(hidden, positions)}
-        for layer, mask in zip(layers, masks, strict=True):
+        """The stream through `layers`, this model's own from `first` on or copies of them, each with its mask."""
+        rotary = self._rotary(hidden, positions, first, first + len(layers))
+        for layer, mask, angles in zip(layers, masks, rotary, strict=True):
             out = layer(
                 hidden,
                 attention_mask=mask,
                 position_ids=positions,
                 use_cache=cache is not None,
                 **{self.architecture.cache_argument: cache},
-                **rotary,
+                **angles,
             )
             hidden = out[0] if isinstance(out, tuple) else out
         return hidden
+
+    def _rotary(self, hidden: Tensor, positions: Tensor, first: int, last: int) -> list[dict[str, Any]]:
+        """What layers first..last-1 are to be told of their rotary angles, as arguments."""
+        if self.rotary is None:
+            return [{}] * (last - first)
+        if not self.architecture.rotary_by_layer_type:
+            return [{"position_embeddings": self.rotary(hidden, positions)}] * (last - first)
+        kinds: list[str] = self.config.layer_types[first:last]
+        by_kind = {kind: self.rotary(hidden, positions, kind) for kind in set(kinds)}
+        return [{"position_embeddings": by_kind[kind]} for kind in kinds]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """The stream after the last layer, (..., d_out), at the positions that are read → logits (..., vocabulary)."""

@@ -117,6 +117,7 @@ class PackedLayers:
 
     def __init__(self, decoder: Decoder, first: int) -> None:
         self.decoder = decoder
+        self.first = first
         self.segments: Sequence[Segment] = ()
         self.reads: Tensor
         self.layers = [self._own(layer) for layer in decoder.layers[first:]]
@@ -129,7 +130,7 @@ class PackedLayers:
     def run(self, hidden: Tensor, positions: Tensor, segments: Sequence[Segment], reads: Tensor) -> Tensor:
         """The stream (1, T, d_out) before the first layer → after the last one, at `reads` (reads,): (reads, d_out)."""
         self.segments, self.reads = segments, reads
-        return self.decoder.run(self.layers, hidden, positions, [None] * len(self.layers))[0, reads]
+        return self.decoder.run(self.layers, self.first, hidden, positions, [None] * len(self.layers))[0, reads]
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float, softcap: float | None = None

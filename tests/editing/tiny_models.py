@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
     GPTJConfig,
     LlamaConfig,
@@ -158,8 +159,25 @@ CONFIGS: dict[str, PretrainedConfig] = {
         **_NO_SPECIAL,
         **_ATTENTION,
     ),
+    "gemma3_text": Gemma3TextConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_key_value_heads=2,
+        head_dim=12,
+        query_pre_attn_scalar=10,
+        sliding_window=WINDOW,
+        layer_types=["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"],
+        rope_parameters={
+            "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+            "full_attention": {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 8.0},
+        },
+        vocab_size=VOCABULARY,
+        pad_token_id=None,
+        **_NO_SPECIAL,
+        **_ATTENTION,
+    ),
 }
-ONE_LAYER_ONLY = ("olmo2", "gemma2")
+ONE_LAYER_ONLY = ("olmo2", "gemma2", "gemma3_text")
 """Those that normalise the MLP's output before it joins the stream."""
 EAGER_ONLY = ("gptj", "gemma2")
 """Those that have no other attention than their own, which transformers calls eager."""

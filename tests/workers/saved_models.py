@@ -16,6 +16,7 @@ from torch.nn import functional
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
     GPTJConfig,
     LlamaConfig,
@@ -39,7 +40,7 @@ SUBJECTS = (
 )
 LANGUAGES = ("French", "English", "Spanish", "German")
 CONTEXT_LENGTH = 160
-WITH_BOS = ("llama", "mistral", "phi3", "gemma2")
+WITH_BOS = ("llama", "mistral", "phi3", "gemma2", "gemma3_text")
 """Families whose texts begin with a token of their own."""
 _SPECIAL = {"bos_token_id": 0, "eos_token_id": 1}
 _SHAPE = {
@@ -83,9 +84,8 @@ CONFIGS: dict[str, PretrainedConfig] = {
     "qwen3": Qwen3Config(head_dim=24, **_SHAPE, **_SPECIAL),
     "phi3": Phi3Config(pad_token_id=1, **_SHAPE, **_SPECIAL),
     "olmo2": Olmo2Config(pad_token_id=1, **_SHAPE, **_SPECIAL),
-    "gemma2": Gemma2Config(
-        head_dim=24, query_pre_attn_scalar=24, sliding_window=8, pad_token_id=1, **_SHAPE, **_SPECIAL
-    ),
+    "gemma2": Gemma2Config(head_dim=24, sliding_window=8, pad_token_id=1, **_SHAPE, **_SPECIAL),
+    "gemma3_text": Gemma3TextConfig(head_dim=24, sliding_window=8, pad_token_id=1, **_SHAPE, **_SPECIAL),
 }
 
 
