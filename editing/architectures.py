@@ -20,9 +20,9 @@ class Architecture:
     `projection` is the linear map W (d_out, d_in) that writes the MLP's output into the residual stream, relative
     to a decoder layer; `transposed` says that it is stored as (d_in, d_out) (GPT-2's Conv1D).
     `positions` is a learned position embedding added to the token embedding, `rotary` a module that gives (cos, sin)
-    to every layer, and `cache_argument` what a layer calls its key-value cache. `attention` is a layer's attention
-    module; `attention_method` names its method that computes attention, where transformers' interface does not.
-    `rotary_by_layer_type` says that it gives others to each of the configuration's `layer_types`.
+    to every layer, others for each of the configuration's `layer_types` with `rotary_by_layer_type`, and
+    `cache_argument` what a layer calls its key-value cache. `attention` is a layer's attention module;
+    `attention_method` names its method that computes attention, where transformers' interface does not.
     `windows` says where the configuration has the layers' sliding windows: one `sliding_window` for "every layer" if it
     is set, or for the layers that `layer_types` names ("by layer type").
     `softcap` is the field of the configuration beyond whose value logits are bent towards it, where it is set.
