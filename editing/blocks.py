@@ -17,6 +17,7 @@ from editing.prefix import Prefix
 from editing.projection import EditableProjection, Frame, Matrices, Version, frame
 from editing.rows import BARE, Row
 from editing.value_loss import Reads, reads_of
+from editing.windows import mask_of_each
 
 PADDED = {"cpu": False}
 """Whether rows of several lengths share a segment, by device type; elsewhere they do. Each segment's attention is some
@@ -163,7 +164,8 @@ def _segment(lengths: Sequence[int], contexts: Prefix | None, own: Prefix | None
     whole = torch.cat(seen, -1)
     mask = torch.zeros(whole.shape, dtype=decoder.dtype, device=decoder.device)
     mask.masked_fill_(~whole, torch.finfo(decoder.dtype).min)
-    return Segment(rows, width, contexts, own, mask[:, None, None], _padding(torch.tensor(lengths), decoder.device))
+    masks = mask_of_each(mask[:, None, None], decoder.windows)
+    return Segment(rows, width, contexts, own, masks, _padding(torch.tensor(lengths), decoder.device))
 
 
 def _padding(lengths: Tensor, device: torch.device) -> Padding | None:

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 
 from api_schemas.subjects import context_tokens
 from editing.decoder import Decoder
+from editing.decoding import control_tokens
 from editing.projection import Matrices, Version, frame
 
 OPENINGS = ("The", "Therefore", "Because", "I", "You")
@@ -51,7 +52,7 @@ def sample_contexts(
     if number == 0:
         return ()
     generator = torch.Generator().manual_seed(seed)
-    control = [token for token, added in tokenizer.get_added_tokens_decoder().items() if added.special]
+    control = control_tokens(decoder, tokenizer)
     rows = [context_opening(tokenizer, OPENINGS[n % len(OPENINGS)]) for n in range(number)]
     starts = [sum(1 for token in row if token in control) for row in rows]
     with frame(Version(matrices)):

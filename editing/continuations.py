@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from editing.decoder import Decoder
-from editing.decoding import Pick, continue_rows
+from editing.decoding import Pick, continue_rows, control_tokens
 from editing.progress import Progress, ShouldStop, check, never, silent
 from editing.projection import Matrices, Version, frame
 
@@ -54,7 +54,7 @@ def sampled_texts(
     Prompt n has a generator of its own, seeded with `seed` + n, so that its text does not depend on the other prompts.
     Control tokens are never sampled: every text has its full length.
     """
-    control = [token for token, added in tokenizer.get_added_tokens_decoder().items() if added.special]
+    control = control_tokens(decoder, tokenizer)
 
     def picks(numbers: Sequence[int]) -> Pick:
         generators = [torch.Generator().manual_seed(seed + number) for number in numbers]

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from editing.architectures import Architecture, architecture_of
 from editing.prefix import attention_mask
 from editing.projection import EditableProjection
+from editing.rotary import context_length_of
+from editing.windows import mask_of_each, windows_of
 
 
 class LayerCache(Protocol):
@@ -27,6 +29,9 @@ class Decoder:
     """A causal language model whose MLP output projections have been made editable (`EditableProjection`).
 
     The model is put in evaluation mode and its parameters stop requiring gradients. After that it is never written to.
+    `context_length` is the longest text, in tokens, that it is read with; `windows` has for each layer how many tokens
+    a token sees, None for all. Raises UnsupportedModelError for a family, or a field of its configuration, that would
+    not be computed as the model's own forward does.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -39,6 +44,9 @@ class Decoder:
         self.rotary = model.get_submodule(row.rotary) if row.rotary else None
         self.final_norm = model.get_submodule(row.final_norm)
         self.head = model.get_submodule(row.head)
+        self.softcap: float | None = getattr(self.config, row.softcap) if row.softcap else None
+        self.context_length = context_length_of(row, self.config)
+        self.windows = windows_of(row, self.config, len(self.layers))
         self.projections: list[EditableProjection] = [self._open(n, layer) for n, layer in enumerate(self.layers)]
 
     def _open(self, number: int, layer: nn.Module) -> EditableProjection:
@@ -68,14 +76,14 @@ class Decoder:
         return self.projections[0].weight.dtype
 
     @property
-    def context_length(self) -> int:
-        """The longest sequence, in tokens, that the model was made for."""
-        return int(self.config.max_position_embeddings)
-
-    @property
     def _causal_without_mask(self) -> bool:
         """Whether this model's attention is causal when it is given no mask: SDPA is, eager attention is not."""
         return bool(self.config._attn_implementation == "sdpa")
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether some layer sees only so many tokens back, so that attention over a cache always needs a mask."""
+        return any(window is not None for window in self.windows)
 
     @property
     def attention_heads(self) -> int:
@@ -115,35 +123,53 @@ class Decoder:
         """Layers first..last-1 on the stream `hidden` (rows, T, d_out), which it returns after layer last-1.
 
         `mask` is additive and four-dimensional, (rows, 1, T, T_all) in the stream's dtype, where T_all counts what
-        the cache puts before these tokens; None is plain causal attention over these tokens alone.
+        the cache puts before these tokens; each token sees itself, and no slot after that. Layers with sliding windows
+        see less of it (`editing.windows`). None is plain causal attention over these tokens alone. Raises ValueError
+        for None beside a cache where there are windows.
         """
-        if mask is None and not self._causal_without_mask:
+        if mask is None and cache is not None and self.has_windows:
+            raise ValueError("a model with sliding windows needs a mask over all that its cache holds")
+        windows = self.windows[first:last]
+        narrow = any(window is not None and window < hidden.shape[1] for window in windows)
+        if mask is None and (narrow or not self._causal_without_mask):
             mask = attention_mask([], hidden.shape[:2], hidden.dtype, hidden.device)
-        return self.run(self.layers[first:last], hidden, positions, mask, cache)
+        masks = [None] * len(windows) if mask is None else mask_of_each(mask, windows)
+        return self.run(self.layers[first:last], first, hidden, positions, masks, cache)
 
     def run(
         self,
         layers: Sequence[nn.Module],
+        first: int,
         hidden: Tensor,
         positions: Tensor,
-        mask: Tensor | None = None,
+        masks: Sequence[Tensor | None],
         cache: LayerCache | None = None,
     ) -> Tensor:
-        """The stream through `layers`, this model's own or copies of them, one after another."""
-        rotary = {} if self.rotary is None else {"position_embeddings": self.rotary(hidden, positions)}
-        for layer in layers:
+        """The stream through `layers`, this model's own from `first` on or copies of them, each with its mask."""
+        rotary = self._rotary(hidden, positions, first, first + len(layers))
+        for layer, mask, angles in zip(layers, masks, rotary, strict=True):
             out = layer(
                 hidden,
                 attention_mask=mask,
                 position_ids=positions,
                 use_cache=cache is not None,
                 **{self.architecture.cache_argument: cache},
-                **rotary,
+                **angles,
             )
             hidden = out[0] if isinstance(out, tuple) else out
         return hidden
 
+    def _rotary(self, hidden: Tensor, positions: Tensor, first: int, last: int) -> list[dict[str, Any]]:
+        """What layers first..last-1 are to be told of their rotary angles, as arguments."""
+        if self.rotary is None:
+            return [{}] * (last - first)
+        if not self.architecture.rotary_by_layer_type:
+            return [{"position_embeddings": self.rotary(hidden, positions)}] * (last - first)
+        kinds: list[str] = self.config.layer_types[first:last]
+        by_kind = {kind: self.rotary(hidden, positions, kind) for kind in set(kinds)}
+        return [{"position_embeddings": by_kind[kind]} for kind in kinds]
+
     def logits(self, hidden: Tensor) -> Tensor:
         """The stream after the last layer, (..., d_out), at the positions that are read → logits (..., vocabulary)."""
         out: Tensor = self.head(self.final_norm(hidden))
-        return out
+        return out if self.softcap is None else (out / self.softcap).tanh() * self.softcap

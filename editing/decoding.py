@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from editing.decoder import Decoder
@@ -54,6 +55,12 @@ def stop_tokens(decoder: Decoder) -> frozenset[int]:
     return frozenset()
 
 
+def control_tokens(decoder: Decoder, tokenizer: Tokenizer) -> list[int]:
+    """The tokens that are no text and that the model could say: a tokenizer may know some that have no logit."""
+    special = [token for token, added in tokenizer.get_added_tokens_decoder().items() if added.special]
+    return [token for token in special if token < decoder.vocabulary]
+
+
 @torch.no_grad()
 def continue_rows(
     decoder: Decoder,
@@ -75,7 +82,7 @@ def continue_rows(
         present[number, width - len(prompt) :] = True
         tokens[number, width - len(prompt) :] = torch.tensor(list(prompt), device=device)
     positions = (present.cumsum(1) - 1).clamp_(min=0)
-    padded = not bool(present.all())
+    masked = decoder.has_windows or not bool(present.all())
     mask: Tensor | None = _mask(present, width, decoder.dtype)
     alive = torch.arange(len(prompts), device=device)
     cache = GrowingCache(width + max(lengths))
@@ -97,8 +104,8 @@ def continue_rows(
             cache.keep(left)
         tokens, positions = chosen[:, None], positions[:, -1:] + 1
         present = torch.cat([present, present.new_ones(len(going), 1)], 1)
-        # Without padding a new token sees everything before it: no mask, which lets attention take its faster path.
-        mask = _mask(present, 1, decoder.dtype) if padded else None
+        # Without padding or windows a new token sees everything before it: no mask, for attention's faster path.
+        mask = _mask(present, 1, decoder.dtype) if masked else None
 
 
 def _mask(present: Tensor, new: int, dtype: torch.dtype) -> Tensor:

@@ -45,12 +45,7 @@ def edit_layers(
         raise ValueError(f"values belong to layer {values.layer}; the last layer to edit is {order[-1]}")
     if len(order) == 1:
         return {order[0]: solve(order[0], values.keys.double().T, values.deltas.double().T)}
-    architecture = decoder.architecture
-    if architecture.norm_after_mlp:
-        raise UnsupportedModelError(
-            f"layers {order} cannot be edited together in a {architecture.model_type} model, which normalises the "
-            "MLP's output before it joins the stream; give one layer"
-        )
+    check_together(decoder, order)
     wanted = values.states.double() + values.deltas.double()
     current: dict[int, Tensor] = dict(matrices)
     deltas: dict[int, Tensor] = {}
@@ -62,6 +57,16 @@ def edit_layers(
         deltas[layer] = solve(layer, now.keys[layer].double().T, residual.T)
         current[layer] = changed(decoder.projections[layer], current.get(layer), deltas[layer])
     return deltas
+
+
+def check_together(decoder: Decoder, layers: Sequence[int]) -> None:
+    """Raise UnsupportedModelError for several `layers` where a norm stands between the MLP and the stream."""
+    architecture = decoder.architecture
+    if len(layers) > 1 and architecture.norm_after_mlp:
+        raise UnsupportedModelError(
+            f"layers {sorted(layers)} cannot be edited together in {architecture.model_type} models, which normalise "
+            "the MLP's output before it joins the stream; give one layer"
+        )
 
 
 def changed(projection: EditableProjection, matrix: Tensor | None, delta: Tensor) -> Tensor:

@@ -69,7 +69,8 @@ def load_model(
 
     `reference` is a known short name, a hub id, or a local folder (absolute, or with a path separator's `./`).
     Reads safetensors only and runs no code of the model's repository.
-    Raises ModelLoadError saying what was tried and what to do; UnsupportedModelError for a family that has no row.
+    Raises ModelLoadError saying what was tried and what to do; UnsupportedModelError for a family that has no row, or
+    for a configuration that would not be computed right.
     """
     folder = prepare_model(reference, cache=cache, revision=revision, token=token, on_progress=on_progress)
     on_progress("load model", 0, 1)

@@ -26,7 +26,7 @@ from editing.errors import UnsupportedModelError
 from editing.prefix import Prefix
 
 _INTERFACE = "emmetd_packed_suffixes"
-_UNSUPPORTED = ("sliding_window", "softcap", "s_aux")
+_UNSUPPORTED = ("s_aux",)
 
 
 @dataclass(frozen=True)
@@ -45,25 +45,27 @@ class Segment:
     token of the segment that stands in each slot, a row's last one also in those behind it, which causality hides from
     the row's own; `tokens` names the slot of each token.
     `contexts`, of N texts, stand before N × F rows, text after text; None: nothing stands before. `own` are the rows'
-    own prefixes. `mask` is additive, (rows, 1, 1, width, slots): over the slots of `contexts`, of `own`, and the row's
-    tokens, in this order.
+    own prefixes. `masks` has for each of the model's layers an additive one, (rows, 1, 1, width, slots): over the slots
+    of `contexts`, of `own`, and the row's tokens, in this order.
     """
 
     rows: int
     width: int
     contexts: Prefix | None
     own: Prefix | None
-    mask: Tensor
+    masks: Sequence[Tensor]
     padding: Padding | None = None
 
     @property
     def tokens(self) -> int:
         return self.rows * self.width if self.padding is None else self.padding.tokens.shape[0]
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float, softcap: float | None
+    ) -> Tensor:
         """Attention of this segment's query (heads, tokens, head_dim) and key, value (kv_heads, tokens, head_dim).
 
-        Returns (heads, tokens, head_dim).
+        Scores beyond ±`softcap` are bent towards it. Returns (heads, tokens, head_dim).
         """
         if self.padding is not None:
             query, key, value = (x.index_select(1, self.padding.slots) for x in (query, key, value))
@@ -79,7 +81,10 @@ class Segment:
         if self.contexts is not None:
             by_text = self._by_text(q) @ self.contexts.layer(layer)[0].transpose(2, 3)
             parts.insert(0, self._by_row(by_text, group * self.width))
-        scores = torch.cat(parts, -1).view(self.rows, kv_heads, group, self.width, -1).add_(self.mask)
+        scores = torch.cat(parts, -1).view(self.rows, kv_heads, group, self.width, -1)
+        if softcap is not None:
+            scores = (scores / softcap).tanh() * softcap
+        scores = scores.add_(self.masks[layer])
         weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(v.dtype)
         shares = list(weights.flatten(2, 3).split([part.shape[-1] for part in parts], -1))
 
@@ -112,6 +117,7 @@ class PackedLayers:
 
     def __init__(self, decoder: Decoder, first: int) -> None:
         self.decoder = decoder
+        self.first = first
         self.segments: Sequence[Segment] = ()
         self.reads: Tensor
         self.layers = [self._own(layer) for layer in decoder.layers[first:]]
@@ -124,13 +130,15 @@ class PackedLayers:
     def run(self, hidden: Tensor, positions: Tensor, segments: Sequence[Segment], reads: Tensor) -> Tensor:
         """The stream (1, T, d_out) before the first layer → after the last one, at `reads` (reads,): (reads, d_out)."""
         self.segments, self.reads = segments, reads
-        return self.decoder.run(self.layers, hidden, positions)[0, reads]
+        return self.decoder.run(self.layers, self.first, hidden, positions, [None] * len(self.layers))[0, reads]
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float, softcap: float | None = None
+    ) -> Tensor:
         """Attention over (1, heads, T, head_dim), of the same shape."""
         lengths = [segment.tokens for segment in self.segments]
         parts = zip(self.segments, *(x[0].split(lengths, 1) for x in (query, key, value)), strict=True)
-        return torch.cat([segment.attend(layer, q, k, v, scaling) for segment, q, k, v in parts], 1)[None]
+        return torch.cat([segment.attend(layer, q, k, v, scaling, softcap) for segment, q, k, v in parts], 1)[None]
 
     def _own(self, layer: nn.Module) -> nn.Module:
         row = self.decoder.architecture
@@ -186,7 +194,13 @@ def _interface(
     """What transformers calls instead of SDPA; (1, heads, T, head_dim) → (1, T, heads, head_dim)."""
     if unsupported := [name for name in _UNSUPPORTED if options.get(name) is not None]:
         raise UnsupportedModelError(f"attention with {', '.join(unsupported)} is not supported for editing yet")
-    return module.packed_layers.attend(module.layer_idx, query, key, value, scaling).transpose(1, 2), None
+    known, window = module.packed_layers.decoder.windows[module.layer_idx], options.get("sliding_window")
+    if window != known:  # the masks were made for another
+        raise UnsupportedModelError(
+            f"layer {module.layer_idx} has a sliding window of {window}, not of {known} as known"
+        )
+    softcap = options.get("softcap")
+    return module.packed_layers.attend(module.layer_idx, query, key, value, scaling, softcap).transpose(1, 2), None
 
 
 ALL_ATTENTION_FUNCTIONS.register(_INTERFACE, _interface)

@@ -9,6 +9,7 @@ from api_schemas.facts import Fact
 from editing.contexts import sample_contexts
 from editing.errors import EditingError
 from editing.facts import SubjectGroup, cut_shards, group_by_subject, tokenize_facts
+from editing.layers import check_together
 from versions import batches, tasks
 from versions.tables import BatchRow, TaskRow
 from workers.batch_settings import settings_of
@@ -43,6 +44,7 @@ def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     EDIT_QUEUE_WAIT_SECONDS.labels(batch.model).observe((batch.started_at - batch.created_at).total_seconds())
     settings = settings_of(context, batch)
     with timed(batch, "plan"):
+        check_together(context.model.decoder, settings.layers)
         groups = tokenized_groups(context, facts, settings)
         _check_batch_limit(batch, groups)
         context.statistics.get(settings.layers, TaskProgress(context.database, batch.id), lease.should_stop)

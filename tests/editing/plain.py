@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-PROJECTIONS = {"gpt2": "mlp.c_proj", "gptj": "mlp.fc_out", "llama": "mlp.down_proj"}
+PROJECTIONS = {"gpt2": "mlp.c_proj", "gptj": "mlp.fc_out"}
+"""Of those families where it is not `mlp.down_proj`."""
 
 
 def projection_of(model: nn.Module, layer: int) -> Any:
     config: Any = model.config
-    layers: Any = model.transformer.h if config.model_type in ("gpt2", "gptj") else model.model.layers
-    return layers[layer].get_submodule(PROJECTIONS[config.model_type])
+    layers: Any = model.transformer.h if config.model_type in PROJECTIONS else model.model.layers
+    return layers[layer].get_submodule(PROJECTIONS.get(config.model_type, "mlp.down_proj"))
 
 
 def merged(model: nn.Module, matrices: Mapping[int, Tensor]) -> nn.Module:

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from editing.contexts import contexts_from_texts, sample_contexts
+from editing.continuations import sampled_texts
 from editing.decoder import Decoder
-from tests.editing.tiny_models import CONFIGS, tiny_model, tiny_tokenizer
+from tests.editing.tiny_models import CONFIGS, VOCABULARY, tiny_model, tiny_tokenizer
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -33,6 +34,18 @@ def test_the_version_asked_for_is_sampled_from() -> None:
     decoder, tokenizer = Decoder(tiny_model("llama", torch.float32)), tiny_tokenizer()
     changed = {2: torch.randn_like(decoder.projections[2].weight)}
     assert sample_contexts(decoder, changed, tokenizer, 5) != sample_contexts(decoder, {}, tokenizer, 5)
+
+
+def test_a_control_token_that_the_model_has_no_logit_for_changes_nothing() -> None:
+    """As where a tokenizer was given a token for padding and the model was not resized."""
+    decoder, tokenizer = Decoder(tiny_model("llama", torch.float32)), tiny_tokenizer(bos=True)
+    tokenizer.add_special_tokens([f"<{n}>" for n in range(VOCABULARY - tokenizer.get_vocab_size())])
+    contexts = sample_contexts(decoder, {}, tokenizer, 3)
+    texts = sampled_texts(decoder, {}, tokenizer, [(5, 9)], [6], seed=7)
+    tokenizer.add_special_tokens(["<pad>"])
+    assert tokenizer.token_to_id("<pad>") == VOCABULARY
+    assert sample_contexts(decoder, {}, tokenizer, 3) == contexts
+    assert sampled_texts(decoder, {}, tokenizer, [(5, 9)], [6], seed=7) == texts
 
 
 def test_no_contexts_are_none() -> None:

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from editing.decoder import Decoder
-from tests.editing.tiny_models import CONFIGS, VOCABULARY, tiny_model
+from tests.editing.tiny_models import CONFIGS, EAGER_ONLY, VOCABULARY, tiny_model
 
-# GPT-J has no other attention than its own, which transformers calls eager.
-ATTENTIONS = [(name, "eager") for name in CONFIGS] + [(name, "sdpa") for name in CONFIGS if name != "gptj"]
+ATTENTIONS = [(name, "eager") for name in CONFIGS] + [(name, "sdpa") for name in CONFIGS if name not in EAGER_ONLY]
 TOKENS = torch.arange(2 * 24).reshape(2, 24) * 7 % VOCABULARY
 
 

@@ -18,7 +18,15 @@ from editing.statistic import make_statistic
 from editing.token_rows import TokenRows
 from editing.values import ValueOptimisation, Values, optimise_values
 from tests.devices import DEVICES
-from tests.editing.tiny_models import CONFIGS, VOCABULARY, tiny_contexts, tiny_groups, tiny_model, tiny_tokenizer
+from tests.editing.tiny_models import (
+    CONFIGS,
+    ONE_LAYER_ONLY,
+    VOCABULARY,
+    tiny_contexts,
+    tiny_groups,
+    tiny_model,
+    tiny_tokenizer,
+)
 
 SETTINGS = EditSettings(layers=(0, 1), steps=6, mu=1.0, repair_rounds=1)
 ONE_LAYER = SETTINGS.model_copy(update={"layers": (1,)})
@@ -29,8 +37,8 @@ pytestmark = [pytest.mark.parametrize("device", DEVICES), pytest.mark.parametriz
 
 
 def float32_inside(name: str, device: str) -> bool:
-    """Llama's norms compute in float32 in a float64 model too, and other devices round that in other places."""
-    return name.startswith("llama") and device != "cpu"
+    """RMS norms compute in float32 in a float64 model too, and other devices round that in other places."""
+    return name not in ("gpt2", "gptj") and device != "cpu"
 
 
 def decoder_of(name: str, device: str, dtype: torch.dtype = torch.float64) -> Decoder:
@@ -77,7 +85,7 @@ def test_half_precision_models_have_values_that_lower_the_loss(name: str, device
 
 
 def edited(name: str, device: str) -> tuple[Decoder, Values, BatchEdit]:
-    """C0, values, two layers and one repair round of a fact that was not said."""
+    """C0, values, two layers where the family takes several, and one repair round of a fact that was not said."""
     tokenizer, decoder = tiny_tokenizer(), decoder_of(name, device)
     groups, contexts = tiny_groups(tokenizer), tiny_contexts(tokenizer)
     sums = key_moments(decoder, (0, 1), ROWS)
@@ -85,18 +93,19 @@ def edited(name: str, device: str) -> tuple[Decoder, Values, BatchEdit]:
         layer: make_statistic(sums.moment(layer), layer=layer, tokens=sums.tokens, corpus="random", fingerprint="f")
         for layer in (0, 1)
     }
-    values = optimise_values(decoder, {}, groups, contexts, SETTINGS)
+    chosen = ONE_LAYER if name in ONE_LAYER_ONLY else SETTINGS
+    values = optimise_values(decoder, {}, groups, contexts, chosen)
     return (
         decoder,
         values,
-        solve_batch(decoder, {}, statistics, groups, contexts, values, SETTINGS, lambda matrices: [2]),
+        solve_batch(decoder, {}, statistics, groups, contexts, values, chosen, lambda matrices: [2]),
     )
 
 
-def test_a_whole_edit_of_two_layers_with_repair_is_that_of_the_processor(name: str, device: str) -> None:
+def test_a_whole_edit_of_its_layers_with_repair_is_that_of_the_processor(name: str, device: str) -> None:
     here, _, ours = edited(name, device)
     there, _, theirs = edited(name, "cpu")
-    assert sorted(ours.layers) == sorted(theirs.layers) == [0, 1]
+    assert sorted(ours.layers) == sorted(theirs.layers) == ([1] if name in ONE_LAYER_ONLY else [0, 1])
     for layer, edit in ours.layers.items():
         expected = theirs.layers[layer].delta()
         off = torch.linalg.matrix_norm(edit.delta().cpu() - expected) / torch.linalg.matrix_norm(expected)

@@ -26,6 +26,7 @@ from editing.fingerprint import weights_fingerprint
 from editing.loading import load_model, prepare_model
 from editing.progress import Progress, silent
 from tests.editing.tiny_loaded import save_tiny
+from tests.editing.tiny_models import CONFIGS, tiny_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -317,9 +318,31 @@ def test_folders_that_cannot_be_used_say_why(saved: Path, tmp_path: Path) -> Non
     foreign = tmp_path / "foreign"
     shutil.copytree(saved, foreign)
     config = json.loads((foreign / "config.json").read_text())
-    (foreign / "config.json").write_text(json.dumps(config | {"model_type": "mistral"}))
-    with pytest.raises(UnsupportedModelError, match="'mistral' cannot be edited; supported: gpt2, gptj, llama"):
+    (foreign / "config.json").write_text(json.dumps(config | {"model_type": "granite"}))
+    with pytest.raises(UnsupportedModelError, match=r"'granite' cannot be edited; supported: gemma2, .*qwen3\. To add"):
         load_model(str(foreign), cache=tmp_path)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_family_is_loaded_from_its_folder(name: str, tmp_path: Path) -> None:
+    found = load_model(str(save_tiny(tmp_path / name, name)), cache=tmp_path / "cache")
+    projection = found.decoder.projections[0]
+    assert found.shape == ModelShape(CONFIGS[name].model_type, 4, 48)
+    assert (projection.d_in, projection.d_out) == (48, 32)
+    tokens = torch.arange(40).reshape(2, 20)
+    positions = torch.arange(20).expand(2, 20)
+    with torch.no_grad():
+        stream = found.decoder.run_layers(found.decoder.embed(tokens, positions), positions, None, 0, 4)
+        expected = tiny_model(name, torch.float32)(tokens).logits
+    torch.testing.assert_close(found.decoder.logits(stream), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_configuration_that_is_not_computed_right_is_refused(tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "mistral", "mistral")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"sliding_window": 0}))
+    with pytest.raises(UnsupportedModelError, match="mistral model with sliding_window=0 cannot be edited"):
+        load_model(str(folder), cache=tmp_path / "cache")
 
 
 def test_the_default_model_is_pinned() -> None:

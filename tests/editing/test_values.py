@@ -23,7 +23,16 @@ from editing.facts import SubjectGroup
 from editing.memory import MemoryBudget, portions
 from editing.projection import EditableProjection, Version, frame
 from editing.values import ValueOptimisation, Values, optimise_values
-from tests.editing.tiny_models import CONFIGS, FACTS, tiny_contexts, tiny_groups, tiny_model, tiny_tokenizer
+from tests.editing.tiny_models import (
+    CONFIGS,
+    FACTS,
+    ONE_LAYER_ONLY,
+    SPREADABLE,
+    tiny_contexts,
+    tiny_groups,
+    tiny_model,
+    tiny_tokenizer,
+)
 
 AUTHORS = {
     "kl_direction": "reverse",
@@ -252,7 +261,7 @@ def test_values_on_a_version_are_those_of_a_model_with_its_matrices(name: str) -
     torch.testing.assert_close(on_version.keys, on_merged.keys, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", SPREADABLE)
 def test_a_value_moves_the_projections_output_where_a_norm_stands_between_it_and_the_stream(name: str) -> None:
     """Without that norm it is the same as to move the stream; then both ways must agree."""
     tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model(name))
@@ -321,7 +330,8 @@ def test_the_last_layers_mlp_runs_only_where_logits_are_read(name: str, monkeypa
         monkeypatch.setattr(projection, "apply_matrix", spy)
     block.logits(optimisation.packed(), {}, optimisation.deltas)
     every, reads = block.stream.shape[1], block.reads.token.shape[0]
-    assert tokens == {2: every, 3: reads}
+    assert tokens == dict.fromkeys(range(block.first_layer, 3), every) | {3: reads}
+    assert block.first_layer == (1 if name in ONE_LAYER_ONLY else 2)
     assert reads < every
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders
@@ -13,7 +14,22 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, GPT2Config, GPTJConfig, LlamaConfig, PretrainedConfig
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPTJConfig,
+    LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    Phi3Config,
+    PretrainedConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.gptj.modeling_gptj import GPTJAttention
 
 from api_schemas.facts import Fact
@@ -36,6 +52,8 @@ FACTS = (
     Fact(prompt="{} is located in", subject="W", target_new="Spain"),
 )
 VOCABULARY = 420
+WINDOW = 5
+"""The sliding window of those models that have one: shorter than most of the texts here."""
 
 
 def tiny_tokenizer(bos: bool = False, lines: Sequence[str] = LINES) -> Tokenizer:
@@ -76,12 +94,106 @@ CONFIGS: dict[str, PretrainedConfig] = {
         vocab_size=VOCABULARY,
         **_ATTENTION,
     ),
+    "mistral": MistralConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_key_value_heads=2,
+        head_dim=12,
+        sliding_window=WINDOW,
+        vocab_size=VOCABULARY,
+        **_ATTENTION,
+    ),
+    "qwen2": Qwen2Config(
+        hidden_size=32,
+        intermediate_size=48,
+        num_key_value_heads=2,
+        use_sliding_window=True,
+        sliding_window=WINDOW,
+        max_window_layers=2,
+        tie_word_embeddings=True,
+        vocab_size=VOCABULARY,
+        **_ATTENTION,
+    ),
+    "qwen3": Qwen3Config(
+        hidden_size=32,
+        intermediate_size=48,
+        num_key_value_heads=2,
+        head_dim=12,
+        use_sliding_window=True,
+        sliding_window=WINDOW,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+        vocab_size=VOCABULARY,
+        **_ATTENTION,
+    ),
+    "phi3": Phi3Config(
+        hidden_size=32,
+        intermediate_size=48,
+        num_key_value_heads=2,
+        sliding_window=WINDOW,
+        partial_rotary_factor=0.5,
+        vocab_size=VOCABULARY,
+        pad_token_id=None,
+        **_NO_SPECIAL,
+        **_ATTENTION,
+    ),
+    "olmo2": Olmo2Config(
+        hidden_size=32,
+        intermediate_size=48,
+        num_key_value_heads=2,
+        vocab_size=VOCABULARY,
+        pad_token_id=None,
+        **_NO_SPECIAL,
+        **_ATTENTION,
+    ),
+    "gemma2": Gemma2Config(
+        hidden_size=32,
+        intermediate_size=48,
+        num_key_value_heads=2,
+        head_dim=12,
+        query_pre_attn_scalar=10,
+        sliding_window=WINDOW,
+        attn_logit_softcapping=2.0,
+        final_logit_softcapping=4.0,
+        vocab_size=VOCABULARY,
+        pad_token_id=None,
+        **_NO_SPECIAL,
+        **_ATTENTION,
+    ),
+    "gemma3_text": Gemma3TextConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_key_value_heads=2,
+        head_dim=12,
+        query_pre_attn_scalar=10,
+        sliding_window=WINDOW,
+        layer_types=["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"],
+        rope_parameters={
+            "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+            "full_attention": {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 8.0},
+        },
+        vocab_size=VOCABULARY,
+        pad_token_id=None,
+        **_NO_SPECIAL,
+        **_ATTENTION,
+    ),
 }
+ONE_LAYER_ONLY = ("olmo2", "gemma2", "gemma3_text")
+"""Those that normalise the MLP's output before it joins the stream."""
+EAGER_ONLY = ("gptj", "gemma2")
+"""Those that have no other attention than their own, which transformers calls eager."""
+SPREADABLE = [name for name in CONFIGS if name not in ONE_LAYER_ONLY]
 
 
-def tiny_model(name: str, dtype: torch.dtype = torch.float64, seed: int = 0, attention: str | None = None) -> nn.Module:
-    """A random model. Its weights have a standard deviation of 0.3, so that any target can be reached by some δ."""
+def tiny_model(
+    name: str, dtype: torch.dtype = torch.float64, seed: int = 0, attention: str | None = None, **overrides: object
+) -> nn.Module:
+    """A random model. Its weights have a standard deviation of 0.3, so that any target can be reached by some δ.
+
+    `overrides` are set in its configuration.
+    """
     config = copy.deepcopy(CONFIGS[name])
+    for field, value in overrides.items():
+        setattr(config, field, value)
     torch.manual_seed(seed)
     model: nn.Module = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
     with torch.no_grad():
@@ -94,6 +206,8 @@ def tiny_model(name: str, dtype: torch.dtype = torch.float64, seed: int = 0, att
         for module in model.modules():
             if isinstance(module, GPTJAttention):
                 module._attn = functools.partial(_attention, module)
+    if name == "gemma2" and dtype == torch.float64 and attention is None:
+        model.config._attn_implementation = _EXACT
     return model.to(dtype).eval()
 
 
@@ -103,6 +217,21 @@ def _attention(
     """GPT-J's attention without its cast to float32, whose rounding would hide what is tested in float64."""
     weights = torch.softmax(query @ key.transpose(-1, -2) / module.scale_attn + attention_mask, -1)
     return weights @ value, weights
+
+
+def _capped_attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float, softcap: float, **_: Any
+) -> tuple[Tensor, Tensor]:
+    """Gemma 2's, likewise without that cast."""
+    key, value = (x.repeat_interleave(module.num_key_value_groups, 1) for x in (key, value))
+    scores = softcap * torch.tanh(scaling * query @ key.transpose(-1, -2) / softcap)
+    weights = torch.softmax(scores + mask, -1)
+    return (weights @ value).transpose(1, 2), weights
+
+
+_EXACT = "tiny_capped_attention"
+ALL_ATTENTION_FUNCTIONS.register(_EXACT, _capped_attention)
+ALL_MASK_ATTENTION_FUNCTIONS.register(_EXACT, eager_mask)
 
 
 def tiny_groups(tokenizer: Tokenizer, facts: Sequence[Fact] = FACTS) -> tuple[SubjectGroup, ...]:

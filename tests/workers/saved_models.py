@@ -15,11 +15,18 @@ from torch import nn
 from torch.nn import functional
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
     GPTJConfig,
     LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    Phi3Config,
     PretrainedConfig,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
 )
 from transformers.utils import logging as transformers_logging
 
@@ -33,7 +40,18 @@ SUBJECTS = (
 )
 LANGUAGES = ("French", "English", "Spanish", "German")
 CONTEXT_LENGTH = 160
+WITH_BOS = ("llama", "mistral", "phi3", "gemma2", "gemma3_text")
+"""Families whose texts begin with a token of their own."""
 _SPECIAL = {"bos_token_id": 0, "eos_token_id": 1}
+_SHAPE = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": CONTEXT_LENGTH,
+    "vocab_size": VOCABULARY,
+}
 CONFIGS: dict[str, PretrainedConfig] = {
     "gpt2": GPT2Config(
         n_layer=4,
@@ -60,16 +78,14 @@ CONFIGS: dict[str, PretrainedConfig] = {
         resid_pdrop=0.0,
         **_SPECIAL,
     ),
-    "llama": LlamaConfig(
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=CONTEXT_LENGTH,
-        vocab_size=VOCABULARY,
-        **_SPECIAL,
-    ),
+    "llama": LlamaConfig(**_SHAPE, **_SPECIAL),
+    "mistral": MistralConfig(sliding_window=8, **_SHAPE, **_SPECIAL),
+    "qwen2": Qwen2Config(tie_word_embeddings=True, **_SHAPE, **_SPECIAL),
+    "qwen3": Qwen3Config(head_dim=24, **_SHAPE, **_SPECIAL),
+    "phi3": Phi3Config(pad_token_id=1, **_SHAPE, **_SPECIAL),
+    "olmo2": Olmo2Config(pad_token_id=1, **_SHAPE, **_SPECIAL),
+    "gemma2": Gemma2Config(head_dim=24, sliding_window=8, pad_token_id=1, **_SHAPE, **_SPECIAL),
+    "gemma3_text": Gemma3TextConfig(head_dim=24, sliding_window=8, pad_token_id=1, **_SHAPE, **_SPECIAL),
 }
 
 
@@ -94,7 +110,7 @@ def facts(number: int, first: int = 0) -> list[dict[str, Any]]:
 
 def save_tiny_model(folder: Path, family: str = "llama", seed: int = 0) -> Path:
     """A model of `family` with its tokenizer. Another seed is another model of the same shape."""
-    tokenizer = tiny_tokenizer(bos=family == "llama", lines=[*LINES, *_sentences(random.Random(0))])
+    tokenizer = tiny_tokenizer(bos=family in WITH_BOS, lines=[*LINES, *_sentences(random.Random(0))])
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(copy.deepcopy(CONFIGS[family]))
     with one_thread():
@@ -133,11 +149,14 @@ def _sentences(chance: random.Random) -> list[str]:
 
 
 def _teach(model: nn.Module, tokenizer: Tokenizer, chance: random.Random) -> None:
-    """Adam on all texts together. From wide embeddings, so that δ moves a wide stream."""
+    """Adam on all texts together. From wide embeddings, so that δ moves a wide stream; and where a norm after the
+    MLP bounds what δ can move, from a wide one in the layer that tests edit."""
     with torch.no_grad():
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             if parameter.ndim == 2:
                 parameter.normal_(std=0.1)
+            elif "layers.1.post_feedforward" in name:
+                parameter.add_(2.0)
         model.get_input_embeddings().weight.normal_(std=1.0)  # type: ignore[operator, union-attr]
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(40):

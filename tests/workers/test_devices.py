@@ -16,6 +16,7 @@ from editing.projection import Matrices
 from tests.devices import DEVICES
 from tests.editing.tiny_models import CONFIGS, tiny_model, tiny_tokenizer
 from tests.workers.conftest import Loaded, Place, opened
+from tests.workers.saved_models import CONFIGS as SAVED
 from tests.workers.saved_models import facts
 from tests.workers.test_decoding import joined, played
 from workers.capacity import measure_tokens_per_second
@@ -23,14 +24,13 @@ from workers.generation.decoding import DecodeBatch
 from workers.generation.rows import Row
 from workers.materialise import matrix_hash
 
-FAMILIES = ("gpt2", "gptj", "llama")
 TOKENIZER = tiny_tokenizer()
 LOOSE = {"EM": 0.0, "drift": 100.0}
 
 pytestmark = pytest.mark.parametrize("device", DEVICES)
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=sorted(SAVED))
 def place(
     request: pytest.FixtureRequest, tmp_path: Path, database_url: str, load: Callable[..., Loaded], device: str
 ) -> Iterator[Place]:

@@ -218,6 +218,18 @@ def test_settings_that_the_loaded_model_cannot_take_fail_the_batch(place: Place)
     assert "layers 0 to 3" in batch.error["detail"]
 
 
+def test_several_layers_are_refused_before_any_work_where_they_cannot_be_edited(
+    place_of: Callable[..., Place],
+) -> None:
+    place = place_of("olmo2")
+    asked = place.accept(facts(2), settings={"layers": [1, 2]})
+    assert place.run() == ["plan"]
+    batch = place.batch(asked)
+    assert batch.error is not None
+    assert (batch.state, batch.error["code"]) == ("failed", "unsupported_model")
+    assert "layers [1, 2] cannot be edited together in olmo2 models" in batch.error["detail"]
+
+
 def test_a_method_that_takes_one_subject_refuses_two(place: Place) -> None:
     batch = place.edit(facts(2), algorithm="rome")
     assert batch.state == "failed"
