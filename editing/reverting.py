@@ -7,9 +7,9 @@ A batch's change Δ of a layer is what was published, whatever it was solved fro
     D k = 0      at the keys that stay
     D p = −Δ p   at the pinned keys p: the tokens of texts that shall be answered as if the batch had never been
 
-the last exactly (`editing.key_metric.Pinned`), the others with the smallest μ that is well conditioned. D has as many
-ranks as there are outputs to take back, however large the batch. Putting a column in again, with another value, is the
-same with another output. All in float64.
+the last exactly (`editing.key_metric.Pinned`), the others as nearly as `CONDITION_LIMIT` lets. D has as many ranks as there
+are outputs to take back, however large the batch. Putting a column in again, with another value, is the same with
+another output. All in float64.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ import torch
 from torch import Tensor
 
 from editing.key_metric import KeyMetric, pinned_metric
-from editing.solve import CONDITION_LIMIT, factor_keys
+from editing.solve import factor_keys
 
+CONDITION_LIMIT = 300.0
+"""κ of the solve, at most; beyond it μ is raised. It is 0 for some hundred keys. Many more, or keys that are nearly
+dependent, could be held better at 10⁴ as in an edit, but with a change so much larger that it harms ordinary text:
+here nothing new has to be said that would be worth it (docs/decisions/0009-taking-facts-out.md)."""
 _ROUNDING = 1e-7
 """Outputs, and differences of keys, that are smaller than this share of the largest are float32's rounding."""
 _SAME_KEY = 1e-5

@@ -21,10 +21,11 @@ from versions.lineage_facts import LineageFact, Place
 from workers.kept import KeptEdit, column_of_subject
 from workers.reversal import Affected
 
-MOST: Final = 0.25
+MOST_PINNED: Final = 0.25
 """The share of a layer's independent keys at which an edit may be pinned. What is left has to say the facts that stay:
-their keys lose about that share of their length, and get as much more of the update. Held tokens have what of it the
-edit's columns and the pins leave: the more is asked of the change, the larger it is."""
+their keys lose about that share of their length, and get as much more of the update."""
+MOST_ASKED: Final = 0.5
+"""The share of them at which anything is asked: columns, pins and held tokens. The more is asked, the less is met."""
 
 Tokens = Callable[[AnswerTokens], Iterator[Prefix]]
 
@@ -102,11 +103,12 @@ def text_keys(
         staying = [place for place in own if place not in set(gone)]
         others = [one.place for one in reversed(here) if one.place.edit != edit and one.state == "in_force"]
         if staying:
-            room = _room(kept[edit])
-            pinned = _chosen(_PINNED, [gone], text, {text(place).subject for place in staying}, room)
+            at_subjects = {text(place).subject for place in staying}
+            pinned = _chosen(_PINNED, [gone], text, at_subjects, _room(kept[edit], MOST_PINNED))
             untouched = [[place for place in places if place not in moved] for places in (staying, others)]
             without = {text(place).subject for place in moved.difference(gone)}.union(pinned)
-            held = _chosen(_HELD, untouched, text, without, room - len(pinned) - len(kept[edit].columns))
+            room = _room(kept[edit], MOST_ASKED) - len(pinned) - len(kept[edit].columns)
+            held = _chosen(_HELD, untouched, text, without, room)
             found[edit] = TextKeys(pinned, held)
     return found
 
@@ -117,10 +119,10 @@ def _column_of(here: Sequence[LineageFact], edits: Collection[str]) -> Callable[
     return lambda one: columns[one.place.edit][subject_key(one.fact["subject"])]
 
 
-def _room(kept: KeptEdit) -> int:
-    """How many more keys of each layer can be pinned."""
+def _room(kept: KeptEdit, share: float) -> int:
+    """How many more keys of each layer there can be until pins are this share of them."""
     return min(
-        int(MOST * one.keys.shape[0]) - (0 if one.pins is None else one.pins.shape[1]) for one in kept.layers.values()
+        int(share * one.keys.shape[0]) - (0 if one.pins is None else one.pins.shape[1]) for one in kept.layers.values()
     )
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from editing.key_metric import InverseSecondMoment
-from editing.reverting import Change, KeptLayer, moved_on, put_in, taken_out
-from editing.solve import CONDITION_LIMIT, solve
+from editing.reverting import CONDITION_LIMIT, Change, KeptLayer, moved_on, put_in, taken_out
+from editing.solve import solve
 
 D_OUT, D_IN = 12, 20
 

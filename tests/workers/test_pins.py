@@ -107,13 +107,13 @@ def test_what_stays_is_held_at_every_token_that_is_not_pinned() -> None:
 
 @pytest.mark.parametrize("level", ["all", "onward", "subject"])
 def test_fewer_tokens_are_held_where_room_is_less(level: str) -> None:
-    """A quarter of the keys is for the columns, the pinned tokens and the held ones together."""
+    """Half of the keys is for the columns, the pinned tokens and the held ones together."""
     out, stays = told(0, "{} is", "Lyon"), told(1, "The mother tongue of {} is", "Toko Yasuda")
     pinned = texts(out)["all"]
     wanted = texts(stays)[level] - pinned
-    d_in = 4 * (len(wanted) + len(pinned) + 30)
+    d_in = 2 * (len(wanted) + len(pinned) + 30)
     assert set(texts_of([out, stays], [out], d_in, columns=30).held) == wanted
-    fewer = set(texts_of([out, stays], [out], d_in - 4, columns=30).held)
+    fewer = set(texts_of([out, stays], [out], d_in - 2, columns=30).held)
     assert fewer < wanted
     assert (fewer == set()) == (level == "subject")
 
@@ -135,7 +135,7 @@ def test_what_other_edits_say_is_held_where_there_is_room() -> None:
     own, others = texts(stays), texts(elsewhere)
     for first, second in (("all", "all"), ("all", "onward"), ("all", "subject"), ("onward", "subject")):
         wanted = (own[first] | others[second]) - texts(out)["all"]
-        d_in = 4 * (len(wanted) + len(texts(out)["all"]) + 30)
+        d_in = 2 * (len(wanted) + len(texts(out)["all"]) + 30)
         assert set(texts_of(here, [out], d_in, columns=30).held) == wanted
     corrected = replace(elsewhere, superseded_by=Place("edit_3", 3, 0))
     assert set(texts_of([out, stays, corrected], [out]).held) == own["all"] - texts(out)["all"]
