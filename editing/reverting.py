@@ -7,8 +7,8 @@ A batch's change Δ of a layer is what was published, whatever it was solved fro
     D k = 0      at the keys that stay
     D p = −Δ p   at the pinned keys p: the tokens of texts that shall be answered as if the batch had never been
 
-the last exactly (`editing.key_metric.Pinned`), the others as nearly as `CONDITION_LIMIT` lets. D has as many ranks as there
-are outputs to take back, however large the batch. Putting a column in again, with another value, is the same with
+the last exactly (`editing.key_metric.Pinned`), the others as nearly as `CONDITION_LIMIT` lets. D has as many ranks as
+there are outputs to take back, however large the batch. Putting a column in again, with another value, is the same with
 another output. All in float64.
 """
 
