@@ -1,4 +1,4 @@
-"""The C0 that an edit was solved with, when it is solved again later: whatever corpus is configured by then."""
+"""The C0 that an edit was solved with, when facts are taken out of it later: whatever corpus is configured by then."""
 
 from __future__ import annotations
 
