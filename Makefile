@@ -21,9 +21,10 @@ CLIENTS := $(VENV)/.clients
 # Files of tests that run side by side, on one core each: the tests' models are too small for several.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 
-# Threads that spin while they wait take the cores away from the other processes of a small machine.
+# Threads that spin for long while they wait take the cores away from the other processes of a small machine
+# (cli/worker.py has the figures).
 export OMP_WAIT_POLICY ?= PASSIVE
-export GOMP_SPINCOUNT ?= 0
+export GOMP_SPINCOUNT ?= 1000
 
 help: ## List what make can do
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
