@@ -50,9 +50,9 @@ def worker(
 
 
 SPINS = "1000"
-"""How often a waiting thread of libgomp looks before it sleeps. On two cores, a product of 32 × 576 by 576 × 1,536 in
-GFLOP/s, alone and beside another process that does the same: 114 and 74 without a turn, 130 and 67 with 1,000, 135 and 31
-with 10,000, 134 and 4 with libgomp's own default; transformers' generate() for 32 rows makes 219, 286, 292 and 289 tokens
+"""How often a waiting thread of libgomp looks before it sleeps. On two cores, a product of 32 × 576 by 576 × 1,536
+makes, alone and beside another process that does the same, 114 and 74 GFLOP/s with none, 130 and 67 with 1,000, 135 and
+31 with 10,000, 134 and 4 with libgomp's own default; transformers' generate() for 32 rows 219, 284, 292 and 289 tokens
 a second."""
 
 
@@ -60,8 +60,10 @@ def set_thread_environment(settings: Settings) -> None:
     """Settle how OpenMP uses the cores. It reads this once, when torch is first imported."""
     # Threads that spin while they wait take the cores away from the API on a small machine, and those that never do are
     # woken hundreds of times for each token. So few turns are for the gap between two operations of a model.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    # Under any other policy libgomp does not spin in a process with more threads than cores, and each of our threads
+    # that computes has as many of its own: an edit's, and the one that decodes. The count above bounds this one, too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "ACTIVE")
     if settings.threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     elif not settings.device.startswith("cuda"):

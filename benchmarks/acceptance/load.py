@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,16 +24,20 @@ import httpx
 from benchmarks.acceptance.main_job import draws, prompt_of
 from benchmarks.acceptance.server import Server
 from benchmarks.results import environment, write_result
+from cli.worker import set_thread_environment
+from configuration.settings import load_settings
 
 MODEL = "smollm2-135m"
 CLIENTS = 32
 TOKENS = 48
-WARM_SECONDS, IDLE_SECONDS, BUSY_SECONDS = 10.0, 60.0, 60.0
+WARM_SECONDS, IDLE_SECONDS, BUSY_SECONDS = 10.0, 90.0, 60.0
+TURNS = 6
+"""The service and generate() take turns while nothing is edited: so many."""
 AFTERWARDS_SECONDS = 25.0
 """How long the load goes on after the version is published: until every client has had an answer of it."""
 MARGIN_NATS = 1.0
 MOST_GAP_RATIO, LEAST_THROUGHPUT = 4.0, 0.8
-GENERATE = "import sys; from benchmarks.acceptance.load import plain_rate; plain_rate(sys.argv[1], sys.argv[2])"
+GENERATE = "import sys; from benchmarks.acceptance.load import plain_rates; plain_rates(sys.argv[1], sys.argv[2])"
 
 
 @dataclass
@@ -154,31 +156,51 @@ def telling(words: dict[str, dict[str, str]]) -> int:
     return sum(len({said[prompt] for said in words.values() if prompt in said}) > 1 for prompt in prompts)
 
 
-def plain_rate(folder: str, output: str) -> None:
-    """Tokens a second of transformers' generate() at the same batch size; run as a process of its own."""
+def plain_rates(folder: str, file: str) -> None:
+    """Transformers' generate() at the same batch size, in a process of its own: tokens a second, once for each line of
+    stdin. It waits for the next one asleep."""
+    set_thread_environment(load_settings())
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    prompts = json.loads(Path(output).read_text())
+    prompts = json.loads(Path(file).read_text())
     inputs = tokenizer(prompts, return_tensors="pt", padding=True)
     options = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0}
-    rates = []
-    for tokens in (2, TOKENS, TOKENS, TOKENS):
+    model.generate(**inputs, min_new_tokens=2, max_new_tokens=2, **options)
+    print("ready", flush=True)
+    for _ in sys.stdin:
         started = time.perf_counter()
-        model.generate(**inputs, min_new_tokens=tokens, max_new_tokens=tokens, **options)
-        rates.append(len(prompts) * tokens / (time.perf_counter() - started))
-    Path(output).write_text(json.dumps(sum(rates[1:]) / 3))
+        model.generate(**inputs, min_new_tokens=TOKENS, max_new_tokens=TOKENS, **options)
+        print(len(prompts) * TOKENS / (time.perf_counter() - started), flush=True)
 
 
-def measured_plain(folder: Path, prompts: Sequence[str]) -> float:
+async def by_turns(
+    url: str, asks: list[list[tuple[str, str]]], folder: Path, prompts: Sequence[str]
+) -> tuple[list[Load], list[float]]:
+    """The service under load while nothing is edited and plain generate(), by turns: a machine that is slower for a
+    while is slower for both."""
+    now = asyncio.Event()
+    now.set()
+    idle, plain = [], []
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "prompts.json"
         file.write_text(json.dumps(list(prompts)))
-        subprocess.run([sys.executable, "-c", GENERATE, str(folder), str(file)], check=True, env=os.environ)
-        return float(json.loads(file.read_text()))
+        command = [sys.executable, "-c", GENERATE, str(folder), str(file)]
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+        for _ in range(TURNS):
+            process.stdin.write(b"\n")
+            plain.append(float(await process.stdout.readline()))
+            idle.append(await under_load(url, asks, IDLE_SECONDS / TURNS, now))
+        process.stdin.close()
+        await process.wait()
+    return idle, plain
 
 
 async def measure(server: Server, batches: list[list[dict[str, Any]]]) -> dict[str, Any]:
@@ -195,11 +217,7 @@ async def measure(server: Server, batches: list[list[dict[str, Any]]]) -> dict[s
     now = asyncio.Event()
     now.set()
     await under_load(url, alike, WARM_SECONDS, now)
-    # Half before and half after generate(): a machine that is slower for a minute is slower for both.
-    idle = [await under_load(url, alike, IDLE_SECONDS / 2, now)]
-    plain = await asyncio.to_thread(measured_plain, server.data / "models" / MODEL, prompts[:CLIENTS])
-
-    idle.append(await under_load(url, alike, IDLE_SECONDS / 2, now))
+    idle, plain = await by_turns(url, alike, server.data / "models" / MODEL, prompts[:CLIENTS])
     published = asyncio.Event()
 
     async def edit() -> dict[str, Any]:
@@ -221,11 +239,11 @@ async def measure(server: Server, batches: list[list[dict[str, Any]]]) -> dict[s
     return {
         "clients": CLIENTS,
         "tokens": TOKENS,
-        "idle": [half.summary() for half in idle],
+        "idle": [turn.summary() for turn in idle],
         "busy": busy.summary() | {"edit_seconds": job["metrics"]["seconds"], "answers_by_version": stamps},
         "generate_tokens_per_second": plain,
-        "idle_over_generate": sum(half.rate() for half in idle) / len(idle) / plain,
-        "gap_ratio": p95(busy.gaps) / p95([gap for half in idle for gap in half.gaps]),
+        "idle_over_generate": sum(turn.rate() for turn in idle) / sum(plain),
+        "gap_ratio": p95(busy.gaps) / p95([gap for turn in idle for gap in turn.gaps]),
         "answers_checked": checked,
         "answers_wrong": wrong[:20],
         "telling_prompts": telling(words),

@@ -70,7 +70,7 @@ def test_a_worker_settles_its_threads_before_pytorch_is_loaded(monkeypatch: pyte
         monkeypatch.delenv(name)
     set_thread_environment(load_settings(device="cuda"))
     assert "OMP_NUM_THREADS" not in os.environ
-    assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("PASSIVE", "1000")
+    assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("ACTIVE", "1000")
     set_thread_environment(load_settings())
     assert int(os.environ["OMP_NUM_THREADS"]) == usable_cpus()
     set_thread_environment(load_settings(threads=3))
