@@ -11,7 +11,8 @@ from editing.answer_keys import AnswerTokens, Prefix, answer_tokens, keys_at
 from editing.decoder import Decoder
 from editing.key_metric import InverseSecondMoment
 from editing.layers import changed
-from editing.reverting import KeptLayer, pinned, replayed
+from editing.reverting import Change, KeptLayer, taken_out
+from editing.solve import solve
 from tests.editing import plain
 from tests.editing.tiny_models import CONFIGS, FACTS, tiny_model, tiny_tokenizer
 
@@ -65,8 +66,8 @@ def test_an_edit_pinned_at_every_token_answers_there_as_the_base(name: str) -> N
     for layer in (1, 2):
         edit, metric = random_edit(layer)
         keys = keys_at(decoder, matrices, prefixes(texts), layer)
-        edit, _ = pinned(edit, keys, metric)
-        matrices[layer] = changed(decoder.projections[layer], None, replayed(edit, metric))
+        edit, _ = taken_out(edit, [0], metric, keys)
+        matrices[layer] = changed(decoder.projections[layer], None, edit.at(torch.eye(48, dtype=torch.float64)))
     base, edited = tiny_model(name), plain.merged(tiny_model(name), matrices)
     for text in (text for one in texts for text in one.texts):
         torch.testing.assert_close(logits(edited, text), logits(base, text), rtol=1e-9, atol=1e-9)
@@ -79,7 +80,11 @@ def random_edit(layer: int) -> tuple[KeptLayer, InverseSecondMoment]:
     text = torch.randn(48, 400, dtype=torch.float64, generator=generator)
     keys = torch.randn(48, 5, dtype=torch.float64, generator=generator)
     residual = 3 * torch.randn(32, 5, dtype=torch.float64, generator=generator)
-    return KeptLayer(keys, residual, 2.0), InverseSecondMoment(torch.linalg.cholesky(text @ text.T / 400))
+    metric = InverseSecondMoment(torch.linalg.cholesky(text @ text.T / 400))
+    solution = solve(keys, residual, metric, mu=2.0)
+    assert solution.A is not None
+    assert solution.B is not None
+    return KeptLayer(keys, (Change(solution.A, solution.B),)), metric
 
 
 def logits(model: torch.nn.Module, text: Prefix) -> Tensor:
