@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -29,12 +30,18 @@ def threads_for(tokens: int, device: torch.device) -> int:
     return max(1, min(torch.get_num_threads(), tokens // TOKENS_FOR_ONE))
 
 
-class Parallel:
-    """`number` threads for as long as the `with` block lasts; with 1, tasks run in the caller's own.
+def use_cores(number: int) -> None:
+    """Let the calling thread's operations use `number` cores, whatever other threads set for theirs.
 
-    PyTorch's number of threads is kept for each thread apart, but a new thread begins with what was set last: so it is
-    set back, for threads that others start meanwhile.
+    PyTorch keeps the number for each thread apart, but a thread's first operation takes what was set last, by any of
+    them: a thread that lives long says its own. That is what threads begin with from now on that say nothing.
     """
+    torch.get_num_threads()  # counts as the first operation, which would forget what was set before it
+    torch.set_num_threads(number)
+
+
+class Parallel:
+    """`number` threads for as long as the `with` block lasts; with 1, tasks run in the caller's own."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -43,13 +50,20 @@ class Parallel:
     def __enter__(self) -> Self:
         if self.number > 1:
             cores = torch.get_num_threads()
-            self._pool = ThreadPoolExecutor(
-                self.number, "pass", initializer=torch.set_num_threads, initargs=(max(1, cores // self.number),)
-            )
-            # A pool starts its threads with its first tasks, one for each.
-            for started in [self._pool.submit(torch.get_num_threads) for _ in range(self.number)]:
-                started.result()
-            torch.set_num_threads(cores)
+            share = max(1, cores // self.number)
+            self._pool = ThreadPoolExecutor(self.number, "pass", initializer=use_cores, initargs=(share,))
+            # A thread that is free takes the next task before another one is started, which would then say its share
+            # at any later time, and threads of others that begin after that would have no more: all start here.
+            all_here = Barrier(self.number)
+            try:
+                for started in [self._pool.submit(all_here.wait) for _ in range(self.number)]:
+                    started.result()
+            except BaseException:
+                all_here.abort()
+                self._pool.shutdown()
+                raise
+            finally:
+                torch.set_num_threads(cores)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import redis
+import torch
 from pydantic import TypeAdapter
 
 from api_schemas.generation import (
@@ -28,7 +30,7 @@ from configuration.settings import Settings
 from tests.workers.conftest import MODEL, Place, wait_until
 from tests.workers.own_server import OwnServer
 from tests.workers.saved_models import SUBJECTS
-from workers.generation.decoding import DecodeBatch
+from workers.generation.decoding import DecodeBatch, RowEvents
 from workers.generation.lane import LOOK_SECONDS, GenerationLane
 from workers.generation.waiting import MOST_ROWS
 
@@ -135,6 +137,31 @@ def test_each_version_says_its_own(lane: GenerationLane, client: Client) -> None
     base, first, second = ([client.texts(client.ask(prompt(n), version=v))[0] for n in range(4)] for v in (0, 1, 2))
     assert base[:2] != first[:2]
     assert first[2:] != second[2:]
+
+
+def test_it_decodes_with_all_cores_whatever_other_threads_set_for_themselves(
+    two_versions: Place, redis_server: PrivateRedis, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: set[int] = set()
+    step = DecodeBatch.step
+
+    def watched(batch: DecodeBatch) -> list[RowEvents]:
+        found = step(batch)
+        used.add(torch.get_num_threads())
+        return found
+
+    monkeypatch.setattr(DecodeBatch, "step", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with lane_over(two_versions, redis_server.url):
+            other = threading.Thread(target=torch.set_num_threads, args=(1,))
+            other.start()
+            other.join()
+            client.answer(client.ask(prompt(0)))
+    finally:
+        torch.set_num_threads(before)
+    assert used == {3}
 
 
 def test_what_was_asked_before_a_worker_came_is_answered(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 
 import structlog
+import torch
 from opentelemetry.trace import Span
 from redis import Redis
 from redis.exceptions import RedisError
@@ -15,6 +16,7 @@ from api_schemas.generation import ErrorEvent, GenerationRequest
 from api_schemas.references import version_name
 from configuration import tracing
 from configuration.redis_keys import cancelled_key
+from editing.parallel import use_cores
 from workers.generation.claims import Claims
 from workers.generation.decoding import FAILED, DecodeBatch, RowEvents
 from workers.generation.inbox import Inbox
@@ -63,12 +65,14 @@ class GenerationLane(threading.Thread):
         self._active: dict[str, Active] = {}
         self._stop_requested = threading.Event()
         self._looked = time.monotonic()
+        self._cores = torch.get_num_threads()
 
     def stop(self) -> None:
         """Claim nothing more, finish what was claimed, then end."""
         self._stop_requested.set()
 
     def run(self) -> None:
+        use_cores(self._cores)
         self.claims.start()
         try:
             self._run()
