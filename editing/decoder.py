@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from editing.architectures import Architecture, architecture_of
+from editing.head import through_head
 from editing.prefix import attention_mask
 from editing.projection import EditableProjection
 from editing.rotary import context_length_of
@@ -171,5 +172,5 @@ class Decoder:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """The stream after the last layer, (..., d_out), at the positions that are read → logits (..., vocabulary)."""
-        out: Tensor = self.head(self.final_norm(hidden))
+        out = through_head(self.head, self.final_norm(hidden))
         return out if self.softcap is None else (out / self.softcap).tanh() * self.softcap

@@ -15,7 +15,7 @@ from workers.generation import prefill
 from workers.generation.decoding import DecodeBatch, RowEvents
 from workers.generation.prefill import PREFILL_TOKENS
 from workers.generation.rows import Row
-from workers.generation.sampling import generator_for, next_token
+from workers.generation.sampling import generator_for, sample_token
 
 TOKENIZER = tiny_tokenizer()
 PROMPTS = [TOKENIZER.encode(text).ids for text in ("The mother tongue of", "Lyon", "Toko Yasuda plays the guitar")]
@@ -388,15 +388,14 @@ def test_a_row_that_is_taken_out_leaves_the_others_as_they_are() -> None:
 def test_top_p_keeps_the_smallest_sufficient_set() -> None:
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
     generator = generator_for(0, 0)
-    assert {next_token(logits, 1.0, 0.75, generator) for _ in range(200)} == {0, 1}
-    assert {next_token(logits, 1.0, 0.4, generator) for _ in range(50)} == {0}
-    assert next_token(logits, 0, 1.0, generator) == 0
+    assert {sample_token(logits, 1.0, 0.75, generator) for _ in range(200)} == {0, 1}
+    assert {sample_token(logits, 1.0, 0.4, generator) for _ in range(50)} == {0}
 
 
 @pytest.mark.parametrize("temperature", [5e-324, 1e-310, 1e-307, 1e-30])
 def test_the_smallest_temperatures_are_greedy(temperature: float) -> None:
     logits = torch.tensor([-3.0, 20.0, 1.0, -float("inf")])
-    assert next_token(logits, temperature, 0.9, generator_for(1, 0)) == 1
+    assert sample_token(logits, temperature, 0.9, generator_for(1, 0)) == 1
 
 
 def test_a_seed_gives_a_prompt_the_same_texts_alone_and_in_a_list() -> None:

@@ -143,8 +143,8 @@ def test_prompts_and_completions_are_not_quoted(
         server.xadd(generate_stream(MODEL), {STREAM_FIELD: json.dumps(unread)})
         said = client.texts(client.ask(asked, stop=["Yasuda plays"]))[0]
         with monkeypatch.context() as broken:
-            broken.setattr("workers.generation.rows.next_token", lambda *_: None)
-            assert isinstance(client.answer(client.ask(asked, stop=["Yasuda plays"]))[-1], ErrorEvent)
+            broken.setattr("workers.generation.rows.sample_token", lambda *_: None)
+            assert isinstance(client.answer(client.ask(asked, stop=["Yasuda plays"], temperature=1))[-1], ErrorEvent)
         assert lane.is_alive()
     (line,) = lines_of(log, "a generation request cannot be read")
     assert "max_tokens" in line["error"]

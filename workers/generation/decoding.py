@@ -162,29 +162,30 @@ class DecodeBatch:
         self, rows: Sequence[Row], logits: Tensor, scored: Sequence[Sequence[Scored]] | None = None
     ) -> list[RowEvents]:
         """What each of `rows` says to its `logits` (rows, vocabulary); first what its prompt scored, where it asked."""
-        # The largest is NaN or infinite where any is that can come of a version whose numbers overflow.
-        finite = logits.amax(-1).isfinite().tolist()
+        # Once for all rows: a GPU is waited for with each number that is asked of it.
+        highest, best = (found.tolist() for found in logits.max(-1))
         found = []
         for number, row in enumerate(rows):
             try:
                 own = scored[number] if scored is not None and row.request.tells_prompts else None
-                found.append((row, self._next(row, logits[number], finite[number], own)))
+                found.append((row, self._next(row, logits[number], best[number], highest[number], own)))
             except Exception:
                 log.exception("a row failed", request=row.request.id, version=row.request.version)
                 found.append((row, row.fail(FAILED)))
         return found
 
     def _next(
-        self, row: Row, logits: Tensor, is_finite: bool, scored: Sequence[Scored] | None
+        self, row: Row, logits: Tensor, best: int, highest: float, scored: Sequence[Scored] | None
     ) -> list[GenerationEvent]:
-        if not is_finite or any(math.isnan(value) for value, _ in scored or ()):
+        # The highest is NaN or infinite where any is that can come of a version whose numbers overflow.
+        if not math.isfinite(highest) or any(math.isnan(value) for value, _ in scored or ()):
             log.error("logits are not finite", request=row.request.id, version=row.request.version)
             return row.fail(
                 f"v{row.request.version} computes numbers that are not finite here (in {self.decoder.dtype}), so that "
                 "there is no next token; ask for another version"
             )
         events: list[GenerationEvent] = [] if scored is None else [row.prompt_event(scored)]
-        return events + row.advance(logits, self.end_tokens)
+        return events + row.advance(logits, best, self.end_tokens)
 
 
 def _refused(rows: Sequence[Row], error: Exception) -> list[RowEvents]:

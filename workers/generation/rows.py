@@ -18,7 +18,7 @@ from api_schemas.generation import (
     TokensEvent,
 )
 from editing.projection import Matrices
-from workers.generation.sampling import generator_for, next_token
+from workers.generation.sampling import generator_for, sample_token
 from workers.generation.text import TextStream
 
 Scored = tuple[float, list[tuple[int, float]]]
@@ -70,17 +70,22 @@ class Row:
         self.done = True
         return [ErrorEvent(status=status, code=code, message=message)]
 
-    def advance(self, logits: Tensor, end_tokens: frozenset[int]) -> list[GenerationEvent]:
-        """Choose the next token from `logits` (vocabulary,), float32, and say what became certain with it."""
+    def advance(self, logits: Tensor, best: int, end_tokens: frozenset[int]) -> list[GenerationEvent]:
+        """Choose the next token from `logits` (vocabulary,), float32, and say what became certain with it.
+
+        `best` is the token of the highest one.
+        """
         request = self.request
         if request.max_tokens == 0:
             self.done = True
             return [FinishEvent(choice=self.choice, reason="length")]
-        token = next_token(logits, request.temperature, request.top_p, self._generator)
+        token = best
+        if request.temperature > 0:
+            token = sample_token(logits, request.temperature, request.top_p, self._generator)
         infos = []
         if request.logprobs is not None:
-            ((value, best),) = token_logprobs(logits[None], [token], request.logprobs)
-            infos = [TokenInfo(id=token, logprob=value, top=best)]
+            ((value, top),) = token_logprobs(logits[None], [token], request.logprobs)
+            infos = [TokenInfo(id=token, logprob=value, top=top)]
         self.last, self.generated = token, self.generated + 1
         ended = token in end_tokens
         text = "" if ended else self._text.push(token)

@@ -16,13 +16,11 @@ def generator_for(seed: int | None, choice: int) -> Generator:
     return generator
 
 
-def next_token(logits: Tensor, temperature: float, top_p: float, generator: Generator) -> int:
-    """Sample from finite `logits` (vocabulary,), float32; temperature 0 is the argmax, which the smallest ones come to.
+def sample_token(logits: Tensor, temperature: float, top_p: float, generator: Generator) -> int:
+    """A token sampled from finite `logits` (vocabulary,), float32; the smallest temperatures come to the best one.
 
     `top_p` keeps the smallest set of most probable tokens whose probabilities sum to at least it.
     """
-    if temperature == 0:
-        return int(logits.argmax())
     scores = logits.double()
     # The best one is 0 before the division: a tiny temperature would make it infinite, and NaN of it all.
     probabilities = torch.softmax((scores - scores.max()) / temperature, dim=-1).cpu()
