@@ -1,8 +1,9 @@
 """A model's head, from the stream to logits.
 
-Between two threads of a processor, BLAS shares out one tall product for a few vectors worse than many small ones. On
-two cores, a float32 head of 49,152 × 576 takes for 8, 16, 32 and 64 vectors 21, 30, 37 and 53 ms as one product and 16,
-22, 27 and 43 ms in pieces of 2,048 rows, with the same numbers; for fewer or more vectors nothing is gained.
+BLAS takes longer for one tall product with few vectors than for many small ones. A float32 head of 49,152 × 576 took
+for 8, 16, 32 and 64 vectors on two cores 21, 30, 37 and 53 ms as one product and 16, 22, 27 and 43 ms in pieces of
+2,048 rows, with the same numbers; on one core 30, 32 and 46 ms for 8, 16 and 32, and 22, 27 and 39. For fewer vectors
+or more nothing is gained.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ on one core each, never wait for each other. PyTorch lets other Python threads r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Barrier
 from types import TracebackType
 from typing import Self, TypeVar
@@ -72,7 +72,8 @@ class Parallel:
             self._pool = None
 
     def map(self, run: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
-        """`run(task)` of all `tasks`, in their order. An error ends it; tasks not begun then do not begin."""
+        """`run(task)` of all `tasks`, in their order. An error ends it; tasks not begun then do not begin, those that
+        were have ended when it is raised."""
         if self._pool is None:
             yield from map(run, tasks)
             return
@@ -83,3 +84,4 @@ class Parallel:
         finally:
             for future in futures:
                 future.cancel()
+            wait(futures)

@@ -18,6 +18,7 @@ from tests.workers.test_lane import Client, lane_over, prompt
 from workers.generation import claims, inbox, prefill
 from workers.generation.decoding import DecodeBatch
 from workers.generation.lane import GenerationLane
+from workers.generation.prefill import Prefill
 from workers.generation.rows import Row
 from workers.generation.waiting import MOST_ROWS
 
@@ -99,15 +100,14 @@ def test_claims_outlast_a_prompt_that_takes_longer_to_read_than_they_stand(
 ) -> None:
     lane: GenerationLane = request.getfixturevalue("lane")  # begins with claims that are short already
     slow_down(lane, monkeypatch)
-    run = lane.batch._run
+    read = Prefill.read
 
-    def slow_to_read(tokens: torch.Tensor, *rest: Any) -> torch.Tensor:
-        if tokens.shape[1] > 1:
-            time.sleep(2.5)
-        return run(tokens, *rest)
+    def slow_to_read(prefill: Prefill) -> None:
+        time.sleep(2.5)
+        read(prefill)
 
     asked = running(client)
-    monkeypatch.setattr(lane.batch, "_run", slow_to_read)
+    monkeypatch.setattr(Prefill, "read", slow_to_read)
     long = client.ask(prompt(1), max_tokens=1)
     wait_until(lambda: client.redis.exists(claimed_key(long)), "claimed")
     while not isinstance((client.events(long) or [None])[-1], EndEvent):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from editing.decoder import LayerCache
 
 GROWTH = 64
 
@@ -23,6 +26,7 @@ class RowCache:
         self._values: list[Tensor | None] = [None] * layers
         self.keep: Tensor = torch.zeros(0, 0, dtype=torch.bool)
         self._new = 0
+        self._making_room = Lock()
 
     @property
     def width(self) -> int:
@@ -35,20 +39,34 @@ class RowCache:
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Called by a layer's attention: keep the new keys and values, return all of them."""
+        return self._put(slice(None), keys, values, layer)
+
+    def of_rows(self, rows: slice) -> LayerCache:
+        """What the layers are given that run some rows alone, while others may be run by another thread."""
+        return _RowsOfCache(self, rows)
+
+    def _put(self, rows: slice, keys: Tensor, values: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         start, end = self.width - self._new, self.width
         out = []
         for held, new in ((self._keys, keys), (self._values, values)):
-            present = held[layer]
-            if present is None:
-                present = new.new_empty(*new.shape[:2], _rounded(end), new.shape[3])
-            elif present.shape[2] < end:
-                grown = present.new_empty(*present.shape[:2], _rounded(end + end // 4), present.shape[3])
-                grown[:, :, :start] = present[:, :, :start]
-                present = grown
-            present[:, :, start:end] = new
-            held[layer] = present
-            out.append(present[:, :, :end])
+            with self._making_room:
+                present = self._with_room(held, layer, new)
+            present[rows, :, start:end] = new
+            out.append(present[rows, :, :end])
         return out[0], out[1]
+
+    def _with_room(self, held: list[Tensor | None], layer: int, new: Tensor) -> Tensor:
+        """The layer's tensor for all rows, with room for the slots that were announced; made for the first who asks."""
+        start, end = self.width - self._new, self.width
+        present = held[layer]
+        if present is None:
+            present = new.new_empty(len(self.keep), new.shape[1], _rounded(end), new.shape[3])
+        elif present.shape[2] < end:
+            grown = present.new_empty(*present.shape[:2], _rounded(end + end // 4), present.shape[3])
+            grown[:, :, :start] = present[:, :, :start]
+            present = grown
+        held[layer] = present
+        return present
 
     def select(self, rows: Sequence[int]) -> None:
         """Keep only `rows`, and no slot at the left that is padding for all of them."""
@@ -91,6 +109,17 @@ class RowCache:
                 held[layer] = present[:rows, :, width - used :]  # a view: there is no room for copies
             raise
         self.keep = keep
+
+
+class _RowsOfCache:
+    """Some rows of a cache."""
+
+    def __init__(self, cache: RowCache, rows: slice) -> None:
+        self._cache = cache
+        self._rows = rows
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        return self._cache._put(self._rows, keys, values, layer)
 
 
 def _rounded(slots: int) -> int:

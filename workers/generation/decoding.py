@@ -13,9 +13,9 @@ from torch import Tensor
 
 from api_schemas.generation import GenerationEvent
 from editing.decoder import Decoder
-from editing.masks import left_padded_mask
-from editing.projection import Frame, Matrices, RowVersions, frame
+from editing.projection import Frame, Matrices, RowVersions
 from workers.generation.cache import RowCache
+from workers.generation.passes import Part, Passes
 from workers.generation.prefill import Prefill
 from workers.generation.rows import Row, Scored
 from workers.memory import is_out_of_memory
@@ -48,11 +48,15 @@ class DecodeBatch:
         self.decoder = decoder
         self.tokenizer = tokenizer
         self.end_tokens = end_tokens
-        self.frame_of = frame_of
         self.rows: list[Row] = []
+        self._passes = Passes(decoder, frame_of)
+        self._parts: list[Part] = []
         self._cache: RowCache | None = None
-        self._versions = frame_of([])
         self._prefills: deque[Prefill] = deque()
+
+    def close(self) -> None:
+        """End the threads that ran the model; where rows go on after all, they are begun anew."""
+        self._passes.close()
 
     @property
     def is_reading(self) -> bool:
@@ -79,7 +83,7 @@ class DecodeBatch:
     def join(self, rows: Sequence[Row]) -> list[RowEvents]:
         """Let a group of rows in, whose prompts `read` then reads together; why not, where it cannot."""
         try:
-            self._prefills.append(Prefill(self.decoder, rows, self._run, self.frame_of))
+            self._prefills.append(Prefill(self.decoder, rows, self._passes))
         except Exception as error:
             return _refused(rows, error)
         return []
@@ -118,8 +122,7 @@ class DecodeBatch:
         tokens = torch.tensor([[row.last] for row in self.rows], device=device)
         positions = torch.tensor([[row.length - 1] for row in self.rows], device=device)
         self._cache.extend(torch.ones(len(self.rows), 1, dtype=torch.bool, device=device))
-        hidden = self._run(tokens, positions, self._cache, self._versions)
-        events = self._advance(self.rows, self.decoder.logits(hidden[:, -1]).float())
+        events = self._advance(self.rows, self._passes.logits(tokens, positions, self._cache, self._parts))
         self.leave(lambda row: row.done)
         return events
 
@@ -133,7 +136,7 @@ class DecodeBatch:
         if len(staying) == len(self.rows):
             return
         self.rows = [self.rows[number] for number in staying]
-        self._versions = self.frame_of([row.matrices for row in self.rows])
+        self._parts = self._passes.parts([row.matrices for row in self.rows])
         if not self.rows:
             self._cache = None
         elif self._cache is not None:
@@ -144,19 +147,13 @@ class DecodeBatch:
         if not staying:
             return
         rows = [*self.rows, *staying]
-        versions = self.frame_of([row.matrices for row in rows])
+        parts = self._passes.parts([row.matrices for row in rows])
         cache = prefill.cache_of(staying)
         if self._cache is None:
             self._cache = cache
         else:
             self._cache.merge(cache)
-        self.rows, self._versions = rows, versions
-
-    def _run(self, tokens: Tensor, positions: Tensor, cache: RowCache, versions: Frame) -> Tensor:
-        mask = left_padded_mask(cache.keep, tokens.shape[1], self.decoder.dtype)
-        with frame(versions):
-            hidden = self.decoder.embed(tokens, positions)
-            return self.decoder.run_layers(hidden, positions, mask, 0, len(self.decoder.layers), cache)
+        self.rows, self._parts = rows, parts
 
     def _advance(
         self, rows: Sequence[Row], logits: Tensor, scored: Sequence[Sequence[Scored]] | None = None

@@ -79,6 +79,7 @@ class GenerationLane(threading.Thread):
         finally:
             self.claims.stop()
             self._preparation.stop()
+            self.batch.close()
 
     def _run(self) -> None:
         delay = LOOK_SECONDS

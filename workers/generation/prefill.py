@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from editing.decoder import Decoder
-from editing.projection import Frame, Matrices
 from workers.generation.cache import RowCache
+from workers.generation.passes import Passes
 from workers.generation.rows import Row, Scored, token_logprobs
 
 PREFILL_TOKENS = 512
@@ -20,9 +20,6 @@ Enough to keep a GPU busy; on two slow cores it is about as long as anybody like
 LOGPROB_POSITIONS = 64
 """Prompt positions whose logits are in memory at once."""
 
-Forward = Callable[[Tensor, Tensor, RowCache, Frame], Tensor]
-"""Tokens and positions (rows, T), their cache and frame → the stream (rows, T, d_out) after the last layer."""
-
 
 class Prefill:
     """The rows of one group, left-padded to one width. Choices of one prompt share its reading.
@@ -30,12 +27,10 @@ class Prefill:
     Which tokens are run together depends on lengths and numbers of rows alone, not on their versions.
     """
 
-    def __init__(
-        self, decoder: Decoder, rows: Sequence[Row], forward: Forward, frame_of: Callable[[Sequence[Matrices]], Frame]
-    ) -> None:
+    def __init__(self, decoder: Decoder, rows: Sequence[Row], passes: Passes) -> None:
         self.rows = list(rows)
         self._decoder = decoder
-        self._forward = forward
+        self._passes = passes
         self._place: dict[tuple[int, int], int] = {}
         first: list[Row] = []
         for row in rows:
@@ -47,7 +42,7 @@ class Prefill:
         self._tokens, self._positions, self._keep = _left_padded(
             [row.prompt for row in first], self._width, decoder.device
         )
-        self._versions = frame_of([row.matrices for row in first])
+        self._parts = passes.parts([row.matrices for row in first])
         self._cache = RowCache(len(decoder.layers))
         self._scored: list[list[Scored]] = [[] for _ in first]
         self._read = 0
@@ -62,7 +57,8 @@ class Prefill:
         start = self._read
         end = min(self._width, start + max(1, PREFILL_TOKENS // len(self._prompts)))
         self._cache.extend(self._keep[:, start:end])
-        hidden = self._forward(self._tokens[:, start:end], self._positions[:, start:end], self._cache, self._versions)
+        tokens, positions = self._tokens[:, start:end], self._positions[:, start:end]
+        hidden = self._passes.stream(tokens, positions, self._cache, self._parts)
         for number, row in enumerate(self._prompts):
             if row.request.tells_prompts:
                 self._score(number, row, hidden[number], start)

@@ -8,7 +8,9 @@ from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import structlog
+import torch
 
+from editing.parallel import use_cores
 from editing.projection import Matrices
 from versions.errors import BlobError, StoreError
 from workers.materialise import MatrixCache
@@ -30,7 +32,9 @@ class Preparation:
 
     def __init__(self, matrices: MatrixCache) -> None:
         self._matrices = matrices
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="prepare")
+        self._pool = ThreadPoolExecutor(
+            THREADS, thread_name_prefix="prepare", initializer=use_cores, initargs=(torch.get_num_threads(),)
+        )
         self._made: dict[int, Future[Matrices]] = {}
         self._failed: dict[int, float] = {}
 
