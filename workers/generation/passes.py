@@ -9,6 +9,7 @@ two passes for half of the rows, each on a core of its own (random weights of it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -43,12 +44,12 @@ class Passes:
         self._decoder = decoder
         self._frame_of = frame_of
         self._side_by_side: dict[int, Parallel] = {}
+        self._threads = ExitStack()
 
     def close(self) -> None:
         """End the threads. Passes may still be run: they are begun anew."""
-        for parallel in self._side_by_side.values():
-            parallel.__exit__(None, None, None)
         self._side_by_side.clear()
+        self._threads.close()
 
     def parts(self, matrices: Sequence[Matrices]) -> list[Part]:
         """Of rows with these matrices."""
@@ -80,7 +81,7 @@ class Passes:
         if number == 1:
             return of_part(parts[0])
         if number not in self._side_by_side:
-            self._side_by_side[number] = Parallel(number).__enter__()
+            self._side_by_side[number] = self._threads.enter_context(Parallel(number))
         return torch.cat(list(self._side_by_side[number].map(_told_no_gradient(of_part), parts)))
 
     def _stream(self, tokens: Tensor, positions: Tensor, cache: RowCache, part: Part) -> Tensor:
