@@ -22,7 +22,7 @@ CLIENTS := $(VENV)/.clients
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 
 # Threads that spin for long while they wait take the cores away from the other processes of a small machine
-# (cli/worker.py has the figures).
+# (cli/commands/worker.py has the figures).
 export OMP_WAIT_POLICY ?= ACTIVE
 export GOMP_SPINCOUNT ?= 1000
 

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api_schemas.algorithms import ALGORITHMS, SettingsOverrides
 from api_schemas.facts import FactList
 from api_schemas.metrics import BatchMetrics, Thresholds
 from api_schemas.references import ReferenceText
+from api_schemas.settings import SettingsOverrides
 from api_schemas.texts import Clean
 
 EditState = Literal[
@@ -28,7 +28,7 @@ class EditRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: Annotated[ReferenceText, Field(examples=["smollm2-135m"], description="NAME, NAME@v3 or NAME@alias")]
-    algorithm: Annotated[str, Field(max_length=50, json_schema_extra={"enum": [*ALGORITHMS]})] = "emmet"
+    algorithm: Annotated[str, Field(max_length=50)] = "emmet"
     settings: SettingsOverrides = SettingsOverrides()
     facts: FactList
     label: Label | None = None

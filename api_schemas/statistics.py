@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api_schemas.algorithms.settings import LayerNumber
 from api_schemas.edits import EditError, Progress
+from api_schemas.settings import LayerNumber
 from api_schemas.texts import Clean
 
 

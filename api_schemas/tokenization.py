@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api_schemas.chat import ChatMessage
+from api_schemas.openai.chat import ChatMessage
 from api_schemas.references import ReferenceText
 from api_schemas.texts import PromptText
 

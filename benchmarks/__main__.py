@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import environment, write_result
-from cli.shown_progress import ShownProgress
+from cli.terminal.shown_progress import ShownProgress
 from configuration.settings import load_settings
 from editing.progress import Progress
 
@@ -85,7 +85,7 @@ def _statistic(inputs: Inputs) -> dict[str, Any]:
 
 def _refusals(inputs: Inputs) -> dict[str, Any]:
     from benchmarks import refusals
-    from editing.loading import prepare_model
+    from editing.model.loading import prepare_model
 
     folder = prepare_model(inputs.model, cache=inputs.data, token=inputs.token, on_progress=inputs.on_progress)
     with refusals.own_server(folder / "tokenizer.json") as url:

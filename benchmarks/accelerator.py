@@ -25,23 +25,24 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, GPT2Config, GPTJConfig, LlamaConfig, PretrainedConfig
 
-from api_schemas.algorithms import ALGORITHMS, EditSettings, ModelShape, SettingsOverrides, resolve_settings
 from api_schemas.facts import Fact, subject_key
-from api_schemas.subjects import FactTokens, PromptTokens
+from api_schemas.settings import SettingsOverrides
 from benchmarks.facts import CONTEXT_RESERVE, read_facts
 from benchmarks.results import environment, write_result
 from benchmarks.values import FIXED, flop, matrix_rate
-from editing.batch import solve_batch
-from editing.contexts import Context
-from editing.covariance import key_moments
-from editing.decoder import Decoder
+from editing.covariance.accumulation import key_moments
+from editing.covariance.statistic import Statistic, make_statistic
 from editing.errors import FactError
-from editing.facts import SubjectGroup, TokenizedFact, tokenize_facts
-from editing.layers import changed
-from editing.rows import rows_of
-from editing.statistic import Statistic, make_statistic
-from editing.token_rows import TokenRows
-from editing.values import optimise_values
+from editing.methods import ALGORITHMS, EditSettings, ModelShape, resolve_settings
+from editing.model.decoder import Decoder
+from editing.model.token_rows import TokenRows
+from editing.solve.batch import solve_batch
+from editing.solve.layers import changed
+from editing.subjects import FactTokens, PromptTokens
+from editing.values.contexts import Context
+from editing.values.facts import SubjectGroup, TokenizedFact, tokenize_facts
+from editing.values.optimisation import optimise_values
+from editing.values.rows import rows_of
 
 STEPS = 20
 CONTEXTS, CONTEXT_TOKENS = 5, 10

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from api_schemas.facts import Fact, subject_key
 from editing.errors import FactError
-from editing.facts import SubjectGroup, group_by_subject, tokenize_facts
-from editing.loading import LoadedModel
+from editing.model.loading import LoadedModel
+from editing.values.facts import SubjectGroup, group_by_subject, tokenize_facts
 
 CONTEXT_RESERVE = 16
 """Tokens of the model's context that are kept for a context text before each prompt."""

@@ -21,13 +21,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from api_schemas.generation import GenerationRequest, TokensEvent
 from benchmarks.results import environment
-from editing.corpus import SelfSampled, held_out_rows
-from editing.default_model import DEFAULT_MODEL
-from editing.loading import LoadedModel, load_model
+from configuration.redis.generation_messages import GenerationRequest, TokensEvent
+from editing.covariance.corpus import SelfSampled, held_out_rows
+from editing.model.default_model import DEFAULT_MODEL
+from editing.model.loading import LoadedModel, load_model
+from editing.model.projection import Frame, GatheredRows, Matrices, RowVersions
 from editing.progress import Progress, silent
-from editing.projection import Frame, GatheredRows, Matrices, RowVersions
 from workers.generation.decoding import DecodeBatch
 from workers.generation.rows import Row
 

@@ -1,4 +1,4 @@
-"""The plain way to a value, to hold `editing.values` against: one group of facts at a time, nothing shared or kept.
+"""The plain way to a value, to hold `editing.values.optimisation` against: one group at a time, nothing shared.
 
 A hook on the projection adds δ, and every step runs the whole model over whole sequences, padded on the right, with
 logits at all positions. So do the published codes; parameters get no gradients here, which the fairest of them do too.
@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from api_schemas.algorithms import EditSettings
-from api_schemas.subjects import PromptTokens
-from editing.architectures import architecture_of
-from editing.contexts import Context
-from editing.facts import SubjectGroup
+from editing.methods import EditSettings
+from editing.model.architectures import architecture_of
+from editing.subjects import PromptTokens
+from editing.values.contexts import Context
+from editing.values.facts import SubjectGroup
 
 
 @dataclass(frozen=True)

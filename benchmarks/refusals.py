@@ -27,13 +27,13 @@ from typing import Any, Final
 import httpx
 
 from benchmarks.results import environment, write_result
-from cli.private_redis import prepare_private_redis
-from cli.tethered import tethered
+from cli.supervision.private_redis import prepare_private_redis
+from cli.supervision.tethered import tethered
 from configuration.settings import Settings
-from versions import models
-from versions.blobs import open_blob_store
-from versions.database import Database, migrate
-from versions.models import ModelIdentity
+from store.blobs.opening import open_blob_store
+from store.lineage import models
+from store.lineage.models import ModelIdentity
+from store.schema.database import Database, migrate
 
 BODY_BYTES: Final = 100_000
 AIM_SECONDS: Final = 0.1

@@ -17,10 +17,10 @@ import httpx
 from sqlalchemy import func, select
 
 from api_schemas.edits import FINAL_STATES
-from cli.private_redis import prepare_private_redis
+from cli.supervision.private_redis import prepare_private_redis
+from store.schema.database import Database, migrate
+from store.schema.tables import BatchRow
 from tests.faults.installation import MODEL, Part, free_port, wait_until
-from versions.database import Database, migrate
-from versions.tables import BatchRow
 
 _EMMETD: Final = (sys.executable, "-P", "-m", "cli.main")
 

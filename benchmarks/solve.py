@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editing.key_metric import InverseSecondMoment
+from editing.covariance.key_metric import InverseSecondMoment
 from editing.progress import Progress, silent
-from editing.solve import solve
+from editing.solve.closed_form import solve
 
 CORRELATION = 0.99
 """Between neighbouring inputs of the statistic, C[i, j] = CORRELATION^|i − j|: dense, of condition number 4e4."""

@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 
-from api_schemas.algorithms import recommended_for
-from editing.covariance import TOKENS_PER_BATCH, key_moments
-from editing.decoder import Decoder
-from editing.default_model import DEFAULT_MODEL
-from editing.loading import load_model
+from editing.covariance.accumulation import TOKENS_PER_BATCH, key_moments
+from editing.covariance.statistic import make_statistic
+from editing.methods import recommended_for
+from editing.model.decoder import Decoder
+from editing.model.default_model import DEFAULT_MODEL
+from editing.model.loading import load_model
+from editing.model.projection import frame
+from editing.model.token_rows import TokenRows, causal_mask, padded_batches
 from editing.progress import Progress, silent
-from editing.projection import frame
-from editing.statistic import make_statistic
-from editing.token_rows import TokenRows, causal_mask, padded_batches
 
 ROW_TOKENS = 128
 TURNS = 3

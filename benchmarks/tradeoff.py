@@ -24,12 +24,12 @@ from typing import Any
 from benchmarks.facts import read_facts
 from benchmarks.results import environment, write_result
 from benchmarks.trial import SCORES, Trial, distinct_subjects, shared_subjects, text_rows
-from editing.corpus import SelfSampled
-from editing.default_model import DEFAULT_MODEL
-from editing.loading import LoadedModel, load_model
-from editing.statistics_store import StatisticRequest
-from editing.text_corpora import TextFile
-from workers.statistics import Statistics
+from editing.covariance.corpus import SelfSampled
+from editing.covariance.statistics_store import StatisticRequest
+from editing.covariance.text_corpora import TextFile
+from editing.model.default_model import DEFAULT_MODEL
+from editing.model.loading import LoadedModel, load_model
+from workers.statistics.layer_statistics import Statistics
 
 MEASURED = (*SCORES, "NS_change", "drift", "mean_steps")
 STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}

@@ -15,19 +15,20 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from api_schemas.algorithms import ALGORITHMS, EditSettings, SettingsOverrides, resolve_settings
 from api_schemas.facts import Fact, contradictions, subject_key
-from editing.batch import solve_batch
-from editing.contexts import Context, sample_contexts
+from api_schemas.settings import SettingsOverrides
 from editing.errors import FactError
-from editing.facts import group_by_subject, tokenize_facts
-from editing.layers import changed
-from editing.loading import LoadedModel
-from editing.perplexity import perplexity
-from editing.token_rows import TokenRows
-from editing.values import Values, optimise_values
+from editing.methods import ALGORITHMS, EditSettings, resolve_settings
+from editing.model.loading import LoadedModel
+from editing.model.token_rows import TokenRows
+from editing.readings.perplexity import perplexity
+from editing.solve.batch import solve_batch
+from editing.solve.layers import changed
+from editing.values.contexts import Context, sample_contexts
+from editing.values.facts import group_by_subject, tokenize_facts
+from editing.values.optimisation import Values, optimise_values
 from workers.measuring import Measuring
-from workers.statistics import Statistics
+from workers.statistics.layer_statistics import Statistics
 
 SCORES = ("ES", "PS", "NS", "S", "EM")
 ROW_TOKENS = 128

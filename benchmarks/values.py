@@ -17,19 +17,20 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from api_schemas.algorithms import ALGORITHMS, EditSettings, SettingsOverrides, resolve_settings
+from api_schemas.settings import SettingsOverrides
 from benchmarks.facts import draw_groups, read_facts
 from benchmarks.plain_values import PlainValue, plain_value
 from benchmarks.results import environment, write_result
-from editing.contexts import Context, sample_contexts
-from editing.decoder import Decoder
-from editing.default_model import DEFAULT_MODEL
-from editing.facts import SubjectGroup
-from editing.keys import subject_states
-from editing.loading import load_model
+from editing.methods import ALGORITHMS, EditSettings, resolve_settings
+from editing.model.decoder import Decoder
+from editing.model.default_model import DEFAULT_MODEL
+from editing.model.loading import load_model
 from editing.progress import Progress, silent
-from editing.rows import Row
-from editing.values import ValueOptimisation, Values
+from editing.values.contexts import Context, sample_contexts
+from editing.values.facts import SubjectGroup
+from editing.values.keys import subject_states
+from editing.values.optimisation import ValueOptimisation, Values
+from editing.values.rows import Row
 
 FIXED = {"stop_loss": 0.0, "stop_after_argmax": -1}
 """Settings under which every fact takes all of its steps, so that times and losses can be compared."""

@@ -7,20 +7,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli.api import api
-from cli.audit import audit
-from cli.backup import backup, restore
-from cli.bench import bench
-from cli.config import config
-from cli.doctor import doctor
-from cli.errors import CliError
-from cli.keys import keys
-from cli.migrate import migrate
-from cli.models import models
-from cli.retention import retention
-from cli.serve import serve
-from cli.versions import versions
-from cli.worker import worker
+from cli.commands.api import api
+from cli.commands.audit import audit
+from cli.commands.backup import backup, restore
+from cli.commands.bench import bench
+from cli.commands.config import config
+from cli.commands.doctor import doctor
+from cli.commands.keys import keys
+from cli.commands.migrate import migrate
+from cli.commands.models import models
+from cli.commands.retention import retention
+from cli.commands.serve import serve
+from cli.commands.versions import versions
+from cli.commands.worker import worker
+from cli.terminal.errors import CliError
 from configuration.errors import CONFIGURATION_EXIT_CODE, ConfigurationError
 
 

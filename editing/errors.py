@@ -1,7 +1,7 @@
 """Everything that editing refuses to do, as one tree.
 
 EditingError
-├── UnsupportedModelError       the architecture has no row in `editing.architectures`
+├── UnsupportedModelError       the architecture has no row in `editing.model.architectures`
 ├── ModelLoadError              the model could not be fetched, read or converted
 ├── CorpusError                 ordinary text is missing, unreadable or too short
 ├── FingerprintMismatchError    a statistic or delta belongs to other weights

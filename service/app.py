@@ -16,7 +16,6 @@ from configuration import tracing
 from configuration.access_settings import require_keys
 from configuration.logs import configure_logs
 from configuration.settings import Settings, load_settings
-from service import openapi, problems
 from service.access.rules import check_routes
 from service.algorithms import endpoints as algorithms
 from service.audit import endpoints as audit
@@ -28,16 +27,17 @@ from service.edits import endpoints as edits
 from service.errors import UnavailableError
 from service.evaluations import endpoints as evaluations
 from service.exports import endpoints as exports
-from service.limits import BodyLimit
+from service.http import openapi, problems
+from service.http.body_limits import BodyLimit
+from service.http.problems import responses
+from service.http.request_log import RequestLog
+from service.http.request_trace import RequestTrace
+from service.http.security_headers import SecurityHeaders
 from service.metrics import ServiceMetrics
 from service.models import endpoints as models
 from service.operations import endpoints as operations
-from service.problems import responses
-from service.request_log import RequestLog
-from service.request_trace import RequestTrace
 from service.resources import open_resources
 from service.reverts import endpoints as reverts
-from service.security_headers import SecurityHeaders
 from service.statistics import endpoints as statistics
 from service.tokenization import endpoints as tokenization
 

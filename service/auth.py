@@ -10,7 +10,7 @@ from service.access.authentication import authenticate
 from service.access.caller import NOBODY, Caller, local
 from service.access.rules import rule_of
 from service.errors import PageNotFoundError
-from service.fields import invalid
+from service.http.fields import invalid
 from service.resources import Resources
 
 

@@ -1,4 +1,4 @@
-"""Everything that the front end itself refuses, as one tree. What the store refuses is in `versions.errors`.
+"""Everything that the front end itself refuses, as one tree. What the store refuses is in `store.errors`.
 
 ServiceError
 ├── MalformedRequestError      400  a header or query parameter that cannot be read

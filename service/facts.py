@@ -9,10 +9,10 @@ from pydantic import TypeAdapter, ValidationError
 from tokenizers import Tokenizer
 
 from api_schemas.facts import Fact, contradictions
-from api_schemas.subjects import FactTokensError, check_prompt_length, unfit_facts
 from configuration.settings import Settings
-from service.bodies import MOST_ELEMENTS
-from service.fields import FieldErrors, invalid, shown
+from editing.subjects import FactTokensError, check_prompt_length, unfit_facts
+from service.http.bodies import MOST_ELEMENTS
+from service.http.fields import FieldErrors, invalid, shown
 
 _CHUNK: Final = 200
 """Facts validated in one go: between two, other requests get their turn."""

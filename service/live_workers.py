@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from api_schemas.workers import WorkerStatus
-from configuration.redis_keys import WORKER_KEY_PATTERN
+from configuration.redis.keys import WORKER_KEY_PATTERN
+from configuration.redis.worker_status import WorkerStatus
 
 _FRESH_SECONDS: Final = 1.0
 

@@ -16,14 +16,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api_schemas.edits import FINAL_STATES
 from api_schemas.references import version_name
-from configuration.redis_keys import generate_stream
+from configuration.redis.keys import generate_stream
 from service.live_workers import LiveWorkers
-from versions import models, stored
-from versions.blobs import BlobStore
-from versions.clock import now
-from versions.database import Database
-from versions.errors import BlobError
-from versions.waiting import KINDS, running, waiting
+from store.blobs.blob_store import BlobStore
+from store.clock import now
+from store.errors import BlobError
+from store.lineage import models
+from store.schema.database import Database
+from store.upkeep import stored
+from store.work.waiting import KINDS, running, waiting
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 

@@ -20,10 +20,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from configuration import tracing
-from configuration.redis_keys import RELAY_WAKE, TASK_FUNCTION
-from versions import batches, evaluations, exports, lines, statistics, tasks
-from versions.database import Database
-from versions.tables import BatchRow, TaskRow
+from configuration.redis.keys import RELAY_WAKE, TASK_FUNCTION
+from store.schema.database import Database
+from store.schema.tables import BatchRow, TaskRow
+from store.work import batches, evaluations, exports, lines, statistics, tasks
 
 INTERVAL_SECONDS: Final = 0.25
 _TOGETHER_SECONDS: Final = 0.02

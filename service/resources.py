@@ -13,7 +13,7 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from configuration.redis_connection import make_async_redis, make_redis
+from configuration.redis.connection import make_async_redis, make_redis
 from configuration.settings import Settings
 from service.access.caller import NOBODY, Caller
 from service.access.rates import Rates
@@ -21,15 +21,16 @@ from service.access.uses import KeyUses
 from service.access.watch import KeyWatch
 from service.diffs.weights import WeightDiffs
 from service.generation.reply_reader import ReplyReader
-from service.large_bodies import LargeBodies
+from service.http.large_bodies import LargeBodies
 from service.live_workers import LiveWorkers
 from service.metrics import ServiceMetrics
+from service.operations.single_flight import SingleFlight
 from service.relay import Relay
-from service.single_flight import SingleFlight
-from service.tokenizers import TokenizerCache
-from versions.blobs import BlobStore, open_blob_store
-from versions.database import Database
-from versions.health import StorageHealth
+from service.tokenization.tokenizers import TokenizerCache
+from store.blobs.blob_store import BlobStore
+from store.blobs.opening import open_blob_store
+from store.schema.database import Database
+from store.upkeep.availability import StorageHealth
 
 _CLIENT_NAME: Final = "emmetd-api"
 

@@ -13,11 +13,11 @@ import hypothesis
 import pytest
 import redis
 
-from cli.private_redis import PrivateRedis, prepare_private_redis
-from cli.tethered import tethered
+from cli.supervision.private_redis import PrivateRedis, prepare_private_redis
+from cli.supervision.tethered import tethered
+from store.schema.database import migrate
 from tests.postgres import Cluster, Databases, require_postgres
 from tests.s3_server import Bucket, S3Server
-from versions.database import migrate
 
 # A deadline for each example would fail on a machine that is busy, not on code that is wrong.
 hypothesis.settings.register_profile("emmetd", deadline=None)
@@ -102,7 +102,7 @@ def default_model(pytestconfig: pytest.Config) -> Path:
         return Path(named)
     from configuration.settings import DEFAULT_MODEL
     from editing.errors import ModelLoadError
-    from editing.loading import prepare_model
+    from editing.model.loading import prepare_model
 
     assert pytestconfig.cache is not None
     try:

@@ -23,9 +23,9 @@ from typing import Final
 import psycopg
 import pytest
 
-from cli.tethered import tethered
+from cli.supervision.tethered import tethered
+from store.schema.database import migrate
 from tests.deployment.programs import missing, program
-from versions.database import migrate
 
 PATIENCE_SECONDS: Final = 60
 _USER: Final = "emmetd"

@@ -10,8 +10,8 @@ import obstore
 from obstore.store import S3Store
 
 from configuration.s3_settings import S3Access
-from versions.object_blobs import ObjectBlobStore
-from versions.object_store import s3_store
+from store.blobs.object_store import s3_store
+from store.blobs.objects import ObjectBlobStore
 
 KEY, SECRET, REGION = "AKIDTESTS", "secret-of-the-tests", "eu-central-1"
 

@@ -6,13 +6,13 @@ import threading
 from dataclasses import dataclass
 
 from configuration.settings import Settings
-from editing.loading import LoadedModel
-from versions.blobs import BlobStore
-from versions.database import Database
-from workers.materialise import MatrixCache
+from editing.model.loading import LoadedModel
+from store.blobs.blob_store import BlobStore
+from store.schema.database import Database
 from workers.measuring import Measuring
-from workers.statistics import Statistics
+from workers.statistics.layer_statistics import Statistics
 from workers.status import StatusBoard
+from workers.weights.materialise import MatrixCache
 
 
 @dataclass(frozen=True)

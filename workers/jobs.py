@@ -11,21 +11,21 @@ import torch
 from configuration import tracing
 from editing.errors import EditingError, EditInterrupted
 from editing.progress import check
-from versions import batches, evaluations, exports, statistics, tasks
-from versions.errors import BlobStoreAwayError, LeaseLostError, StoreError
-from versions.tables import TaskRow
+from store.errors import BlobStoreAwayError, LeaseLostError, StoreError
+from store.schema.tables import TaskRow
+from store.work import batches, evaluations, exports, statistics, tasks
 from workers.context import WorkerContext, current
-from workers.evaluate import evaluate
-from workers.export import export
-from workers.lease import Lease
-from workers.outcome import CancelledError, end_batch
-from workers.patience import DATABASE_AWAY, disk_is_away
-from workers.plan import plan
-from workers.prepare_statistic import prepare_statistic
-from workers.revert import revert
-from workers.solve import solve
-from workers.task_trace import attempt
-from workers.values import optimise_shard
+from workers.process.patience import DATABASE_AWAY, disk_is_away
+from workers.process.task_trace import attempt
+from workers.reverting.revert import revert
+from workers.tasks.evaluate import evaluate
+from workers.tasks.export import export
+from workers.tasks.lease import Lease
+from workers.tasks.outcome import CancelledError, end_batch
+from workers.tasks.plan import plan
+from workers.tasks.prepare_statistic import prepare_statistic
+from workers.tasks.solve import solve
+from workers.tasks.values import optimise_shard
 
 Handler = Callable[[WorkerContext, TaskRow, Lease], None]
 

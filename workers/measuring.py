@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 from api_schemas.facts import Fact
 from api_schemas.metrics import Measurement
-from editing.contexts import Context
-from editing.evaluation import Evaluation, evaluate
-from editing.facts import SubjectGroup
-from editing.loading import LoadedModel
-from editing.perplexity import perplexity
+from editing.metrics.evaluation import Evaluation, evaluate
+from editing.model.loading import LoadedModel
+from editing.model.projection import Matrices
 from editing.progress import Progress, ShouldStop, never, silent
-from editing.projection import Matrices
-from editing.scoring import Question, score
-from workers.statistics import Statistics
+from editing.readings.perplexity import perplexity
+from editing.readings.scoring import Question, score
+from editing.values.contexts import Context
+from editing.values.facts import SubjectGroup
+from workers.statistics.layer_statistics import Statistics
 
 
 @dataclass

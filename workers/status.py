@@ -11,8 +11,8 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from api_schemas.workers import WorkerStage, WorkerStatus
-from configuration.redis_keys import worker_key
+from configuration.redis.keys import worker_key
+from configuration.redis.worker_status import WorkerStage, WorkerStatus
 from workers.metrics import WORKER_MEMORY
 
 INTERVAL_SECONDS = 2.0

@@ -24,7 +24,7 @@ import httpx
 from benchmarks.acceptance.main_job import draws, prompt_of
 from benchmarks.acceptance.server import Server
 from benchmarks.results import environment, write_result
-from cli.worker import set_thread_environment
+from cli.commands.worker import set_thread_environment
 from configuration.settings import load_settings
 
 MODEL = "smollm2-135m"

@@ -23,13 +23,13 @@ from typing import Any
 import structlog
 
 from benchmarks.results import environment, write_result
-from editing.loading import load_model
+from editing.model.loading import load_model
+from store.schema.database import migrate
 from tests.workers.conftest import MODEL, Loaded, Place, opened
 from tests.workers.saved_models import LANGUAGES, SUBJECTS, save_tiny_model
 from tests.workers.walks import Walk, cold, look_at_all, refused, with_other_bits
-from versions.database import migrate
 from workers.measuring import Measuring
-from workers.statistics import Statistics
+from workers.statistics.layer_statistics import Statistics
 
 FACTS, BATCHES = 20, 10
 DAMAGES = ("corrupt", "truncated", "missing", "foreign")

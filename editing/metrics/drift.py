@@ -4,7 +4,7 @@ import math
 
 from api_schemas.metrics import Measurement
 from editing.metrics.metric import Metric
-from editing.observations import Observations, Reading
+from editing.readings.observations import Observations, Reading
 
 
 def overall(observed: Observations) -> Measurement:

@@ -1,7 +1,7 @@
 """ES: does the model find the new target more probable than the old one at the edited prompt?"""
 
 from editing.metrics.metric import Metric, mean_over_facts, new_over_old
-from editing.observations import FactReading, Reading
+from editing.readings.observations import FactReading, Reading
 
 
 def of_fact(fact: FactReading) -> float | None:

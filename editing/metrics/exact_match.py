@@ -1,7 +1,7 @@
 """EM: would the model say the new target, token by token?"""
 
 from editing.metrics.metric import Metric, mean_over_facts
-from editing.observations import FactReading, Reading
+from editing.readings.observations import FactReading, Reading
 
 
 def of_fact(fact: FactReading) -> float | None:

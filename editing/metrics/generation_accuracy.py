@@ -1,7 +1,7 @@
 """GA: does the answer that a user would see begin with the new target?"""
 
 from editing.metrics.metric import Metric, mean_over_facts
-from editing.observations import FactReading, Reading
+from editing.readings.observations import FactReading, Reading
 
 
 def of_fact(fact: FactReading) -> float | None:

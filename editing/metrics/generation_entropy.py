@@ -8,7 +8,7 @@ import re
 from collections import Counter
 
 from editing.metrics.metric import Metric, mean_over_facts
-from editing.observations import FactReading, Reading
+from editing.readings.observations import FactReading, Reading
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _WEIGHTS = {2: 2 / 3, 3: 4 / 3}

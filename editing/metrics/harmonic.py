@@ -5,7 +5,7 @@ from editing.metrics.efficacy import EFFICACY
 from editing.metrics.metric import Metric
 from editing.metrics.neighborhood import NEIGHBORHOOD
 from editing.metrics.paraphrase import PARAPHRASE
-from editing.observations import Observations
+from editing.readings.observations import Observations
 
 _PARTS = (EFFICACY, PARAPHRASE, NEIGHBORHOOD)
 

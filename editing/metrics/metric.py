@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from api_schemas.metrics import Measurement, MetricName
-from editing.observations import FactReading, Observations, PromptReading, Reading
+from editing.readings.observations import FactReading, Observations, PromptReading, Reading
 
 
 @dataclass(frozen=True)

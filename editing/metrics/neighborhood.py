@@ -1,7 +1,7 @@
 """NS: do other subjects keep their own answers?"""
 
 from editing.metrics.metric import Metric, mean_over_facts, share
-from editing.observations import FactReading, Reading
+from editing.readings.observations import FactReading, Reading
 
 
 def of_fact(fact: FactReading) -> float | None:

@@ -1,7 +1,7 @@
 """PS: does the edit hold when the same thing is asked in other words?"""
 
 from editing.metrics.metric import Metric, mean_over_facts, new_over_old, share
-from editing.observations import FactReading, Reading
+from editing.readings.observations import FactReading, Reading
 
 
 def of_fact(fact: FactReading) -> float | None:

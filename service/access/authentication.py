@@ -9,10 +9,10 @@ from configuration.settings import Settings
 from service.access.caller import Caller, Limits, bootstrap
 from service.access.uses import KeyUses
 from service.errors import UnauthorizedError
-from versions import keys
-from versions.access_tables import KeyRow
-from versions.clock import now
-from versions.database import Database
+from store.access import keys
+from store.clock import now
+from store.schema.access_tables import KeyRow
+from store.schema.database import Database
 
 
 def authenticate(

@@ -7,7 +7,7 @@ from typing import Final
 
 from api_schemas.access import SCOPES, Scope
 from service.errors import ModelNotGrantedError, ScopeMissingError
-from versions.audit import BOOTSTRAP, LOCAL, Actor
+from store.access.audit import BOOTSTRAP, LOCAL, Actor
 
 
 @dataclass(frozen=True)

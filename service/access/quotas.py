@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from service.access.caller import Caller
 from service.errors import LimitReachedError
-from versions import quotas
-from versions.clock import now
+from store.access import quotas
+from store.clock import now
 
 DAY: Final = timedelta(hours=24)
 _RETRY_SECONDS: Final = 30

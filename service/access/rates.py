@@ -14,7 +14,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from configuration.redis_keys import rate_key
+from configuration.redis.keys import rate_key
 from service.access.caller import Caller
 from service.errors import LimitReachedError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi.concurrency import run_in_threadpool
 
-from api_schemas.generation import GenerationEvent, GenerationRequest, TokensEvent
+from configuration.redis.generation_messages import GenerationEvent, GenerationRequest, TokensEvent
 from service.resources import Resources
 
 

@@ -10,8 +10,8 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from versions import keys
-from versions.database import Database
+from store.access import keys
+from store.schema.database import Database
 
 _REST_SECONDS: Final = 60.0
 """For so long a key is not noted again: a database that cannot be written is not asked at every request."""

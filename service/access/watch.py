@@ -14,9 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.access.authentication import check_good
 from service.access.caller import NOBODY, Caller
 from service.errors import UnauthorizedError
-from versions.access_tables import KeyRow
-from versions.audit import BOOTSTRAP, LOCAL
-from versions.database import Database
+from store.access.audit import BOOTSTRAP, LOCAL
+from store.schema.access_tables import KeyRow
+from store.schema.database import Database
 
 LOOK_SECONDS: Final = 3.0
 """For so long a key counts as it was found: SQL is asked once for all answers that one key is reading."""

@@ -6,13 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api_schemas.algorithm_info import AlgorithmList
+from api_schemas.algorithms import AlgorithmList
 from api_schemas.references import ReferenceText
 from service.algorithms import service
 from service.errors import InvalidFieldsError
-from service.problems import responses
+from service.http.problems import responses
 from service.resources import ResourcesDependency
-from versions.errors import ModelNotFoundError
+from store.errors import ModelNotFoundError
 
 router = APIRouter(prefix="/v1/algorithms", tags=["algorithms"])
 

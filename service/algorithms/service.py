@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from api_schemas.algorithm_info import AlgorithmInfo, AlgorithmList, SettingInfo, SettingType
-from api_schemas.algorithms import ALGORITHMS, Algorithm, EditSettings, SettingsOverrides, resolve_settings
-from service.edits.settings import shape_of
-from service.edits.submission import reference_in
+from api_schemas.algorithms import AlgorithmInfo, AlgorithmList, SettingInfo, SettingType
+from api_schemas.settings import SettingsOverrides
+from editing.methods import (
+    ALGORITHMS,
+    Algorithm,
+    EditSettings,
+    resolve_settings,
+)
+from service.models.references import reference_in, shape_of
 from service.resources import Resources
-from versions import models
+from store.lineage import models
 
 _TYPES: dict[str, SettingType] = {
     "integer": "integer",

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Query
 from api_schemas.access import AuditPage
 from api_schemas.references import NAME_PATTERN
 from service.audit import service
-from service.cursors import Cursor, Limit
 from service.errors import InvalidFieldsError
-from service.problems import responses
+from service.http.cursors import Cursor, Limit
+from service.http.problems import responses
 from service.resources import ResourcesDependency
-from versions.errors import CursorError
+from store.errors import CursorError
 
 router = APIRouter(prefix="/v1/audit", tags=["operations"])
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from api_schemas.access import AuditEntry, AuditPage
-from service.cursors import read_cursor, write_cursor
+from service.http.cursors import read_cursor, write_cursor
 from service.resources import Resources
-from versions import audit
-from versions.access_tables import AuditRow
+from store.access import audit
+from store.schema.access_tables import AuditRow
 
 
 def page(

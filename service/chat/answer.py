@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from api_schemas.chat import AssistantMessage, ChatChoice, ChatCompletion
-from api_schemas.completions import FinishReason
-from api_schemas.generation import FinishEvent, GenerationEvent, TokenInfo, TokensEvent
+from api_schemas.openai.chat import AssistantMessage, ChatChoice, ChatCompletion
+from api_schemas.openai.completions import FinishReason
+from configuration.redis.generation_messages import FinishEvent, GenerationEvent, TokenInfo, TokensEvent
 from service.chat.logprobs import chat_logprobs
 from service.chat.submission import Submission
 from service.generation.token_texts import TokenTexts

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from api_schemas.chat import ChatChunkChoice, ChatCompletionChunk, ChatDelta, ChatLogprobs
-from api_schemas.completions import FinishReason, Usage
-from api_schemas.generation import FinishEvent, GenerationEvent, TokensEvent
+from api_schemas.openai.chat import ChatChunkChoice, ChatCompletionChunk, ChatDelta, ChatLogprobs
+from api_schemas.openai.completions import FinishReason, Usage
+from configuration.redis.generation_messages import FinishEvent, GenerationEvent, TokensEvent
 from service.chat.logprobs import chat_logprobs
 from service.chat.submission import Submission
 from service.generation.token_texts import TokenTexts

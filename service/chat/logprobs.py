@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from api_schemas.chat import ChatLogprobs, ChatTokenLogprob, TokenLogprob
-from api_schemas.generation import TokenInfo
+from api_schemas.openai.chat import ChatLogprobs, ChatTokenLogprob, TokenLogprob
+from configuration.redis.generation_messages import TokenInfo
 from service.generation.token_texts import TokenTexts
 
 

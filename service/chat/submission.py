@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from api_schemas.chat import ChatRequest
-from api_schemas.generation import GenerationRequest
-from service.bodies import read_model
+from api_schemas.openai.chat import ChatRequest
+from configuration.redis.generation_messages import GenerationRequest
 from service.chat.template import write_conversation
 from service.errors import ContextLengthError
-from service.fields import FieldErrors
 from service.generation.pinning import PinnedModel, pin
 from service.generation.submission import (
     MOST_TOKENS,
@@ -20,6 +18,8 @@ from service.generation.submission import (
     check_tokens,
     generation_request,
 )
+from service.http.bodies import read_model
+from service.http.fields import FieldErrors
 from service.resources import Resources
 
 CONTENT_UNION: Final = 'must be a text, or a list of parts {"type": "text", "text": …}; others are not read here'

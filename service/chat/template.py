@@ -17,9 +17,9 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from api_schemas.chat import ChatMessage
-from service.fields import invalid
+from api_schemas.openai.chat import ChatMessage
 from service.generation.pinning import LoadedModel
+from service.http.fields import invalid
 
 FIELD = "messages"
 

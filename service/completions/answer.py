@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from api_schemas.completions import Choice, Completion, FinishReason, Logprobs
-from api_schemas.generation import FinishEvent, GenerationEvent, PromptEvent, TokenInfo, TokensEvent
+from api_schemas.openai.completions import Choice, Completion, FinishReason, Logprobs
+from configuration.redis.generation_messages import FinishEvent, GenerationEvent, PromptEvent, TokenInfo, TokensEvent
 from service.completions.logprobs import LogprobsWriter
 from service.completions.submission import Prompt, Submission
 from service.generation.token_texts import TokenTexts

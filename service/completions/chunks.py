@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from api_schemas.completions import ChunkChoice, CompletionChunk, FinishReason, Logprobs, Usage
-from api_schemas.generation import FinishEvent, GenerationEvent, PromptEvent, TokensEvent
+from api_schemas.openai.completions import ChunkChoice, CompletionChunk, FinishReason, Logprobs, Usage
+from configuration.redis.generation_messages import FinishEvent, GenerationEvent, PromptEvent, TokensEvent
 from service.completions.logprobs import LogprobsWriter
 from service.completions.submission import Submission
 from service.generation.token_texts import TokenTexts

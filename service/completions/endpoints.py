@@ -7,11 +7,11 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api_schemas.completions import Completion
-from service.bodies import JSON_TYPE, media_type
+from api_schemas.openai.completions import Completion
 from service.completions import service
 from service.generation.documentation import answered
-from service.problems import openai_responses
+from service.http.bodies import JSON_TYPE, media_type
+from service.http.problems import openai_responses
 from service.resources import ResourcesDependency
 
 router = APIRouter(tags=["completions"])

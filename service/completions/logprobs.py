@@ -6,8 +6,8 @@ import codecs
 from collections.abc import Sequence
 from typing import Final
 
-from api_schemas.completions import Logprobs
-from api_schemas.generation import TokenInfo
+from api_schemas.openai.completions import Logprobs
+from configuration.redis.generation_messages import TokenInfo
 from service.generation.token_texts import TokenTexts
 
 _DECODER: Final = codecs.getincrementaldecoder("utf-8")

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from api_schemas.completions import CompletionRequest
-from api_schemas.generation import GenerationRequest
-from service.bodies import read_model
-from service.fields import FieldErrors
+from api_schemas.openai.completions import CompletionRequest
+from configuration.redis.generation_messages import GenerationRequest
 from service.generation.pinning import PinnedModel, pin
 from service.generation.submission import (
     MOST_CHOICES,
@@ -19,6 +17,8 @@ from service.generation.submission import (
     check_tokens,
     generation_request,
 )
+from service.http.bodies import read_model
+from service.http.fields import FieldErrors
 from service.resources import Resources
 
 _DEFAULT_TOKENS: Final = 16

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query
 from api_schemas.diffs import VersionDiff
 from service.diffs import service
 from service.errors import DiffTooLargeError, InvalidFieldsError
+from service.http.problems import responses
 from service.models.parameters import Name
-from service.problems import responses
 from service.resources import ResourcesDependency
-from versions.errors import (
+from store.errors import (
     BlobCorruptError,
     BlobMissingError,
     BlobStoreAwayError,

@@ -11,9 +11,11 @@ from api_schemas.references import version_name
 from service.models.references import model_named, version_reference
 from service.models.views import version_fact
 from service.resources import Resources
-from versions import layer_diff, lineage, lineage_pages
-from versions.lineage_facts import Place
-from versions.lineage_pages import Lineage
+from store.lineage import fact_pages as lineage_pages
+from store.lineage import layer_diff
+from store.lineage import versions as lineage
+from store.lineage.fact_pages import Lineage
+from store.lineage.facts_in_force import Place
 
 
 def diff(resources: Resources, name: str, before: str, after: str, facts_shown: int, *, weights: bool) -> VersionDiff:

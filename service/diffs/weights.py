@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from service.errors import DiffTooLargeError
-from versions.blobs import BlobStore
-from versions.deltas import LayerArrays, unpack_delta
-from versions.layer_diff import LayerDiff, layer_diffs
-from versions.tables import VersionRow
+from store.blobs.blob_store import BlobStore
+from store.blobs.deltas import LayerArrays, unpack_delta
+from store.lineage.layer_diff import LayerDiff, layer_diffs
+from store.schema.tables import VersionRow
 
 MOST_BYTES: Final = 1 << 30
 """Of the deltas that a diff reads. They are held together, in double precision."""

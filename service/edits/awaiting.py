@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from api_schemas.edits import EditJob
 from service.edits import service
-from service.preferences import applied, wait_for, wait_seconds
+from service.http.preferences import applied, wait_for, wait_seconds
 from service.resources import Resources
 
 

@@ -8,13 +8,10 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from api_schemas.algorithms import ALGORITHMS
 from api_schemas.edits import EditJob, EditPage
 from api_schemas.facts import FactPage
 from api_schemas.references import ReferenceText
-from service.bodies import JSON_TYPE, NDJSON_TYPE, media_type
-from service.conditions import IdempotencyKey, IfMatch
-from service.cursors import Cursor, Limit
+from editing.methods import ALGORITHMS
 from service.edits import events, service
 from service.edits.awaiting import awaited
 from service.edits.submission import Submission
@@ -26,11 +23,14 @@ from service.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from service.event_stream import EVENT_STREAM_TYPE, EventStream
-from service.preferences import Prefer
-from service.problems import responses
+from service.http.bodies import JSON_TYPE, NDJSON_TYPE, media_type
+from service.http.conditions import IdempotencyKey, IfMatch
+from service.http.cursors import Cursor, Limit
+from service.http.event_stream import EVENT_STREAM_TYPE, EventStream
+from service.http.preferences import Prefer
+from service.http.problems import responses
 from service.resources import ResourcesDependency
-from versions.errors import (
+from store.errors import (
     AliasProtectedError,
     BatchNotFoundError,
     ConflictError,

@@ -19,10 +19,10 @@ from api_schemas.edits import FINAL_STATES, EditEvent, EditJob
 from service.edits import service
 from service.edits.views import edit_event, edit_job
 from service.errors import MalformedRequestError, UnauthorizedError
-from service.problems import as_problem
+from service.http.problems import as_problem
 from service.resources import Resources
-from versions import events
-from versions.tables import EventRow
+from store.schema.tables import EventRow
+from store.work import events
 
 LOOK_SECONDS: Final = 0.3
 KEEPALIVE_SECONDS: Final = 15.0

@@ -5,24 +5,27 @@ from __future__ import annotations
 import structlog
 from sqlalchemy.orm import Session
 
-from api_schemas.algorithms import EditSettings, context_reserve
 from api_schemas.edits import FINAL_STATES, EditJob, EditPage
 from api_schemas.facts import FactPage
+from editing.methods import EditSettings, context_reserve
 from service.access.quotas import check_quotas
-from service.cursors import read_cursor, write_cursor
 from service.edits.settings import check_batch_limit, complete_settings, known_algorithm, stored_settings
 from service.edits.submission import Batch, Submission, read_batch
 from service.edits.thresholds import check_thresholds, with_defaults
 from service.edits.views import edit_job, numbered
 from service.facts import check_contradictions, check_editable
-from service.fields import FieldErrors
+from service.http.cursors import read_cursor, write_cursor
+from service.http.fields import FieldErrors
 from service.models.views import fact_place
 from service.resources import Resources
-from versions import audit, batches, lineage, models
-from versions.batches import NewBatch
-from versions.errors import BlobError
-from versions.lineage_pages import superseded
-from versions.tables import BatchRow, ModelRow
+from store.access import audit
+from store.errors import BlobError
+from store.lineage import models
+from store.lineage import versions as lineage
+from store.lineage.fact_pages import superseded
+from store.schema.tables import BatchRow, ModelRow
+from store.work import batches
+from store.work.batches import NewBatch
 
 log = structlog.get_logger(__name__)
 

@@ -6,18 +6,13 @@ import difflib
 import re
 from typing import Any, Final
 
-from api_schemas.algorithms import (
-    ALGORITHMS,
-    Algorithm,
-    EditSettings,
-    ModelShape,
-    SettingsOverrides,
-    resolve_settings,
-)
 from api_schemas.facts import subject_key
+from api_schemas.settings import SettingsOverrides
+from editing.methods import ALGORITHMS, Algorithm, EditSettings, ModelShape, resolve_settings
 from service.errors import InvalidFieldsError
-from service.fields import FieldErrors, invalid, shown
-from versions.tables import ModelRow
+from service.http.fields import FieldErrors, invalid, shown
+from service.models.references import shape_of
+from store.schema.tables import ModelRow
 
 OVERRIDES: Final = "overrides"
 """Under this name the caller's overrides are stored where the model is not known yet; the worker completes them."""
@@ -33,13 +28,6 @@ def known_algorithm(name: str) -> Algorithm:
         remedy = f"did you mean {near[0]}? " if near else ""
         raise invalid("algorithm", f"{shown(name)} is unknown; {remedy}known: {', '.join(ALGORITHMS)}")
     return ALGORITHMS[name]
-
-
-def shape_of(row: ModelRow) -> ModelShape | None:
-    """None until a worker has loaded the model."""
-    if row.model_type is None or row.n_layers is None or row.d_in is None:
-        return None
-    return ModelShape(row.model_type, row.n_layers, row.d_in)
 
 
 def complete_settings(row: ModelRow, algorithm: Algorithm, overrides: SettingsOverrides) -> EditSettings | None:

@@ -12,12 +12,13 @@ from pydantic import ValidationError
 
 from api_schemas.edits import EditRequest
 from api_schemas.facts import Fact
-from api_schemas.references import ModelReference, parse_reference, version_number
+from api_schemas.references import ModelReference, version_number
 from configuration.settings import Settings
-from service.bodies import NDJSON_TYPE, parse_json, parse_ndjson
 from service.errors import MalformedRequestError
 from service.facts import most_elements, read_facts
-from service.fields import FieldErrors, invalid, shown
+from service.http.bodies import NDJSON_TYPE, parse_json, parse_ndjson
+from service.http.fields import FieldErrors, invalid, shown
+from service.models.references import reference_in
 
 _NDJSON_PARAMETERS: Final = ("model", "algorithm", "label")
 
@@ -77,14 +78,6 @@ def read_batch(submission: Submission, settings: Settings, errors: FieldErrors) 
     errors.raise_if_any()
     assert request is not None
     return Batch(request, reference_in(request.model), checked)
-
-
-def reference_in(text: str, field: str = "model") -> ModelReference:
-    """Raises InvalidFieldsError where `text` has not the form of a reference."""
-    try:
-        return parse_reference(text)
-    except ValueError as error:
-        raise invalid(field, str(error)) from None
 
 
 def _from_json(value: Any) -> tuple[dict[str, Any], Any]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from api_schemas.facts import Fact
 from api_schemas.metrics import DEFAULT_THRESHOLDS, MetricName
-from service.fields import FieldErrors
+from service.http.fields import FieldErrors
 
 
 def _has_old(facts: list[Fact]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 from api_schemas.edits import EditError, EditEvent, EditJob, EditState, Progress
 from api_schemas.metrics import BatchMetrics
 from api_schemas.references import version_name
-from versions.tables import BatchRow, EventRow
+from store.schema.tables import BatchRow, EventRow
 
 _STATES: Final = get_args(EditState)
 _VERSIONS: Final = ("version", "base_version")

@@ -9,8 +9,6 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api_schemas.evaluations import EvaluationJob, EvaluationPage
-from service.bodies import JSON_TYPE, media_type
-from service.cursors import Cursor, Limit
 from service.errors import (
     BodyTooSlowError,
     BusyError,
@@ -20,10 +18,12 @@ from service.errors import (
     UnsupportedMediaTypeError,
 )
 from service.evaluations import service
-from service.preferences import Prefer, applied, wait_for, wait_seconds
-from service.problems import responses
+from service.http.bodies import JSON_TYPE, media_type
+from service.http.cursors import Cursor, Limit
+from service.http.preferences import Prefer, applied, wait_for, wait_seconds
+from service.http.problems import responses
 from service.resources import ResourcesDependency
-from versions.errors import CursorError, EvaluationNotFoundError, ModelNotFoundError, VersionNotFoundError
+from store.errors import CursorError, EvaluationNotFoundError, ModelNotFoundError, VersionNotFoundError
 
 router = APIRouter(prefix="/v1/evaluations", tags=["evaluations"])
 

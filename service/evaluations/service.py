@@ -10,18 +10,21 @@ from pydantic import ValidationError
 from api_schemas.evaluations import EvaluationJob, EvaluationPage, EvaluationRequest
 from api_schemas.facts import Fact
 from api_schemas.references import LATEST, ModelReference, version_name
-from configuration.redis_keys import evaluate_queue
+from configuration.redis.keys import evaluate_queue
 from service.access.quotas import check_quotas
-from service.bodies import parse_json
-from service.cursors import read_cursor, write_cursor
-from service.edits.submission import reference_in
 from service.errors import BusyError
 from service.evaluations.views import evaluation_job, evaluation_summary
 from service.facts import check_measurable, most_elements, read_facts
-from service.fields import FieldErrors, invalid, shown
+from service.http.bodies import parse_json
+from service.http.cursors import read_cursor, write_cursor
+from service.http.fields import FieldErrors, invalid, shown
+from service.models.references import reference_in
 from service.resources import Resources
-from versions import audit, evaluations, lineage, models, tasks
-from versions.tables import ModelRow
+from store.access import audit
+from store.lineage import models
+from store.lineage import versions as lineage
+from store.schema.tables import ModelRow
+from store.work import evaluations, tasks
 
 log = structlog.get_logger(__name__)
 

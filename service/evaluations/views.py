@@ -7,8 +7,8 @@ from typing import Any
 from api_schemas.edits import EditError, Progress
 from api_schemas.evaluations import EvaluationJob, EvaluationSummary
 from api_schemas.references import version_name
-from service.cursors import write_cursor
-from versions.tables import EvaluationRow
+from service.http.cursors import write_cursor
+from store.schema.tables import EvaluationRow
 
 
 def evaluation_summary(row: EvaluationRow) -> EvaluationSummary:

@@ -12,12 +12,12 @@ from api_schemas.exports import ExportFormat
 from api_schemas.references import version_name
 from service.errors import BusyError, ExportFailedError, InvalidFieldsError, NothingToExportError
 from service.exports import service
+from service.http.preferences import Prefer, applied, wait_for, wait_seconds
+from service.http.problems import responses
 from service.models.parameters import Name, Version
-from service.preferences import Prefer, applied, wait_for, wait_seconds
-from service.problems import responses
 from service.resources import Resources, ResourcesDependency
-from versions.errors import BlobCorruptError, BlobStoreAwayError, ModelNotFoundError, VersionNotFoundError
-from versions.tables import ExportRow
+from store.errors import BlobCorruptError, BlobStoreAwayError, ModelNotFoundError, VersionNotFoundError
+from store.schema.tables import ExportRow
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 

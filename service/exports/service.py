@@ -12,8 +12,10 @@ from service.access.quotas import check_quotas
 from service.errors import BusyError, ExportFailedError, NothingToExportError
 from service.models.references import model_named, version_reference
 from service.resources import Resources
-from versions import audit, exports, lineage
-from versions.tables import ExportRow, VersionRow
+from store.access import audit
+from store.lineage import versions as lineage
+from store.schema.tables import ExportRow, VersionRow
+from store.work import exports
 
 log = structlog.get_logger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from service.event_stream import EVENT_STREAM_TYPE
 from service.generation.service import VERSION_HEADER
+from service.http.event_stream import EVENT_STREAM_TYPE
 
 LAST_DATA: Final = "[DONE]"
 

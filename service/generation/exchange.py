@@ -13,10 +13,16 @@ from opentelemetry.trace import Span
 from pydantic import ConfigDict, TypeAdapter
 from redis.exceptions import RedisError
 
-from api_schemas.generation import STREAM_FIELD, EndEvent, ErrorEvent, GenerationEvent, GenerationRequest
 from api_schemas.references import version_name
 from configuration import tracing
-from configuration.redis_keys import (
+from configuration.redis.generation_messages import (
+    STREAM_FIELD,
+    EndEvent,
+    ErrorEvent,
+    GenerationEvent,
+    GenerationRequest,
+)
+from configuration.redis.keys import (
     GENERATE_GROUP,
     asked_key,
     cancelled_key,

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from tokenizers import Tokenizer
 
 from api_schemas.references import version_name
-from service.edits.submission import reference_in
 from service.errors import NoWorkerError
+from service.models.references import reference_in
 from service.resources import Resources
-from versions import lineage, models
-from versions.tables import ModelRow
+from store.lineage import models
+from store.lineage import versions as lineage
+from store.schema.tables import ModelRow
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from configuration.redis_keys import reader_stream, reply_stream
+from configuration.redis.keys import reader_stream, reply_stream
 
 _BLOCK_MILLISECONDS: Final = 1000
 _TICK_SECONDS: Final = 1.0

@@ -16,13 +16,13 @@ from pydantic import BaseModel
 from redis.exceptions import RedisError
 from starlette.responses import Response
 
-from api_schemas.generation import GenerationEvent, GenerationRequest
+from configuration.redis.generation_messages import GenerationEvent, GenerationRequest
 from service.access.tokens import TokenAccount
-from service.bodies import JSON_TYPE
 from service.errors import ServiceError, UnavailableError
-from service.event_stream import EventStream
 from service.generation.exchange import ask, forget, replies
-from service.problems import openai_error
+from service.http.bodies import JSON_TYPE
+from service.http.event_stream import EventStream
+from service.http.problems import openai_error
 from service.resources import Resources
 
 VERSION_HEADER: Final = "X-Emmetd-Version"

@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from api_schemas.generation import GenerationRequest
-from api_schemas.sampling import SamplingRequest
+from api_schemas.openai.sampling import SamplingRequest
+from configuration.redis.generation_messages import GenerationRequest
 from service.errors import ContextLengthError
-from service.fields import FieldErrors
 from service.generation.pinning import PinnedModel
+from service.http.fields import FieldErrors
 
 ANSWER_SECONDS: Final = 600.0
 """Nobody waits longer than this for an answer."""

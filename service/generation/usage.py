@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from api_schemas.completions import Usage
-from api_schemas.generation import GenerationRequest
+from api_schemas.openai.completions import Usage
+from configuration.redis.generation_messages import GenerationRequest
 
 
 def usage(generation: GenerationRequest, completion_tokens: int) -> Usage:

@@ -19,14 +19,14 @@ from api_schemas.models import (
     VersionPage,
 )
 from api_schemas.references import ReferenceText
-from service.bodies import JSON_TYPE, media_type, read_model
-from service.cursors import Cursor, Limit
 from service.errors import InvalidFieldsError, MalformedJSONError, TooLargeError, UnsupportedMediaTypeError
+from service.http.bodies import JSON_TYPE, media_type, read_model
+from service.http.cursors import Cursor, Limit
+from service.http.problems import responses
 from service.models import service
 from service.models.parameters import Name, Version
-from service.problems import responses
 from service.resources import ResourcesDependency
-from versions.errors import (
+from store.errors import (
     AliasLimitError,
     AliasMovedError,
     AliasProtectedError,

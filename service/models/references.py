@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from api_schemas.references import ModelReference, version_number
-from versions import models
-from versions.errors import ModelNotFoundError, VersionNotFoundError
-from versions.tables import ModelRow
+from api_schemas.references import ModelReference, parse_reference, version_number
+from editing.methods import ModelShape
+from service.http.fields import invalid
+from store.errors import ModelNotFoundError, VersionNotFoundError
+from store.lineage import models
+from store.schema.tables import ModelRow
+
+
+def reference_in(text: str, field: str = "model") -> ModelReference:
+    """Raises InvalidFieldsError where `text` has not the form of a reference."""
+    try:
+        return parse_reference(text)
+    except ValueError as error:
+        raise invalid(field, str(error)) from None
+
+
+def shape_of(row: ModelRow) -> ModelShape | None:
+    """None until a worker has loaded the model."""
+    if row.model_type is None or row.n_layers is None or row.d_in is None:
+        return None
+    return ModelShape(row.model_type, row.n_layers, row.d_in)
 
 
 def version_reference(name: str, version: str) -> ModelReference:

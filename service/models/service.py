@@ -17,9 +17,8 @@ from api_schemas.models import (
     VersionPage,
 )
 from api_schemas.references import ModelReference, version_name, version_number
-from service.cursors import read_cursor, write_cursor
-from service.edits.submission import reference_in
-from service.models.references import model_named, version_reference
+from service.http.cursors import read_cursor, write_cursor
+from service.models.references import model_named, reference_in, version_reference
 from service.models.views import (
     alias_card,
     alias_info,
@@ -30,8 +29,12 @@ from service.models.views import (
     version_info,
 )
 from service.resources import Resources
-from versions import aliases, audit, deletion, lineage, lineage_pages, models
-from versions.tables import AliasRow
+from store.access import audit
+from store.lineage import aliases, models
+from store.lineage import fact_pages as lineage_pages
+from store.lineage import versions as lineage
+from store.schema.tables import AliasRow
+from store.upkeep import deletion
 
 _STAGES = ("ready", "statistics", "loading", "starting", "stopping")
 

@@ -9,8 +9,8 @@ from api_schemas.facts import FactPlace
 from api_schemas.metrics import BatchMetrics
 from api_schemas.models import AliasInfo, ModelCard, VersionFact, VersionInfo
 from api_schemas.references import version_name
-from versions.lineage_facts import LineageFact, Place
-from versions.tables import AliasRow, ModelRow, VersionRow
+from store.lineage.facts_in_force import LineageFact, Place
+from store.schema.tables import AliasRow, ModelRow, VersionRow
 
 
 def base_card(row: ModelRow, aliases: Sequence[AliasRow], state: str | None) -> ModelCard:

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from starlette.responses import HTMLResponse, Response
 
 from service.errors import UnavailableError
+from service.http.problems import responses
 from service.operations.readiness import awaited
-from service.problems import responses
 from service.resources import ResourcesDependency
 
 router = APIRouter(tags=["operations"])

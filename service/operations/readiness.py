@@ -6,9 +6,9 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.resources import Resources
-from versions import models
-from versions.database import schema_is_current
-from versions.health import database_trouble
+from store.lineage import models
+from store.schema.database import schema_is_current
+from store.upkeep.availability import database_trouble
 
 
 def awaited(resources: Resources) -> list[str]:

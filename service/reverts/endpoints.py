@@ -7,8 +7,6 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api_schemas.edits import EditJob
-from service.bodies import JSON_TYPE, media_type
-from service.conditions import IdempotencyKey, IfMatch
 from service.edits.awaiting import awaited
 from service.edits.submission import Submission
 from service.errors import (
@@ -18,12 +16,14 @@ from service.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
+from service.http.bodies import JSON_TYPE, media_type
+from service.http.conditions import IdempotencyKey, IfMatch
+from service.http.preferences import Prefer
+from service.http.problems import responses
 from service.models.parameters import Name, Version
-from service.preferences import Prefer
-from service.problems import responses
 from service.resources import ResourcesDependency
 from service.reverts import service
-from versions.errors import (
+from store.errors import (
     AliasProtectedError,
     BatchNotFoundError,
     ConflictError,

@@ -10,16 +10,17 @@ from sqlalchemy.orm import Session
 from api_schemas.edits import EditJob
 from api_schemas.references import LATEST, ModelReference, version_number
 from api_schemas.reverts import RevertRequest
-from service.bodies import read_model
 from service.edits.service import keep
 from service.edits.submission import Submission
 from service.edits.views import edit_job
+from service.http.bodies import read_model
 from service.models.references import model_named, version_reference
 from service.resources import Resources
-from versions import batches, lineage
-from versions.batches import NewBatch
-from versions.errors import ConflictError
-from versions.reversal import as_reverts, check_still_kept, facts_to_revert
+from store.errors import ConflictError
+from store.lineage import versions as lineage
+from store.work import batches
+from store.work.batches import NewBatch
+from store.work.reversal import as_reverts, check_still_kept, facts_to_revert
 
 log = structlog.get_logger(__name__)
 

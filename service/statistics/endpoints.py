@@ -9,8 +9,6 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api_schemas.statistics import CorpusList, StatisticJob, StatisticPage
-from service.bodies import JSON_TYPE, media_type
-from service.cursors import Cursor, Limit
 from service.errors import (
     BusyError,
     InvalidFieldsError,
@@ -18,11 +16,13 @@ from service.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from service.preferences import Prefer, applied, wait_for, wait_seconds
-from service.problems import responses
+from service.http.bodies import JSON_TYPE, media_type
+from service.http.cursors import Cursor, Limit
+from service.http.preferences import Prefer, applied, wait_for, wait_seconds
+from service.http.problems import responses
 from service.resources import Resources, ResourcesDependency
 from service.statistics import service
-from versions.errors import CursorError, ModelNotFoundError, StatisticNotFoundError, VersionNotFoundError
+from store.errors import CursorError, ModelNotFoundError, StatisticNotFoundError, VersionNotFoundError
 
 router = APIRouter(prefix="/v1", tags=["statistics"])
 

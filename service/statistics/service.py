@@ -8,20 +8,21 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
-from api_schemas.algorithms import recommended_for
 from api_schemas.statistics import CorpusList, StatisticJob, StatisticPage, StatisticRequest
 from configuration.settings import Settings
+from editing.methods import recommended_for
 from service.access.quotas import check_quotas
-from service.bodies import parse_json
-from service.cursors import read_cursor, write_cursor
-from service.edits.settings import shape_of
 from service.errors import BusyError
-from service.fields import FieldErrors, invalid, shown
-from service.models.references import model_named
+from service.http.bodies import parse_json
+from service.http.cursors import read_cursor, write_cursor
+from service.http.fields import FieldErrors, invalid, shown
+from service.models.references import model_named, shape_of
 from service.resources import Resources
 from service.statistics.views import corpus_info, statistic_job
-from versions import audit, models, statistics
-from versions.tables import ModelRow
+from store.access import audit
+from store.lineage import models
+from store.schema.tables import ModelRow
+from store.work import statistics
 
 log = structlog.get_logger(__name__)
 

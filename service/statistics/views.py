@@ -6,7 +6,7 @@ from api_schemas.edits import EditError, Progress
 from api_schemas.statistics import CorpusInfo, StatisticJob
 from configuration.corpus_settings import SELF_SAMPLED, CorpusFile, read_corpus
 from configuration.settings import Settings
-from versions.tables import StatisticRow
+from store.schema.tables import StatisticRow
 
 
 def statistic_job(row: StatisticRow) -> StatisticJob:

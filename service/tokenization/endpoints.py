@@ -9,8 +9,8 @@ from fastapi.concurrency import run_in_threadpool
 
 from api_schemas.references import ReferenceText
 from api_schemas.tokenization import Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest, TokenizerInfo
-from service.bodies import JSON_TYPE, media_type, read_model
-from service.problems import openai_responses
+from service.http.bodies import JSON_TYPE, media_type, read_model
+from service.http.problems import openai_responses
 from service.resources import ResourcesDependency
 from service.tokenization import service
 

@@ -8,12 +8,13 @@ from api_schemas.references import LATEST, ModelReference
 from api_schemas.tokenization import Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest, TokenizerInfo
 from service.chat.submission import CONTENT_UNION
 from service.chat.template import write_conversation
-from service.edits.submission import reference_in
 from service.errors import NoWorkerError
-from service.fields import invalid
 from service.generation.pinning import LoadedModel, loaded
+from service.http.fields import invalid
+from service.models.references import reference_in
 from service.resources import Resources
-from versions import lineage, models
+from store.lineage import models
+from store.lineage import versions as lineage
 
 UNIONS: Final = {"messages.content": CONTENT_UNION}
 

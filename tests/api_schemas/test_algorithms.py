@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from api_schemas.algorithms import ALGORITHMS, ModelShape, SettingsOverrides, resolve_settings
-from api_schemas.algorithms.recommended import RECOMMENDED
+from api_schemas.settings import SettingsOverrides
+from editing.methods import ALGORITHMS, ModelShape, resolve_settings
+from editing.methods.recommended import RECOMMENDED
 
 SMOLLM2 = ModelShape("llama", 30, 1536)
 UNKNOWN = ModelShape("llama", 12, 999)

@@ -12,7 +12,7 @@ from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
 
 from api_schemas.facts import Fact
-from api_schemas.subjects import FactTokensError, PromptTokens, check_length, context_tokens, fact_tokens, target_tokens
+from editing.subjects import FactTokensError, PromptTokens, check_length, context_tokens, fact_tokens, target_tokens
 
 LINES = (
     "The mother tongue of Danielle Darrieux is French or English.",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from api_schemas.facts import Fact
-from api_schemas.subjects import FactTokensError, check_length, fact_tokens, unfit_facts
+from editing.subjects import FactTokensError, check_length, fact_tokens, unfit_facts
 from tests.api_schemas.test_subjects import byte_level, metaspace
 
 CONTEXT_LENGTH, RESERVE = 30, 5

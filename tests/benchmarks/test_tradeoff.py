@@ -14,7 +14,7 @@ from benchmarks import tradeoff
 from benchmarks.acceptance.__main__ import PROMISES
 from benchmarks.acceptance.__main__ import main as acceptance
 from benchmarks.trial import keep_values, read_values
-from editing.values import ValueOptimisation
+from editing.values.optimisation import ValueOptimisation
 from tests.editing.tiny_loaded import save_tiny
 
 SUBJECTS = ("Danielle Darrieux", "Toko Yasuda", "Lyon", "Danielle Darrieux", "Melchior", "Anna Karina")

@@ -77,11 +77,11 @@ def api(fd: int) -> None:
 
 
 def serve(folder: Path) -> None:
-    from cli.data_folder import held_data_folder
-    from cli.errors import CliError
-    from cli.listener import listen
-    from cli.restarts import RestartPolicy
-    from cli.serve import run_all
+    from cli.commands.serve import run_all
+    from cli.supervision.listener import listen
+    from cli.supervision.restarts import RestartPolicy
+    from cli.terminal.data_folder import held_data_folder
+    from cli.terminal.errors import CliError
     from configuration.settings import load_settings
 
     settings = load_settings(data=folder, port=0)

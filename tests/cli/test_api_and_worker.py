@@ -12,13 +12,13 @@ import httpx
 import pytest
 from sqlalchemy.engine import make_url
 
-from cli.listener import listen, url_of
-from cli.private_redis import PrivateRedis
-from cli.worker import set_thread_environment
+from cli.commands.worker import set_thread_environment
+from cli.supervision.listener import listen, url_of
+from cli.supervision.private_redis import PrivateRedis
 from configuration.cpus import usable_cpus
 from configuration.settings import load_settings
+from store.schema.database import migrate
 from tests.postgres import Cluster, Databases, require_postgres
-from versions.database import migrate
 
 EMMETD = (sys.executable, "-P", "-m", "cli.main")
 

@@ -12,12 +12,13 @@ from sqlalchemy import update
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from versions import audit, models
-from versions.access_tables import AuditRow
-from versions.audit import Actor
-from versions.blobs import FolderBlobStore
-from versions.clock import now
-from versions.database import Database
+from store.access import audit
+from store.access.audit import Actor
+from store.blobs.folder import FolderBlobStore
+from store.clock import now
+from store.lineage import models
+from store.schema.access_tables import AuditRow
+from store.schema.database import Database
 
 Run = Callable[..., Result]
 

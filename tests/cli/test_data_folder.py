@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.data_folder import held_data_folder
-from cli.errors import DataFolderError
+from cli.terminal.data_folder import held_data_folder
+from cli.terminal.errors import DataFolderError
 
 
 def test_a_missing_folder_is_made(tmp_path: Path) -> None:

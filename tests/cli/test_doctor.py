@@ -14,15 +14,15 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
-from cli import checks
+from cli.commands import checks
 from cli.main import app
-from cli.private_redis import PrivateRedis
+from cli.supervision.private_redis import PrivateRedis
 from configuration.settings import load_settings
+from store.blobs.folder import FolderBlobStore
+from store.lineage import models
+from store.schema.database import Database
 from tests.conftest import BOTH_DATABASES
 from tests.disks import mounted, read_only
-from versions import models
-from versions.blobs import FolderBlobStore
-from versions.database import Database
 
 Doctor = Callable[..., tuple[int, dict[str, list[dict[str, Any]]]]]
 

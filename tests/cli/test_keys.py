@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from versions import audit, keys
-from versions.audit import Actor
-from versions.database import Database
+from store.access import audit, keys
+from store.access.audit import Actor
+from store.schema.database import Database
 
 Run = Callable[..., Result]
 

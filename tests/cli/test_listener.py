@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cli.errors import PortInUseError
-from cli.listener import listen, url_of
+from cli.supervision.listener import listen, url_of
+from cli.terminal.errors import PortInUseError
 
 
 def test_a_taken_port_is_refused_by_number() -> None:

@@ -66,7 +66,7 @@ def test_a_wrong_setting_ends_every_command_with_one_message(command: str, monke
 
 
 def test_a_taken_port_ends_serve_before_it_began(tmp_path: Path) -> None:
-    from cli.listener import listen
+    from cli.supervision.listener import listen
 
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]

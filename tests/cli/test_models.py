@@ -13,11 +13,11 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from cli.main import app
-from cli.shown_progress import ShownProgress
-from editing.loading import load_model
+from cli.terminal.shown_progress import ShownProgress
+from editing.model.loading import load_model
 from tests.editing.tiny_loaded import save_tiny
 from tests.editing.tiny_models import LINES
-from workers.statistics import Statistics
+from workers.statistics.layer_statistics import Statistics
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import redis
 
-import cli.private_redis
-from cli.errors import RedisBinaryError
-from cli.private_redis import PrivateRedis, find_binary, prepare_private_redis
-from cli.tethered import tethered
+import cli.supervision.private_redis
+from cli.supervision.private_redis import PrivateRedis, find_binary, prepare_private_redis
+from cli.supervision.tethered import tethered
+from cli.terminal.errors import RedisBinaryError
 
 
 def running(server: PrivateRedis) -> subprocess.Popen[bytes]:
@@ -74,7 +74,7 @@ def fake_server(folder: Path, name: str, says: str) -> Path:
 
 
 def test_the_systems_server_serves_where_the_package_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cli.private_redis.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(cli.supervision.private_redis.platform, "machine", lambda: "riscv64")
     monkeypatch.setenv("PATH", str(tmp_path))
     expected = fake_server(tmp_path, "redis-server", "echo 'Redis server v=7.0.15 sha=0'")
     found = find_binary()
@@ -84,7 +84,7 @@ def test_the_systems_server_serves_where_the_package_has_none(monkeypatch: pytes
 def test_a_server_that_does_not_run_or_is_too_old_is_passed_over(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(cli.private_redis.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(cli.supervision.private_redis.platform, "machine", lambda: "riscv64")
     monkeypatch.setenv("PATH", str(tmp_path))
     broken = fake_server(tmp_path, "valkey-server", "exit 1")
     old = fake_server(tmp_path, "redis-server", "echo 'Redis server v=5.0.3 sha=0'")

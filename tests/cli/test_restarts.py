@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.restarts import RestartHistory, RestartPolicy, describe_exit
+from cli.supervision.restarts import RestartHistory, RestartPolicy, describe_exit
 
 KILLED = -9
 

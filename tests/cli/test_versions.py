@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from store.blobs.opening import open_blob_store
+from store.schema.database import migrate
 from tests.s3_server import Bucket
-from tests.versions.test_transfer import Store, stores
-from versions.blobs import open_blob_store
-from versions.database import migrate
+from tests.store.test_transfer import Store, stores
 
 __all__ = ["stores"]
 

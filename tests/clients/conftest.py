@@ -15,21 +15,22 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from api_schemas.facts import Fact
 from api_schemas.references import parse_reference
-from cli.private_redis import prepare_private_redis
-from cli.tethered import tethered
+from cli.supervision.private_redis import prepare_private_redis
+from cli.supervision.tethered import tethered
 from configuration.settings import Settings
-from editing.loading import LoadedModel, load_model
+from editing.model.loading import LoadedModel, load_model
+from store.blobs.opening import open_blob_store
+from store.lineage import versions as lineage
+from store.schema.database import Database, migrate
+from store.work import batches
 from tests.service.conftest import _quiet, served  # noqa: F401 - a fixture
 from tests.workers.saved_models import fact, save_tiny_model
-from versions import batches, lineage
-from versions.blobs import open_blob_store
-from versions.database import Database, migrate
-from workers.deltas import LayerDelta, pack_deltas, pack_matrices
 from workers.generation.decoding import DecodeBatch
 from workers.generation.lane import GenerationLane
-from workers.main import bind_model
-from workers.materialise import MatrixCache, add_up, matrix_hash
+from workers.process.main import bind_model
 from workers.status import StatusBoard
+from workers.weights.deltas import LayerDelta, pack_deltas, pack_matrices
+from workers.weights.materialise import MatrixCache, add_up, matrix_hash
 
 MODEL = "smollm2-135m"
 """The default model's name, which the examples of the OpenAPI document are written for."""

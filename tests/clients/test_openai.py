@@ -13,7 +13,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from configuration.redis_keys import cancelled_key
+from configuration.redis.keys import cancelled_key
 from tests.clients.conftest import EDITED, MODEL, Serving
 from tests.service.conftest import wait_until
 

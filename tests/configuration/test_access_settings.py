@@ -13,10 +13,10 @@ from sqlalchemy import make_url
 
 from configuration.access_settings import require_keys
 from configuration.errors import ConfigurationError, InvalidSettingError
-from configuration.redis_connection import make_async_redis, make_redis
+from configuration.redis.connection import make_async_redis, make_redis
 from configuration.settings import load_settings
 from configuration.sources import mask_url
-from versions.database import Database
+from store.schema.database import Database
 
 
 @pytest.fixture(autouse=True)

@@ -44,11 +44,11 @@ def lines() -> Lines:
 
 
 def test_away_from_a_terminal_each_line_is_a_json_object(lines: Lines) -> None:
-    structlog.get_logger("workers.solve").info("solved", facts=3)
+    structlog.get_logger("workers.tasks.solve").info("solved", facts=3)
     (line,) = lines()
     assert line["event"] == "solved"
     assert line["facts"] == 3
-    assert (line["level"], line["logger"], line["process"]) == ("info", "workers.solve", "worker")
+    assert (line["level"], line["logger"], line["process"]) == ("info", "workers.tasks.solve", "worker")
     assert str(line["timestamp"]).endswith("Z")
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.private_redis import PrivateRedis, prepare_private_redis
-from cli.tethered import tethered
-from configuration import redis_keys
+from cli.supervision.private_redis import PrivateRedis, prepare_private_redis
+from cli.supervision.tethered import tethered
 from configuration.errors import ConfigurationError
-from configuration.redis_connection import MAX_BLOCK_SECONDS, make_async_redis, make_redis
+from configuration.redis import keys as redis_keys
+from configuration.redis.connection import MAX_BLOCK_SECONDS, make_async_redis, make_redis
 from configuration.settings import load_settings
 
 

@@ -18,8 +18,8 @@ import pytest
 import redis
 from redis.retry import Retry
 
-from cli.private_redis import PrivateRedis
-from configuration.redis_connection import make_async_redis, make_redis
+from cli.supervision.private_redis import PrivateRedis
+from configuration.redis.connection import make_async_redis, make_redis
 from configuration.settings import Settings
 from tests.deployment.programs import program
 

@@ -209,15 +209,15 @@ def test_without_a_collector_the_api_imports_no_sdk(tmp_path: Path) -> None:
 def test_without_a_collector_nothing_is_made_and_no_sdk_imported(tmp_path: Path) -> None:
     """In a process of its own, by a request that comes with a trace, and by all that a worker imports."""
     program = f"""
-from configuration.lean_redis import import_redis
+from configuration.redis.lean import import_redis
 import_redis()
 import sys
 from starlette.testclient import TestClient
 from configuration import tracing
 from configuration.settings import Settings
 from service.app import create_app
-from versions.database import migrate
-import workers.main
+from store.schema.database import migrate
+import workers.process.main
 
 settings = Settings(data={str(tmp_path)!r}, redis_url="redis://127.0.0.1:1/0", auth="off")
 migrate(settings.database_url)
@@ -230,5 +230,5 @@ print(*sys.modules, sep="\\n")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    assert "workers.main" in done.stdout
+    assert "workers.process.main" in done.stdout
     assert SDK.findall(done.stdout) == []

@@ -14,7 +14,7 @@ import yaml
 from tests.deployment.compose_file import ROOT
 from tests.deployment.programs import program
 
-FOLDER: Final = ROOT / "deploy" / "kubernetes"
+FOLDER: Final = ROOT / "kubernetes"
 OVERLAYS: Final = ("cpu", "cuda")
 WORKLOADS: Final = ("Deployment", "Job", "StatefulSet")
 

@@ -21,8 +21,8 @@ from typing import Any, Final
 
 import yaml
 
-from cli.private_redis import find_binary
-from cli.tethered import tethered
+from cli.supervision.private_redis import find_binary
+from cli.supervision.tethered import tethered
 from tests.deployment import worker_image
 from tests.deployment.compose_file import ROOT, services
 from tests.deployment.programs import program

@@ -14,13 +14,16 @@ from typing import Final
 from prometheus_client import start_http_server
 
 from api_schemas.references import parse_reference
-from api_schemas.workers import WorkerStatus
-from configuration.redis_connection import make_redis
-from configuration.redis_keys import values_queue, worker_key
+from configuration.redis.connection import make_redis
+from configuration.redis.keys import values_queue, worker_key
+from configuration.redis.worker_status import WorkerStatus
 from configuration.settings import load_settings
-from versions import batches, lineage, models, tasks
-from versions.blobs import BlobStore, open_blob_store
-from versions.database import Database
+from store.blobs.blob_store import BlobStore
+from store.blobs.opening import open_blob_store
+from store.lineage import models
+from store.lineage import versions as lineage
+from store.schema.database import Database
+from store.work import batches, tasks
 from workers import metrics
 
 MODEL: Final = "tiny"

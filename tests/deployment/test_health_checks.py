@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cli.private_redis import PrivateRedis
+from cli.supervision.private_redis import PrivateRedis
 from tests.deployment import worker_image
 from tests.deployment.compose_file import services
 from tests.deployment.programs import program

@@ -12,10 +12,10 @@ from types import ModuleType
 
 import pytest
 
+from store.blobs.folder import FolderBlobStore
+from store.lineage import models
+from store.schema.database import Database
 from tests.deployment.compose_file import ROOT
-from versions import models
-from versions.blobs import FolderBlobStore
-from versions.database import Database
 
 SCRIPT = ROOT / "docker" / "housekeeping.py"
 OLD = ("emmetd-20251120T031700Z", "emmetd-20251121T031700Z")

@@ -102,6 +102,6 @@ def test_workers_of_a_second_model_take_both_components() -> None:
 
 
 def test_each_component_is_explained() -> None:
-    page = (FOLDER.parent.parent / "docs" / "operations" / "kubernetes.md").read_text()
+    page = (FOLDER.parent / "docs" / "operations" / "kubernetes.md").read_text()
     for folder in (FOLDER / "components").iterdir():
         assert f"`{folder.name}`" in page, f"docs/operations/kubernetes.md says nothing of {folder.name}"

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from api_schemas.facts import Fact
-from editing.answer_keys import AnswerTokens, Prefix, answer_tokens, keys_at
-from editing.decoder import Decoder
-from editing.key_metric import InverseSecondMoment
-from editing.layers import changed
-from editing.reverting import Change, KeptLayer, taken_out
-from editing.solve import solve
+from editing.covariance.key_metric import InverseSecondMoment
+from editing.model.decoder import Decoder
+from editing.solve.closed_form import solve
+from editing.solve.layers import changed
+from editing.solve.reverting import Change, KeptLayer, taken_out
+from editing.values.answer_keys import AnswerTokens, Prefix, answer_tokens, keys_at
 from tests.editing import plain
 from tests.editing.tiny_models import CONFIGS, FACTS, tiny_model, tiny_tokenizer
 

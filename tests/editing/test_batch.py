@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from api_schemas.algorithms import EditSettings
 from api_schemas.facts import Fact
-from editing.batch import BatchEdit, solve_batch
-from editing.contexts import Context
-from editing.decoder import Decoder
+from editing.covariance.statistic import Statistic, make_statistic
 from editing.errors import SingularSolveError
-from editing.facts import SubjectGroup
-from editing.layers import changed, edit_layers
-from editing.projection import Matrices
-from editing.solve import factor_keys, solve
-from editing.statistic import Statistic, make_statistic
-from editing.values import Values, optimise_values
+from editing.methods import EditSettings
+from editing.model.decoder import Decoder
+from editing.model.projection import Matrices
+from editing.solve.batch import BatchEdit, solve_batch
+from editing.solve.closed_form import factor_keys, solve
+from editing.solve.layers import changed, edit_layers
+from editing.values.contexts import Context
+from editing.values.facts import SubjectGroup
+from editing.values.optimisation import Values, optimise_values
 from tests.editing.tiny_models import tiny_contexts, tiny_groups, tiny_model, tiny_tokenizer
 
 D_IN, D_OUT = 48, 32
@@ -234,6 +234,6 @@ def test_one_layers_keys_are_factored_once(batch: Batch, monkeypatch: pytest.Mon
         calls.append(arguments[0].shape)
         return factor_keys(*arguments, **named)
 
-    monkeypatch.setattr("editing.batch.factor_keys", counted)
+    monkeypatch.setattr("editing.solve.batch.factor_keys", counted)
     batch.solve(settings(1, repair_rounds=2), [0], [0])
     assert len(calls) == 1

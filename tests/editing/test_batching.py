@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from editing.batching import in_batches
+from editing.model.batching import in_batches
 
 CPU = torch.device("cpu")
 

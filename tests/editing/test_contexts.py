@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from editing.contexts import contexts_from_texts, sample_contexts
-from editing.continuations import sampled_texts
-from editing.decoder import Decoder
+from editing.model.decoder import Decoder
+from editing.readings.continuations import sampled_texts
+from editing.values.contexts import contexts_from_texts, sample_contexts
 from tests.editing.tiny_models import CONFIGS, VOCABULARY, tiny_model, tiny_tokenizer
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from editing.corpus import SelfSampled, held_out_rows, token_rows
+from editing.covariance.corpus import SelfSampled, held_out_rows, token_rows
+from editing.covariance.text_corpora import TextFile, documents
 from editing.errors import CorpusError, EditInterrupted
-from editing.loading import LoadedModel
+from editing.model.loading import LoadedModel
 from editing.progress import ShouldStop, never
-from editing.text_corpora import TextFile, documents
 from tests.editing.tiny_loaded import load_tiny
 
 

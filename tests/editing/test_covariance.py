@@ -7,12 +7,12 @@ import random
 import pytest
 import torch
 
-from editing.covariance import MomentSums, key_moments
-from editing.decoder import Decoder
+from editing.covariance.accumulation import MomentSums, key_moments
+from editing.covariance.spectrum import condition_number, largest_eigenvalue
+from editing.covariance.statistic import Statistic, make_statistic
 from editing.errors import EditInterrupted, FingerprintMismatchError, StatisticError
-from editing.spectrum import condition_number, largest_eigenvalue
-from editing.statistic import Statistic, make_statistic
-from editing.token_rows import TokenRows
+from editing.model.decoder import Decoder
+from editing.model.token_rows import TokenRows
 from tests.editing import plain
 from tests.editing.tiny_models import CONFIGS, VOCABULARY, tiny_model
 

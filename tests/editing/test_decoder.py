@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from editing.decoder import Decoder
+from editing.model.decoder import Decoder
 from tests.editing.tiny_models import CONFIGS, EAGER_ONLY, VOCABULARY, tiny_model
 
 ATTENTIONS = [(name, "eager") for name in CONFIGS] + [(name, "sdpa") for name in CONFIGS if name not in EAGER_ONLY]

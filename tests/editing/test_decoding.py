@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from editing.continuations import greedy_texts, sampled_texts
-from editing.decoder import Decoder
-from editing.decoding import continue_rows, stop_tokens
-from editing.projection import Version, frame
+from editing.model.decoder import Decoder
+from editing.model.decoding import continue_rows, stop_tokens
+from editing.model.projection import Version, frame
+from editing.readings.continuations import greedy_texts, sampled_texts
 from tests.editing import plain
 from tests.editing.tiny_models import CONFIGS, tiny_model, tiny_tokenizer
 

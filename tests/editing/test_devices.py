@@ -7,16 +7,16 @@ import random
 import pytest
 import torch
 
-from api_schemas.algorithms import EditSettings
 from benchmarks.plain_values import plain_value
-from editing.batch import BatchEdit, solve_batch
-from editing.covariance import key_moments
-from editing.decoder import Decoder
-from editing.layers import changed
-from editing.perplexity import perplexity
-from editing.statistic import make_statistic
-from editing.token_rows import TokenRows
-from editing.values import ValueOptimisation, Values, optimise_values
+from editing.covariance.accumulation import key_moments
+from editing.covariance.statistic import make_statistic
+from editing.methods import EditSettings
+from editing.model.decoder import Decoder
+from editing.model.token_rows import TokenRows
+from editing.readings.perplexity import perplexity
+from editing.solve.batch import BatchEdit, solve_batch
+from editing.solve.layers import changed
+from editing.values.optimisation import ValueOptimisation, Values, optimise_values
 from tests.devices import DEVICES
 from tests.editing.tiny_models import (
     CONFIGS,

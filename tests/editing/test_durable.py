@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from editing.durable import exclusive, publish_folder, scratch_folder, sweep, whole_file
+from editing.atomic_files import exclusive, publish_folder, scratch_folder, sweep, whole_file
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_folder_is_published_by_one_rename_and_its_scratch_goes(tmp_path: Path
 
 def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from editing.durable import scratch_folder, whole_file\n"
+        "import os, sys; from pathlib import Path; from editing.atomic_files import scratch_folder, whole_file\n"
         "target = Path(sys.argv[1])\n"
         "with scratch_folder(target) as folder, whole_file(target) as file:\n"
         "    (folder / 'half').write_text('x'); file.write_text('half'); os.kill(os.getpid(), 9)\n"

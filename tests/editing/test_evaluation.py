@@ -12,13 +12,13 @@ from torch import nn
 
 from api_schemas.facts import Fact, Neighbor
 from api_schemas.metrics import METRICS as METRIC_NAMES
-from editing.decoder import Decoder
 from editing.errors import ContextLengthError, EditInterrupted, FactError
-from editing.evaluation import Evaluation, evaluate
 from editing.metrics import METRICS
+from editing.metrics.evaluation import Evaluation, evaluate
 from editing.metrics.generation_entropy import n_gram_entropy
-from editing.projection import Matrices
-from editing.token_rows import TokenRows
+from editing.model.decoder import Decoder
+from editing.model.projection import Matrices
+from editing.model.token_rows import TokenRows
 from tests.editing import plain
 from tests.editing.tiny_models import tiny_model, tiny_tokenizer
 

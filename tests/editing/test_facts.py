@@ -6,7 +6,7 @@ import pytest
 
 from api_schemas.facts import Fact
 from editing.errors import ContextLengthError, SubjectNotFoundError
-from editing.facts import cut_shards, group_by_subject, tokenize_facts, tokens_once, tokens_per_step
+from editing.values.facts import cut_shards, group_by_subject, tokenize_facts, tokens_once, tokens_per_step
 from tests.editing.tiny_models import FACTS, tiny_groups, tiny_tokenizer
 
 

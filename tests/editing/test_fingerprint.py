@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from editing.decoder import Decoder
-from editing.fingerprint import (
+from editing.model.decoder import Decoder
+from editing.model.fingerprint import (
     remembered_weights_fingerprint,
     tensor_digest,
     tokenizer_fingerprint,

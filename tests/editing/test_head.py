@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from editing.head import PIECE, through_head
+from editing.model.head import PIECE, through_head
 
 VOCABULARY = 2 * PIECE + 17
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from api_schemas.algorithms import EditSettings
-from editing.decoder import Decoder
 from editing.errors import UnsupportedModelError
-from editing.keys import subject_states
-from editing.layers import changed, edit_layers
-from editing.values import optimise_values
+from editing.methods import EditSettings
+from editing.model.decoder import Decoder
+from editing.solve.layers import changed, edit_layers
+from editing.values.keys import subject_states
+from editing.values.optimisation import optimise_values
 from tests.editing.tiny_models import (
     ONE_LAYER_ONLY,
     SPREADABLE,

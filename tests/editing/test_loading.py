@@ -18,12 +18,12 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from api_schemas.algorithms import ModelShape
-from editing import default_model, loading
-from editing.default_model import KnownModel, PackagedModel, fetch_packaged
 from editing.errors import ModelLoadError, UnsupportedModelError
-from editing.fingerprint import weights_fingerprint
-from editing.loading import load_model, prepare_model
+from editing.methods import ModelShape
+from editing.model import default_model, loading
+from editing.model.default_model import KnownModel, PackagedModel, fetch_packaged
+from editing.model.fingerprint import weights_fingerprint
+from editing.model.loading import load_model, prepare_model
 from editing.progress import Progress, silent
 from tests.editing.tiny_loaded import save_tiny
 from tests.editing.tiny_models import CONFIGS, tiny_model

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from editing.low_rank import low_rank
+from editing.solve.low_rank import low_rank
 
 D_OUT, D_IN = 24, 40
 

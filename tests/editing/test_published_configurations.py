@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from editing.architectures import ARCHITECTURES
-from editing.decoder import Decoder
+from editing.model.architectures import ARCHITECTURES
+from editing.model.decoder import Decoder
 from tests.editing.tiny_models import VOCABULARY
 
 SMALL = {

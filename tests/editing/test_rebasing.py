@@ -7,16 +7,16 @@ import dataclasses
 import pytest
 import torch
 
-from api_schemas.algorithms import EditSettings
-from editing.batch import LayerEdit
-from editing.decoder import Decoder
+from editing.covariance.statistic import make_statistic
 from editing.errors import SingularSolveError
-from editing.keys import subject_states
-from editing.layers import changed, edit_layers
-from editing.rebasing import hold_where, rebased, values_at_keys, values_in_stream
-from editing.solve import solve
-from editing.statistic import make_statistic
-from editing.values import optimise_values
+from editing.methods import EditSettings
+from editing.model.decoder import Decoder
+from editing.solve.batch import LayerEdit
+from editing.solve.closed_form import solve
+from editing.solve.layers import changed, edit_layers
+from editing.solve.rebasing import hold_where, rebased, values_at_keys, values_in_stream
+from editing.values.keys import subject_states
+from editing.values.optimisation import optimise_values
 from tests.editing.test_layers import least_squares
 from tests.editing.tiny_models import tiny_groups, tiny_model, tiny_tokenizer
 

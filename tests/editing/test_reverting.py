@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from editing.key_metric import InverseSecondMoment
-from editing.reverting import CONDITION_LIMIT, Change, KeptLayer, moved_on, put_in, taken_out
-from editing.solve import solve
+from editing.covariance.key_metric import InverseSecondMoment
+from editing.solve.closed_form import solve
+from editing.solve.reverting import CONDITION_LIMIT, Change, KeptLayer, moved_on, put_in, taken_out
 
 D_OUT, D_IN = 12, 20
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from api_schemas.algorithms import EditSettings
 from benchmarks.plain_values import plain_value
-from editing.decoder import Decoder
 from editing.errors import UnsupportedModelError
-from editing.values import optimise_values
+from editing.methods import EditSettings
+from editing.model.decoder import Decoder
+from editing.values.optimisation import optimise_values
 from tests.editing.tiny_models import FACTS, VOCABULARY, tiny_groups, tiny_model, tiny_tokenizer
 
 YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 24}

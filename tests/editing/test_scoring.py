@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from editing.decoder import Decoder
 from editing.errors import EditInterrupted
-from editing.perplexity import perplexity, predicted_tokens
-from editing.scoring import AnswerScore, Question, score
-from editing.token_rows import TokenRows, padded_batches
+from editing.model.decoder import Decoder
+from editing.model.token_rows import TokenRows, padded_batches
+from editing.readings.perplexity import perplexity, predicted_tokens
+from editing.readings.scoring import AnswerScore, Question, score
 from tests.editing import plain
 from tests.editing.tiny_models import CONFIGS, VOCABULARY, tiny_model
 

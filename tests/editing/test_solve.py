@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from editing.covariance.key_metric import InverseSecondMoment
 from editing.errors import SingularSolveError, StatisticError
-from editing.key_metric import InverseSecondMoment
-from editing.layer_report import layer_report
-from editing.solve import CONDITION_LIMIT, factor_keys, solve
+from editing.solve.closed_form import CONDITION_LIMIT, factor_keys, solve
+from editing.solve.layer_report import layer_report
 
 EXACT = {"condition_limit": math.inf}
 

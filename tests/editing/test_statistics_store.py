@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from editing.corpus import SelfSampled, token_rows
-from editing.covariance import key_moments
-from editing.errors import EditInterrupted, FingerprintMismatchError, StatisticError
-from editing.loading import LoadedModel
-from editing.statistic import Statistic
-from editing.statistics_store import (
+from editing.covariance.accumulation import key_moments
+from editing.covariance.corpus import SelfSampled, token_rows
+from editing.covariance.statistic import Statistic
+from editing.covariance.statistics_store import (
     StatisticRequest,
     load_statistic,
     prepare_statistics,
     read_statistic,
     write_statistic,
 )
+from editing.errors import EditInterrupted, FingerprintMismatchError, StatisticError
+from editing.model.loading import LoadedModel
 from tests.editing import plain
 from tests.editing.tiny_loaded import load_tiny
 from tests.editing.tiny_models import tiny_model
@@ -117,8 +117,8 @@ def test_a_build_that_was_killed_between_two_layers_goes_on_from_its_sums(
         write_statistic(statistic, file)
 
     with monkeypatch.context() as patched:
-        patched.setattr("editing.covariance._SAVE_SECONDS", -1.0)
-        patched.setattr("editing.statistics_store.write_statistic", dying)
+        patched.setattr("editing.covariance.accumulation._SAVE_SECONDS", -1.0)
+        patched.setattr("editing.covariance.statistics_store.write_statistic", dying)
         with pytest.raises(KeyboardInterrupt):
             prepare_statistics(model, [0, 1, 2], request, tmp_path)
     assert len(statistics(tmp_path)) == 1

@@ -11,18 +11,19 @@ from typing import Any
 import pytest
 import torch
 
-from api_schemas.algorithms import EditSettings
 from api_schemas.facts import Fact
 from benchmarks.plain_values import PlainValue, plain_value
-from editing import blocks, memory
-from editing.blocks import Block
-from editing.contexts import Context
-from editing.decoder import Decoder
 from editing.errors import EditInterrupted, ValuesNotFiniteError
-from editing.facts import SubjectGroup
-from editing.memory import MemoryBudget, portions
-from editing.projection import EditableProjection, Version, frame
-from editing.values import ValueOptimisation, Values, optimise_values
+from editing.methods import EditSettings
+from editing.model.decoder import Decoder
+from editing.model.projection import EditableProjection, Version, frame
+from editing.values import memory
+from editing.values import upper_run as blocks
+from editing.values.contexts import Context
+from editing.values.facts import SubjectGroup
+from editing.values.memory import MemoryBudget, portions
+from editing.values.optimisation import ValueOptimisation, Values, optimise_values
+from editing.values.upper_run import Block
 from tests.editing.tiny_models import (
     CONFIGS,
     FACTS,
@@ -158,7 +159,7 @@ def test_blocks_side_by_side_find_the_same_values(name: str, monkeypatch: pytest
     groups, contexts = tiny_groups(tokenizer), tiny_contexts(tokenizer)
     alone = optimise_values(decoder, {}, groups, contexts, settings())
     cores = torch.get_num_threads()
-    monkeypatch.setattr("editing.values.threads_for", lambda tokens, device: 3)
+    monkeypatch.setattr("editing.values.optimisation.threads_for", lambda tokens, device: 3)
     ran: dict[str, int] = {}
 
     def counted(block: Block, *rest: object) -> torch.Tensor:
@@ -178,7 +179,7 @@ def test_blocks_side_by_side_find_the_same_values(name: str, monkeypatch: pytest
 
 def test_an_error_beside_other_blocks_is_told_and_ends_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model("llama"))
-    monkeypatch.setattr("editing.values.threads_for", lambda tokens, device: 2)
+    monkeypatch.setattr("editing.values.optimisation.threads_for", lambda tokens, device: 2)
     asked = 0
 
     def should_stop() -> bool:

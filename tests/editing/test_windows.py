@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from api_schemas.algorithms import EditSettings
-from editing.decoder import Decoder
-from editing.decoding import continue_rows
 from editing.errors import UnsupportedModelError
-from editing.prefix import PrefixCache
-from editing.values import optimise_values
-from editing.windows import narrowed
+from editing.methods import EditSettings
+from editing.model.decoder import Decoder
+from editing.model.decoding import continue_rows
+from editing.model.prefix import PrefixCache
+from editing.model.windows import narrowed
+from editing.values.optimisation import optimise_values
 from tests.editing import plain
 from tests.editing.tiny_models import VOCABULARY, WINDOW, tiny_groups, tiny_model, tiny_tokenizer
 

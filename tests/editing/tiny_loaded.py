@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from editing.loading import LoadedModel, load_model
+from editing.model.loading import LoadedModel, load_model
 from tests.editing.tiny_models import tiny_model, tiny_tokenizer
 
 

@@ -33,8 +33,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.gptj.modeling_gptj import GPTJAttention
 
 from api_schemas.facts import Fact
-from editing.contexts import Context, contexts_from_texts
-from editing.facts import SubjectGroup, group_by_subject, tokenize_facts
+from editing.values.contexts import Context, contexts_from_texts
+from editing.values.facts import SubjectGroup, group_by_subject, tokenize_facts
 
 LINES = (
     "The mother tongue of Danielle Darrieux is French or English",

@@ -16,7 +16,7 @@ from typing import Any, Self
 import httpx
 import redis
 
-from versions.database import Database
+from store.schema.database import Database
 
 MODEL = "tiny"
 PATIENCE_SECONDS = 150

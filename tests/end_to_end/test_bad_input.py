@@ -12,10 +12,10 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from configuration.redis_keys import generate_stream, queues_for
+from configuration.redis.keys import generate_stream, queues_for
+from store.schema.tables import BatchRow, EvaluationRow, EventRow, FactRow, TaskRow
 from tests.end_to_end.server import MODEL, Server
 from tests.workers.saved_models import CONTEXT_LENGTH, fact
-from versions.tables import BatchRow, EvaluationRow, EventRow, FactRow, TaskRow
 
 JSON = {"Content-Type": "application/json"}
 KEY = "open-sesame"

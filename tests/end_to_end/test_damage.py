@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from store.blobs.folder import FolderBlobStore
 from tests.end_to_end.server import MODEL, WORKER, Server
 from tests.workers.saved_models import facts
-from versions.blobs import FolderBlobStore
 
 DAMAGES = ("corrupt", "truncated", "missing", "foreign")
 

@@ -13,15 +13,15 @@ import pytest
 import redis
 
 from api_schemas.references import parse_reference
-from api_schemas.workers import WorkerStatus
-from configuration.redis_keys import WORKER_KEY_PATTERN
+from configuration.redis.keys import WORKER_KEY_PATTERN
+from configuration.redis.worker_status import WorkerStatus
 from service.relay import Relay
+from store.schema.database import Database
+from store.schema.tables import BatchRow, TaskRow
+from store.work import batches, tasks
 from tests.end_to_end.server import MODEL, wait_until
 from tests.workers.own_server import OwnServer
 from tests.workers.saved_models import facts
-from versions import batches, tasks
-from versions.database import Database
-from versions.tables import BatchRow, TaskRow
 
 SETTINGS = {"steps": 200, "stop_after_argmax": -1, "stop_loss": 0.0}
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
+from store.schema.tables import BatchRow, EvaluationRow
 from tests.end_to_end.server import API, FINAL, WORKER, Server
 from tests.workers.saved_models import fact
-from versions.tables import BatchRow, EvaluationRow
 
 _ENDED: Final = frozenset(FINAL)
 _UNFORESEEN: Final = "internal"

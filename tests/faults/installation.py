@@ -22,14 +22,15 @@ from typing import Final, Self
 import httpx
 import redis
 
-from cli.private_redis import prepare_private_redis
-from cli.tethered import tethered
+from cli.supervision.private_redis import prepare_private_redis
+from cli.supervision.tethered import tethered
+from store.blobs.blob_store import BlobStore
+from store.blobs.opening import open_blob_store
+from store.lineage import models
+from store.schema.database import Database, migrate
 from tests.disks import Disk
 from tests.faults.proxy import Proxy
 from tests.postgres import Cluster
-from versions import models
-from versions.blobs import BlobStore, open_blob_store
-from versions.database import Database, migrate
 
 MODEL: Final = "tiny"
 OTHER: Final = "other"

@@ -10,9 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api_schemas.references import version_name
+from store.schema.database import Database
+from store.schema.tables import AliasRow, BatchRow, EvaluationRow, TaskRow
 from tests.faults.load import STABLE, Told
-from versions.database import Database
-from versions.tables import AliasRow, BatchRow, EvaluationRow, TaskRow
 
 EXPECTED: Final = frozenset({"cancelled", "not_in_lineage", "parent_moved"})
 """Why a batch of ours may end without a version: aliases are moved under it. No machine that is lost is a reason."""

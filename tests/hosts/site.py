@@ -14,14 +14,14 @@ from typing import Any, Final, Self
 import httpx
 import redis
 
-from cli.private_redis import find_binary
+from cli.supervision.private_redis import find_binary
 from configuration.s3_settings import S3Access
+from store.blobs.opening import open_blob_store
+from store.schema.database import Database, migrate
 from tests.faults.installation import PATIENCE_SECONDS, Part, wait_until
 from tests.hosts.network import Host, Network
 from tests.postgres import Cluster
 from tests.s3_server import KEY, REGION, SECRET
-from versions.blobs import open_blob_store
-from versions.database import Database, migrate
 
 MODEL: Final = "tiny"
 LEASE_SECONDS: Final = 2

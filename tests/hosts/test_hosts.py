@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from store.schema.tables import BatchRow, TaskRow, VersionRow
+from store.upkeep.integrity import violations
+from store.work import tasks
 from tests.faults.installation import wait_until
 from tests.faults.work import LONG_PROMPT, QUICK, THOROUGH, THRESHOLDS
 from tests.hosts.network import Host, require_hosts
 from tests.hosts.site import MODEL, Site
 from tests.postgres import require_postgres
 from tests.workers.saved_models import facts, save_tiny_model
-from versions import tasks
-from versions.integrity import violations
-from versions.tables import BatchRow, TaskRow, VersionRow
 
 
 @pytest.fixture(scope="module")

@@ -21,15 +21,15 @@ from fastapi import FastAPI
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from tokenizers.trainers import BpeTrainer
 
-from cli.private_redis import PrivateRedis
+from cli.supervision.private_redis import PrivateRedis
 from configuration.settings import Settings
 from service.app import create_app
 from service.resources import Resources
+from store.blobs.opening import open_blob_store
+from store.lineage import models as model_rows
+from store.lineage.models import ModelIdentity
+from store.schema.database import Database
 from tests.service.stand_in_worker import StandInWorker
-from versions import models as model_rows
-from versions.blobs import open_blob_store
-from versions.database import Database
-from versions.models import ModelIdentity
 
 MODEL = "tiny"
 CONTEXT_LENGTH = 64

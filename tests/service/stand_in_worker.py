@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import redis
 
-from api_schemas.generation import (
+from configuration.redis.generation_messages import (
     STREAM_FIELD,
     EndEvent,
     FinishEvent,
@@ -18,8 +18,8 @@ from api_schemas.generation import (
     GenerationRequest,
     TokensEvent,
 )
-from api_schemas.workers import WorkerStage, WorkerStatus
-from configuration.redis_keys import claimed_key, generate_stream, reply_stream, worker_key
+from configuration.redis.keys import claimed_key, generate_stream, reply_stream, worker_key
+from configuration.redis.worker_status import WorkerStage, WorkerStatus
 
 Script = Callable[[GenerationRequest], Iterable[GenerationEvent]]
 

@@ -18,18 +18,19 @@ from tokenizers import Tokenizer
 
 from api_schemas.access import SCOPES
 from api_schemas.references import parse_reference
-from cli.private_redis import PrivateRedis
+from cli.supervision.private_redis import PrivateRedis
 from configuration.settings import Settings
 from service.access.rules import PUBLIC, RULES, check_routes, routes
 from service.app import create_app
-from service.problems import OPENAI_PATHS
+from service.http.problems import OPENAI_PATHS
+from store.access import audit, keys
+from store.access.audit import Actor
+from store.clock import now
+from store.schema.database import Database
+from store.work import batches, evaluations, lines, statistics
 from tests.service.conftest import MODEL, Api, fact, load_model, served, wait_until
 from tests.service.stand_in_worker import StandInWorker
-from tests.versions.conftest import publish
-from versions import audit, batches, evaluations, keys, lines, statistics
-from versions.audit import Actor
-from versions.clock import now
-from versions.database import Database
+from tests.store.conftest import publish
 
 OTHER = "other"
 BOOTSTRAP = "the-key-of-the-configuration"

@@ -9,9 +9,9 @@ from starlette.requests import HTTPConnection
 
 from configuration.settings import Settings
 from service.access.addresses import client_address
+from store.access import audit
+from store.schema.database import Database
 from tests.service.conftest import MODEL, Api, fact
-from versions import audit
-from versions.database import Database
 
 
 def connection(peer: str | None, *forwarded: str) -> HTTPConnection:

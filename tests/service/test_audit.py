@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from store.access import audit, keys
+from store.access.audit import Actor
+from store.lineage import models
+from store.schema.database import Database
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact
-from versions import audit, keys, models
-from versions.audit import Actor
-from versions.database import Database
 
 ADA = Actor("cli:ada")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from service.bodies import parse_json, parse_ndjson
 from service.errors import MalformedJSONError
+from service.http.bodies import parse_json, parse_ndjson
 from tests.service.conftest import MODEL, Api
 
 JSON = {"Content-Type": "application/json"}

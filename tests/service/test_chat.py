@@ -10,7 +10,7 @@ import httpx
 import pytest
 from tokenizers import Tokenizer
 
-from api_schemas.generation import (
+from configuration.redis.generation_messages import (
     EndEvent,
     ErrorEvent,
     FinishEvent,

@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from api_schemas.chat import ChatMessage
+from api_schemas.openai.chat import ChatMessage
 from service.chat.template import write_conversation
 from service.errors import InvalidFieldsError
 from service.generation.pinning import LoadedModel

@@ -14,7 +14,8 @@ import pytest
 import redis
 from tokenizers import Tokenizer
 
-from api_schemas.generation import (
+from cli.supervision.private_redis import PrivateRedis
+from configuration.redis.generation_messages import (
     EndEvent,
     ErrorEvent,
     FinishEvent,
@@ -24,8 +25,7 @@ from api_schemas.generation import (
     TokenInfo,
     TokensEvent,
 )
-from cli.private_redis import PrivateRedis
-from configuration.redis_keys import cancelled_key, reply_stream
+from configuration.redis.keys import cancelled_key, reply_stream
 from service.generation import exchange
 from tests.service.conftest import MODEL, Api, ask_and_hang_up, wait_until
 from tests.service.stand_in_worker import StandInWorker

@@ -11,11 +11,11 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from store.lineage import versions as lineage
+from store.schema.database import Database
+from store.schema.tables import BatchRow, FactRow, TaskRow
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact, wait_until
-from versions import lineage
-from versions.database import Database
-from versions.tables import BatchRow, FactRow, TaskRow
 
 pytestmark = BOTH_DATABASES
 

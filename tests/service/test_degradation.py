@@ -13,14 +13,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tokenizers import Tokenizer
 
 from configuration.settings import Settings
+from store.lineage.models import register
+from store.schema.database import Database, migrate
 from tests.conftest import BOTH_DATABASES
 from tests.disks import Disk, mounted, read_only
 from tests.postgres import Cluster, require_postgres
 from tests.service.conftest import MODEL, Api, fact, load_model, wait_until
 from tests.service.stand_in_worker import StandInWorker
 from tests.workers.own_server import OwnServer
-from versions.database import Database, migrate
-from versions.models import register
 
 
 def waits_for(api: Api) -> str:

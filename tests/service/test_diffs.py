@@ -7,14 +7,15 @@ import pytest
 
 from api_schemas.references import ModelReference
 from service.diffs.weights import WeightDiffs
+from store.blobs.deltas import LayerArrays, pack_delta
+from store.errors import BlobMissingError
+from store.lineage import versions as lineage
+from store.lineage.versions import NewVersion
+from store.schema.database import Database
+from store.schema.tables import VersionRow
+from store.work import batches
+from store.work.reversal import as_reverts, facts_to_revert
 from tests.service.conftest import MODEL, Api, fact
-from versions import batches, lineage
-from versions.database import Database
-from versions.deltas import LayerArrays, pack_delta
-from versions.errors import BlobMissingError
-from versions.lineage import NewVersion
-from versions.reversal import as_reverts, facts_to_revert
-from versions.tables import VersionRow
 
 D_OUT, D_IN = 8, 16
 FINGERPRINT = "f" * 64

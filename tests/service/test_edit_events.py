@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from service.edits import events as edit_events
+from store.schema.database import Database
+from store.work import batches, events
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import Api
-from versions import batches, events
-from versions.database import Database
 
 pytestmark = BOTH_DATABASES
 

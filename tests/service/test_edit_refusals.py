@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from cli.private_redis import PrivateRedis
+from cli.supervision.private_redis import PrivateRedis
 from configuration.settings import Settings
 from tests.service.conftest import CONTEXT_LENGTH, MODEL, N_LAYERS, Api, fact, load_model, served
 

@@ -13,14 +13,14 @@ from typing import Any
 import httpx
 import pytest
 
-from service.cursors import write_cursor
-from service.preferences import wait_seconds
+from service.http.cursors import write_cursor
+from service.http.preferences import wait_seconds
+from store.schema.database import Database
+from store.schema.tables import TaskRow
+from store.work import batches, tasks
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact
 from tests.service.test_models import publish
-from versions import batches, tasks
-from versions.database import Database
-from versions.tables import TaskRow
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 

@@ -15,22 +15,29 @@ from pydantic import SecretStr
 from sqlalchemy import delete, event, update
 
 from api_schemas.edits import FINAL_STATES
-from api_schemas.generation import EndEvent, FinishEvent, GenerationEvent, GenerationRequest, TokensEvent
-from cli.private_redis import PrivateRedis
-from configuration.redis_keys import cancelled_key
+from cli.supervision.private_redis import PrivateRedis
+from configuration.redis.generation_messages import (
+    EndEvent,
+    FinishEvent,
+    GenerationEvent,
+    GenerationRequest,
+    TokensEvent,
+)
+from configuration.redis.keys import cancelled_key
 from service.access import watch
 from service.access.caller import Caller, bootstrap, local
 from service.errors import UnauthorizedError
+from store.access import keys
+from store.access.audit import Actor
+from store.clock import now
+from store.schema.access_tables import KeyRow
+from store.schema.database import Database
+from store.schema.tables import ModelRow
+from store.work import batches
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact, wait_until
 from tests.service.stand_in_worker import StandInWorker
 from tests.service.test_models import publish
-from versions import batches, keys
-from versions.access_tables import KeyRow
-from versions.audit import Actor
-from versions.clock import now
-from versions.database import Database
-from versions.tables import ModelRow
 
 SOMEBODY = Actor("cli:ada")
 FIRST = "the-key-of-the-configuration"

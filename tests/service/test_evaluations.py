@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from store.schema.database import Database
+from store.schema.tables import TaskRow
+from store.work import evaluations
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api, fact
-from versions import evaluations
-from versions.database import Database
-from versions.tables import TaskRow
 
 pytestmark = BOTH_DATABASES
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from store.lineage import aliases
+from store.schema.database import Database
+from store.schema.tables import ExportRow, TaskRow
+from store.work import exports, tasks
 from tests.service.conftest import MODEL, Api
 from tests.service.test_models import publish
-from versions import aliases, exports, tasks
-from versions.database import Database
-from versions.tables import ExportRow, TaskRow
 
 PATH = f"/v1/models/{MODEL}/versions"
 REPORT = {"rank": 2, "full_rank": 3, "relative_error": 0.00123456}

@@ -12,11 +12,11 @@ from fastapi import Request
 from starlette.types import Message
 
 from configuration.settings import Settings
-from service import large_bodies
-from service.bodies import parse_json
 from service.errors import BodyTooSlowError, BusyError, MalformedJSONError, TooLargeError
 from service.facts import most_elements
-from service.large_bodies import LARGE_BYTES, LargeBodies
+from service.http import large_bodies
+from service.http.bodies import parse_json
+from service.http.large_bodies import LARGE_BYTES, LargeBodies
 from tests.service.conftest import MODEL, Api
 
 JSON = {"Content-Type": "application/json"}
@@ -25,7 +25,7 @@ MEBIBYTE = 1024**2
 # Parses in a thread, as the server does, and prints the growth of its memory, in bodies, and what another thread did.
 _PARSING = """
 import resource, sys, threading
-from service.bodies import parse_json, parse_ndjson
+from service.http.bodies import parse_json, parse_ndjson
 from service.errors import ServiceError
 head, unit, joint, tail, parse = (text.encode().decode("unicode_escape").encode() for text in sys.argv[1:])
 body = head + joint.join([unit] * (32 * 1024**2 // (len(unit) + len(joint)))) + tail

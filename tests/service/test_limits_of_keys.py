@@ -11,18 +11,20 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import update
 
-from api_schemas.generation import EndEvent, FinishEvent, GenerationRequest, TokensEvent
-from configuration.redis_keys import rate_key
+from configuration.redis.generation_messages import EndEvent, FinishEvent, GenerationRequest, TokensEvent
+from configuration.redis.keys import rate_key
+from store.access import keys
+from store.access.audit import Actor
+from store.access.keys import KeyLimits
+from store.lineage import versions as lineage
+from store.lineage.versions import NewVersion
+from store.schema.database import Database
+from store.schema.tables import BatchRow
+from store.work import batches, lines
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact
 from tests.service.stand_in_worker import StandInWorker
 from tests.service.test_models import METRICS
-from versions import batches, keys, lineage, lines
-from versions.audit import Actor
-from versions.database import Database
-from versions.keys import KeyLimits
-from versions.lineage import NewVersion
-from versions.tables import BatchRow
 
 Headers = dict[str, str]
 MakeKey = Callable[..., Headers]

@@ -9,11 +9,12 @@ import pytest
 from pydantic import SecretStr
 
 from api_schemas.references import ModelReference
+from store.lineage import versions as lineage
+from store.lineage.versions import NewVersion
+from store.schema.database import Database
+from store.work import batches
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api, fact
-from versions import batches, lineage
-from versions.database import Database
-from versions.lineage import NewVersion
 
 pytestmark = BOTH_DATABASES
 
@@ -165,7 +166,7 @@ def test_an_alias_moves_only_from_where_it_is_expected(api: Api, published: str)
 
 
 def test_a_model_has_only_so_many_aliases(api: Api, published: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("versions.aliases.MOST_ALIASES", 3)
+    monkeypatch.setattr("store.lineage.aliases.MOST_ALIASES", 3)
 
     def put(alias: str, version: str) -> httpx.Response:
         return api.http.put(f"/v1/models/{MODEL}/aliases/{alias}", json={"version": version})

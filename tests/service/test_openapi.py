@@ -10,7 +10,7 @@ import pytest
 
 from configuration.settings import Settings
 from service.app import create_app
-from service.openapi import render
+from service.http.openapi import render
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
 
@@ -32,7 +32,7 @@ def operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 def test_the_committed_document_is_the_present_one(document: dict[str, Any]) -> None:
     assert orjson.loads(COMMITTED.read_bytes()) == document, (
-        "the API has changed: look at the difference, then python -m service.openapi > docs/openapi.json"
+        "the API has changed: look at the difference, then python -m service > docs/openapi.json"
     )
 
 

@@ -17,12 +17,12 @@ import pytest
 from pydantic import SecretStr
 
 from api_schemas.edits import FINAL_STATES
-from cli.private_redis import PrivateRedis
-from configuration.redis_keys import evaluate_queue
+from cli.supervision.private_redis import PrivateRedis
+from configuration.redis.keys import evaluate_queue
+from store.work import batches, tasks
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact, wait_until
 from tests.service.stand_in_worker import StandInWorker
-from versions import batches, tasks
 
 KEY = "a-key-of-some-length"
 
@@ -176,7 +176,7 @@ def test_metrics_show_the_room_for_blobs(api: Api, tmp_path: Path, monkeypatch: 
     def away(_: Path) -> None:
         raise OSError(errno.ENOTCONN, "not connected")
 
-    monkeypatch.setattr("versions.blobs.shutil.disk_usage", away)
+    monkeypatch.setattr("store.blobs.folder.shutil.disk_usage", away)
     found = samples(api)
     assert "emmetd_store_free_bytes" not in found
     assert f'emmetd_store_bytes{{model="{MODEL}"}}' in found

@@ -21,18 +21,18 @@ from rq.serializers import JSONSerializer
 from sqlalchemy import update
 
 from api_schemas.references import ModelReference
-from cli.private_redis import PrivateRedis, prepare_private_redis
-from cli.tethered import tethered
-from configuration.redis_keys import RELAY_WAKE, TASK_FUNCTION
+from cli.supervision.private_redis import PrivateRedis, prepare_private_redis
+from cli.supervision.tethered import tethered
+from configuration.redis.keys import RELAY_WAKE, TASK_FUNCTION
 from service.relay import FORGOTTEN_SECONDS, Relay, job_id
+from store.clock import now
+from store.errors import LeaseLostError
+from store.schema.database import Database
+from store.schema.tables import TaskRow
+from store.work import batches, evaluations, tasks
+from store.work.batches import NewBatch
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact, wait_until
-from versions import batches, evaluations, tasks
-from versions.batches import NewBatch
-from versions.clock import now
-from versions.database import Database
-from versions.errors import LeaseLostError
-from versions.tables import TaskRow
 
 pytestmark = BOTH_DATABASES
 

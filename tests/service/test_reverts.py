@@ -11,14 +11,15 @@ import httpx
 import pytest
 
 from service.reverts.service import MOST_READINGS
+from store.access.audit import Actor
+from store.lineage import aliases, models
+from store.schema.database import Database
+from store.upkeep.retention import Policy, apply
+from store.work import batches, tasks
+from store.work.reversal import LeavingFact, facts_to_revert
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api
 from tests.service.test_models import publish
-from versions import aliases, batches, models, tasks
-from versions.audit import Actor
-from versions.database import Database
-from versions.retention import Policy, apply
-from versions.reversal import LeavingFact, facts_to_revert
 
 pytestmark = BOTH_DATABASES
 

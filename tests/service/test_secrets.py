@@ -16,16 +16,16 @@ import structlog
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from cli.listener import listen, url_of
+from cli.supervision.listener import listen, url_of
 from configuration.logs import configure_logs
 from configuration.settings import Settings
+from store.access import keys
+from store.access.audit import Actor
+from store.schema.access_tables import AuditRow
+from store.schema.database import Database
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact, served, wait_until
-from tests.versions.test_database import refuse_facts
-from versions import keys
-from versions.access_tables import AuditRow
-from versions.audit import Actor
-from versions.database import Database
+from tests.store.test_database import refuse_facts
 
 EMMETD = (sys.executable, "-P", "-m", "cli.main")
 SECRETS = ("hunter-key", "hunter-redis", "hunter-sql", "hunter-token", "hunter-query")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from store.schema.database import Database
+from store.work import statistics, tasks
 from tests.service.conftest import MODEL, N_LAYERS, Api
 from tests.service.test_evaluations import all_tasks
-from versions import statistics, tasks
-from versions.database import Database
 
 LAYER = {"layer": 1, "tokens": 160, "corpus": "self-sampled", "shrinkage": 0.0, "condition_number": 1e5}
 

@@ -9,9 +9,9 @@ import pytest
 from tokenizers import Tokenizer, processors
 
 from configuration.settings import Settings
+from store.lineage import models
+from store.schema.database import Database
 from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api, load_model
-from versions import models
-from versions.database import Database
 
 TEMPLATE = (
     "{% for message in messages %}{{ message.content }}<end>{% endfor %}{% if add_generation_prompt %}a:{% endif %}"

@@ -21,19 +21,20 @@ import torch
 from api_schemas.metrics import DEFAULT_THRESHOLDS
 from api_schemas.references import parse_reference
 from configuration.settings import Settings
-from editing.loading import LoadedModel, load_model
+from editing.model.loading import LoadedModel, load_model
+from store.blobs.folder import FolderBlobStore
+from store.lineage import versions as lineage
+from store.schema.database import Database
+from store.schema.tables import BatchRow, TaskRow, VersionRow
+from store.work import batches, lines, tasks
 from tests.workers.saved_models import facts, one_thread, save_tiny_model
-from versions import batches, lineage, lines, tasks
-from versions.blobs import FolderBlobStore
-from versions.database import Database
-from versions.tables import BatchRow, TaskRow, VersionRow
 from workers import jobs
 from workers.context import WorkerContext, set_current
-from workers.main import bind_model
-from workers.materialise import MatrixCache
 from workers.measuring import Measuring
-from workers.statistics import Statistics
+from workers.process.main import bind_model
+from workers.statistics.layer_statistics import Statistics
 from workers.status import StatusBoard
+from workers.weights.materialise import MatrixCache
 
 MODEL = "tiny"
 LAYERS = (1,)

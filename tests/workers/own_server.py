@@ -6,8 +6,8 @@ import asyncio
 import subprocess
 from pathlib import Path
 
-from cli.private_redis import prepare_private_redis
-from cli.tethered import tethered
+from cli.supervision.private_redis import prepare_private_redis
+from cli.supervision.tethered import tethered
 
 
 class OwnServer:

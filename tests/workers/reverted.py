@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from editing.answer_keys import keys_at
+from editing.values.answer_keys import keys_at
+from store.lineage import versions as lineage
+from store.lineage.facts_in_force import lineage_facts
+from store.schema.tables import VersionRow
 from tests.workers.conftest import MODEL, Place
-from versions import lineage
-from versions.lineage_facts import lineage_facts
-from versions.tables import VersionRow
-from workers.deltas import PutIn, unpack_reverts
-from workers.kept import kept_edit
-from workers.pins import leaving_alone, text_keys
-from workers.reversal import affected_edits
+from workers.reverting.kept import kept_edit
+from workers.reverting.pins import leaving_alone, text_keys
+from workers.reverting.reversal import affected_edits
+from workers.weights.deltas import PutIn, unpack_reverts
 
 LAYER = 1
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from api_schemas.facts import Fact
+from store.lineage import versions as lineage
 from tests.workers.conftest import MODEL, SURE, Place
 from tests.workers.test_revert import delta, distance, edit, facts, revert
-from versions import lineage
-from workers.kept import kept_edit
+from workers.reverting.kept import kept_edit
 
 
 def readings(place: Place, number: int, of: Sequence[dict[str, Any]]) -> list[float]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from configuration.errors import ConfigurationError
-from workers.capacity import device_of
+from workers.process.capacity import device_of
 
 
 def test_a_device_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

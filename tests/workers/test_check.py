@@ -12,7 +12,7 @@ from api_schemas.metrics import Measurement
 from editing.progress import never, silent
 from tests.workers.conftest import Place
 from tests.workers.saved_models import fact, facts
-from workers.check import SAMPLE, breaches, check_edit, sample
+from workers.tasks.check import SAMPLE, breaches, check_edit, sample
 
 
 def measured(**values: float | None) -> dict[str, Measurement]:

@@ -7,9 +7,15 @@ import time
 import pytest
 import torch
 
-from api_schemas.generation import ErrorEvent, FinishEvent, GenerationRequest, PromptEvent, TokensEvent
-from editing.decoder import Decoder
-from editing.projection import GatheredRows, Matrices, RowVersions
+from configuration.redis.generation_messages import (
+    ErrorEvent,
+    FinishEvent,
+    GenerationRequest,
+    PromptEvent,
+    TokensEvent,
+)
+from editing.model.decoder import Decoder
+from editing.model.projection import GatheredRows, Matrices, RowVersions
 from tests.editing.tiny_models import CONFIGS, tiny_model, tiny_tokenizer
 from workers.generation import prefill
 from workers.generation.decoding import DecodeBatch, RowEvents

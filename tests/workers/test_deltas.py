@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from versions.errors import BlobCorruptError
-from workers.deltas import LayerDelta, pack_deltas, pack_matrices, unpack_deltas, unpack_matrices
+from store.errors import BlobCorruptError
+from workers.weights.deltas import LayerDelta, pack_deltas, pack_matrices, unpack_deltas, unpack_matrices
 
 HEADER = {"fingerprint": "f" * 64, "provenance": {"seed": 1}}
 

@@ -10,19 +10,19 @@ import pytest
 import torch
 
 from api_schemas.facts import Fact
-from api_schemas.generation import GenerationRequest, TokensEvent
-from editing.decoder import Decoder
-from editing.projection import Matrices
+from configuration.redis.generation_messages import GenerationRequest, TokensEvent
+from editing.model.decoder import Decoder
+from editing.model.projection import Matrices
 from tests.devices import DEVICES
 from tests.editing.tiny_models import CONFIGS, tiny_model, tiny_tokenizer
 from tests.workers.conftest import Loaded, Place, opened
 from tests.workers.saved_models import CONFIGS as SAVED
 from tests.workers.saved_models import facts
 from tests.workers.test_decoding import joined, played
-from workers.capacity import measure_tokens_per_second
 from workers.generation.decoding import DecodeBatch
 from workers.generation.rows import Row
-from workers.materialise import matrix_hash
+from workers.process.capacity import measure_tokens_per_second
+from workers.weights.materialise import matrix_hash
 
 TOKENIZER = tiny_tokenizer()
 LOOSE = {"EM": 0.0, "drift": 100.0}

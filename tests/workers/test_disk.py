@@ -12,12 +12,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy.exc import OperationalError
 
+from store.blobs.folder import FolderBlobStore
+from store.errors import BlobStoreAwayError
+from store.work import tasks
 from tests.workers.conftest import Place
-from versions import tasks
-from versions.blobs import FolderBlobStore
-from versions.errors import BlobStoreAwayError
-from workers import jobs, patience
-from workers.patience import patiently
+from workers import jobs
+from workers.process import patience
+from workers.process.patience import patiently
 from workers.status import StatusBoard
 
 

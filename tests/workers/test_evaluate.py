@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from configuration.redis_keys import evaluate_queue
+from configuration.redis.keys import evaluate_queue
+from store.schema.tables import EvaluationRow
+from store.work import evaluations, tasks
 from tests.workers.conftest import MODEL, During, Place
 from tests.workers.saved_models import fact, facts
-from versions import evaluations, tasks
-from versions.tables import EvaluationRow
 from workers import jobs
 
 

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
+from store.access import audit
+from store.schema.tables import ExportRow
+from store.work import exports
 from tests.editing.tiny_models import ONE_LAYER_ONLY
 from tests.workers.conftest import MODEL, Place
 from tests.workers.saved_models import CONFIGS, facts
 from tests.workers.test_revert import ANY, revert
-from versions import audit, exports
-from versions.tables import ExportRow
 
 TEXT = torch.arange(3, 43).reshape(2, 20)
 LAYERS = {"layers": [1, 2]}
@@ -183,7 +184,7 @@ def test_merged_matrices_are_the_bits_that_are_served(place: Place) -> None:
 
 
 def test_fewer_ranks_tell_their_error_or_are_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from workers import adapter
+    from workers.weights import adapter
 
     place.edit(facts(5), thresholds=ANY)
     refused, _ = exported(place, "peft", 1, max_rank=2)

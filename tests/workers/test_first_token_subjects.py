@@ -8,12 +8,12 @@ import pytest
 
 from api_schemas.facts import Fact
 from api_schemas.metrics import BatchMetrics
-from editing.contexts import contexts_from_texts
-from editing.facts import group_by_subject, tokenize_facts
-from editing.scoring import AnswerScore, Question
+from editing.readings.scoring import AnswerScore, Question
+from editing.values.contexts import contexts_from_texts
+from editing.values.facts import group_by_subject, tokenize_facts
+from store.work import events
 from tests.workers.conftest import SURE, Place
 from tests.workers.saved_models import fact, facts
-from versions import events
 
 
 @pytest.fixture

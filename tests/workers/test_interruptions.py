@@ -11,12 +11,12 @@ import pytest
 import torch
 from sqlalchemy.exc import OperationalError
 
+from store.clock import now
+from store.schema.tables import TaskRow
+from store.work import batches, tasks
 from tests.conftest import BOTH_DATABASES
 from tests.workers.conftest import LONG, During, Place, wait_until
 from tests.workers.saved_models import facts
-from versions import batches, tasks
-from versions.clock import now
-from versions.tables import TaskRow
 from workers import jobs
 from workers.context import WorkerContext
 

@@ -9,12 +9,12 @@ import torch
 
 from api_schemas.facts import Fact
 from api_schemas.metrics import BatchMetrics
+from store.work import events
 from tests.workers.conftest import MODEL, SURE, Place
 from tests.workers.saved_models import SUBJECTS, fact, facts
-from versions import events
 from workers import jobs
-from workers.deltas import unpack_deltas
-from workers.materialise import add_up, matrix_hash
+from workers.weights.deltas import unpack_deltas
+from workers.weights.materialise import add_up, matrix_hash
 
 LOOSE = {"EM": 0.0, "drift": 100.0}
 

@@ -14,7 +14,9 @@ import redis
 import torch
 from pydantic import TypeAdapter
 
-from api_schemas.generation import (
+from cli.supervision.private_redis import PrivateRedis
+from configuration.redis.connection import make_redis
+from configuration.redis.generation_messages import (
     STREAM_FIELD,
     EndEvent,
     ErrorEvent,
@@ -23,9 +25,7 @@ from api_schemas.generation import (
     GenerationRequest,
     TokensEvent,
 )
-from cli.private_redis import PrivateRedis
-from configuration.redis_connection import make_redis
-from configuration.redis_keys import cancelled_key, generate_stream, reply_stream
+from configuration.redis.keys import cancelled_key, generate_stream, reply_stream
 from configuration.settings import Settings
 from tests.workers.conftest import MODEL, Place, wait_until
 from tests.workers.own_server import OwnServer

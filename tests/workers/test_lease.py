@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
+from store.clock import now
+from store.schema.tables import TaskRow
+from store.work import batches, statistics, tasks
 from tests.conftest import BOTH_DATABASES
 from tests.workers.conftest import MODEL, Place, wait_until
-from versions import batches, statistics, tasks
-from versions.clock import now
-from versions.tables import TaskRow
-from workers.lease import Lease
+from workers.tasks.lease import Lease
 
 pytestmark = BOTH_DATABASES
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import redis
 
-from api_schemas.generation import EndEvent
-from cli.private_redis import PrivateRedis
-from configuration.redis_connection import make_redis
-from configuration.redis_keys import GENERATE_GROUP, claimed_key, generate_stream
+from cli.supervision.private_redis import PrivateRedis
+from configuration.redis.connection import make_redis
+from configuration.redis.generation_messages import EndEvent
+from configuration.redis.keys import GENERATE_GROUP, claimed_key, generate_stream
 from configuration.settings import Settings
 from tests.workers.conftest import MODEL, Place, wait_until
 from tests.workers.test_lane import Client, prompt

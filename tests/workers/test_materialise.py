@@ -11,19 +11,13 @@ import pytest
 import torch
 
 from api_schemas.facts import Fact
+from store.errors import BlobCorruptError, BlobError, BlobMissingError, BlobStoreAwayError, VersionNotFoundError
+from store.lineage import aliases
+from store.schema.tables import VersionRow
 from tests.workers.conftest import MODEL, Place
 from tests.workers.saved_models import facts
-from versions import aliases
-from versions.errors import (
-    BlobCorruptError,
-    BlobError,
-    BlobMissingError,
-    BlobStoreAwayError,
-    VersionNotFoundError,
-)
-from versions.tables import VersionRow
-from workers.deltas import pack_deltas, unpack_deltas
-from workers.materialise import matrix_hash
+from workers.weights.deltas import pack_deltas, unpack_deltas
+from workers.weights.materialise import matrix_hash
 
 
 def blob_of(place: Place, number: int) -> str:

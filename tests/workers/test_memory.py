@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from configuration.settings import Settings
-from workers import memory
-from workers.memory import budgets, is_out_of_memory
+from workers.generation import memory
+from workers.generation.memory import budgets, is_out_of_memory
 
 GIB = 1024**3
 

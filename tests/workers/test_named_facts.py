@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from editing.decoder import Decoder
-from editing.facts import SubjectGroup
-from editing.finite import require_finite
-from editing.projection import Matrices
-from editing.values import Values, optimise_values
+from editing.model.decoder import Decoder
+from editing.model.projection import Matrices
+from editing.values.facts import SubjectGroup
+from editing.values.finite import require_finite
+from editing.values.optimisation import Values, optimise_values
 from tests.workers.conftest import Place
 from tests.workers.saved_models import SUBJECTS, fact, facts
 
@@ -44,7 +44,7 @@ def test_a_shard_names_a_fact_without_a_value_by_its_place_in_the_batch(
 
     place.worker(tokens_per_second=1.0)
     batch_id = place.accept(facts(24), settings=IN_SHARDS)
-    monkeypatch.setattr("workers.values.optimise_values", overflowing)
+    monkeypatch.setattr("workers.tasks.values.optimise_values", overflowing)
     place.run()
     error = place.batch(batch_id).error
     assert error is not None

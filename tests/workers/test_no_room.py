@@ -9,9 +9,9 @@ import pytest
 import redis
 import torch
 
-from api_schemas.generation import ErrorEvent, FinishEvent
-from cli.private_redis import PrivateRedis
-from editing.decoder import Decoder
+from cli.supervision.private_redis import PrivateRedis
+from configuration.redis.generation_messages import ErrorEvent, FinishEvent
+from editing.model.decoder import Decoder
 from tests.editing.tiny_models import CONFIGS, tiny_model
 from tests.workers.conftest import Place, wait_until
 from tests.workers.test_decoding import PROMPTS, TOKENIZER, joined, played, request, rows_of, tokens_by_row

@@ -13,15 +13,15 @@ import redis
 import structlog
 from sqlalchemy import update
 
-from api_schemas.generation import STREAM_FIELD, ErrorEvent
-from cli.private_redis import PrivateRedis
+from cli.supervision.private_redis import PrivateRedis
 from configuration.logs import configure_logs
-from configuration.redis_keys import generate_stream
+from configuration.redis.generation_messages import STREAM_FIELD, ErrorEvent
+from configuration.redis.keys import generate_stream
+from store.schema.tables import FactRow
 from tests.workers.conftest import MODEL, Place
 from tests.workers.saved_models import fact, facts
 from tests.workers.test_evaluate import evaluate, evaluation
 from tests.workers.test_lane import Client, lane_over
-from versions.tables import FactRow
 
 LONG = "Lyon " * 150
 REFUSED = [

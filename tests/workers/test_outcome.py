@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from store.work import batches
 from tests.workers.conftest import Place
 from tests.workers.saved_models import facts
-from versions import batches
 from workers.metrics import REGISTRY
-from workers.outcome import end_batch
+from workers.tasks.outcome import end_batch
 
 
 def counted(place: Place, batch_id: str) -> float:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from editing.decoder import Decoder
-from editing.projection import Matrices, RowVersions
+from editing.model.decoder import Decoder
+from editing.model.projection import Matrices, RowVersions
 from tests.editing.tiny_models import CONFIGS, tiny_model
 from tests.workers.test_decoding import (
     PROMPTS,

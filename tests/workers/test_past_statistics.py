@@ -12,9 +12,9 @@ from tests.workers.conftest import Place
 from tests.workers.reverted import least_without
 from tests.workers.test_answers_after_reverts import readings
 from tests.workers.test_revert import delta, distance, edit, facts, revert
-from workers.corpora import default_request
 from workers.measuring import Measuring
-from workers.statistics import Statistics
+from workers.statistics.corpora import default_request
+from workers.statistics.layer_statistics import Statistics
 
 LINES = [json.dumps({"text": f"{number} Danielle Darrieux speaks French in the city of Lyon"}) for number in range(60)]
 

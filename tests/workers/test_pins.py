@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from api_schemas.facts import Fact, subject_key
-from editing.answer_keys import Prefix, answer_tokens
-from editing.reverting import KeptLayer
+from editing.solve.reverting import KeptLayer
+from editing.values.answer_keys import Prefix, answer_tokens
+from store.lineage.facts_in_force import LineageFact, Place
+from store.schema.tables import VersionRow
 from tests.editing.tiny_models import tiny_tokenizer
-from versions.lineage_facts import LineageFact, Place
-from versions.tables import VersionRow
-from workers.kept import KeptEdit, column_of_subject
-from workers.pins import TextKeys, leaving_alone, text_keys
-from workers.reversal import Affected
+from workers.reverting.kept import KeptEdit, column_of_subject
+from workers.reverting.pins import TextKeys, leaving_alone, text_keys
+from workers.reverting.reversal import Affected
 
 TOKENIZER = tiny_tokenizer(bos=True)
 EDIT = "edit_1"

@@ -8,9 +8,9 @@ import httpx
 import pytest
 import redis
 
-from cli.private_redis import PrivateRedis
+from cli.supervision.private_redis import PrivateRedis
 from workers.metrics import EDIT_STAGE_SECONDS
-from workers.probes import ProbeServer
+from workers.process.probes import ProbeServer
 from workers.status import StatusBoard
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from editing.loading import load_model
+from editing.model.loading import load_model
 from tests.workers.conftest import MODEL, Loaded, Place
 from tests.workers.saved_models import LANGUAGES, SUBJECTS
 from tests.workers.walks import Walk, cold, look_at_all, refused, with_other_bits
 from workers.measuring import Measuring
-from workers.statistics import Statistics
+from workers.statistics.layer_statistics import Statistics
 
 PROMPTS = ("The mother tongue of {} is", "Everybody knows that {} speaks")
 

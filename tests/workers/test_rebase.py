@@ -9,16 +9,19 @@ import pytest
 import torch
 
 from api_schemas.facts import Fact
+from store.access.audit import Actor
+from store.errors import LeaseLostError, VersionNeededError
+from store.lineage import aliases
+from store.lineage import versions as lineage
+from store.schema.tables import BatchRow
+from store.upkeep import deletion
+from store.work import batches, events
 from tests.workers.conftest import MODEL, SURE, During, Place
 from tests.workers.saved_models import facts
-from versions import aliases, batches, deletion, events, lineage
-from versions.audit import Actor
-from versions.errors import LeaseLostError, VersionNeededError
-from versions.tables import BatchRow
 from workers import jobs
-from workers.materialise import add_up
 from workers.measuring import Measuring
-from workers.rebase import parent_now
+from workers.tasks.rebase import parent_now
+from workers.weights.materialise import add_up
 
 
 def move(place: Place, alias: str, version: int) -> Callable[[], object]:

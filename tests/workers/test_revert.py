@@ -11,17 +11,19 @@ from torch import Tensor
 
 from api_schemas.facts import Fact
 from api_schemas.references import parse_reference
-from editing.values import optimise_values
+from editing.values.optimisation import optimise_values
+from store.lineage import versions as lineage
+from store.lineage.facts_in_force import lineage_facts
+from store.schema.tables import BatchRow
+from store.work import batches, events
+from store.work.reversal import as_reverts, facts_to_revert
 from tests.workers.conftest import MODEL, During, Place
 from tests.workers.reverted import least_without, pinned_keys, put_in
 from tests.workers.saved_models import LANGUAGES, SUBJECTS
 from tests.workers.test_rebase import move
-from versions import batches, events, lineage
-from versions.lineage_facts import lineage_facts
-from versions.reversal import as_reverts, facts_to_revert
-from versions.tables import BatchRow
-from workers import jobs, without_columns
-from workers.materialise import matrix_hash
+from workers import jobs
+from workers.reverting import without_columns
+from workers.weights.materialise import matrix_hash
 
 ANY = {"EM": 0.0, "drift": 100.0}
 """Tiny models speak of all subjects alike: what matters here is what is done, not how well they take it."""

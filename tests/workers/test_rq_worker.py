@@ -18,9 +18,9 @@ from rq import Callback, Queue
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
-from cli.private_redis import PrivateRedis
-from configuration.redis_keys import RELAY_WAKE, TASK_FUNCTION
-from workers.rq_worker import ModelWorker
+from cli.supervision.private_redis import PrivateRedis
+from configuration.redis.keys import RELAY_WAKE, TASK_FUNCTION
+from workers.process.rq_worker import ModelWorker
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 import redis
 import torch
 
-from api_schemas.generation import EndEvent, ErrorEvent
-from cli.private_redis import PrivateRedis
-from configuration.redis_keys import GENERATE_GROUP, cancelled_key, claimed_key, generate_stream
+from cli.supervision.private_redis import PrivateRedis
+from configuration.redis.generation_messages import EndEvent, ErrorEvent
+from configuration.redis.keys import GENERATE_GROUP, cancelled_key, claimed_key, generate_stream
 from tests.workers.conftest import MODEL, Place, wait_until
 from tests.workers.test_lane import Client, lane_over, prompt
 from workers.generation import claims, inbox, prefill

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from editing import statistics_store
-from editing.corpus import SelfSampled
+from editing.covariance import statistics_store
+from editing.covariance.corpus import SelfSampled
+from editing.covariance.serialization import pack, packed_bytes, unpack
+from editing.covariance.statistic import Statistic
+from editing.covariance.statistics_store import StatisticRequest
 from editing.errors import StatisticError
-from editing.packed_statistic import pack, packed_bytes, unpack
-from editing.statistic import Statistic
-from editing.statistics_store import StatisticRequest
+from store.access.audit import Actor
+from store.clock import now
+from store.upkeep.collection import collect, named_blobs
+from store.work import statistics
 from tests.workers.conftest import MODEL, Place
-from versions import statistics
-from versions.audit import Actor
-from versions.clock import now
-from versions.collection import collect, named_blobs
-from workers.shared_statistics import SharedStatistics
-from workers.statistics import Statistics
+from workers.statistics.layer_statistics import Statistics
+from workers.statistics.shared import SharedStatistics
 
 TOKENS = 400
 REQUEST = StatisticRequest(SelfSampled(), TOKENS)

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from editing.corpus import SelfSampled
-from editing.statistics_store import StatisticRequest
+from editing.covariance.corpus import SelfSampled
+from editing.covariance.statistics_store import StatisticRequest
+from store.schema.tables import StatisticRow
+from store.work import statistics
 from tests.workers.conftest import MODEL, Place
 from tests.workers.saved_models import facts
-from versions import statistics
-from versions.tables import StatisticRow
 from workers import jobs
-from workers.corpora import default_request
 from workers.measuring import Measuring
-from workers.statistics import Statistics
+from workers.statistics.corpora import default_request
+from workers.statistics.layer_statistics import Statistics
 
 LINES = "\n\n".join(f"{number} Danielle Darrieux speaks French in the city of Lyon" for number in range(60))
 

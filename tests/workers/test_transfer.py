@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from api_schemas.references import parse_reference
+from store.access.audit import Actor
+from store.schema.database import migrate
+from store.upkeep.bundles import open_bundle
+from store.upkeep.transfer import pull, push
 from tests.workers.conftest import MODEL, Loaded, Place, opened
 from tests.workers.saved_models import facts
 from tests.workers.test_revert import ANY, revert
-from versions.audit import Actor
-from versions.bundles import open_bundle
-from versions.database import migrate
-from versions.transfer import pull, push
 
 
 def test_it_goes_on_where_it_arrives(two_versions: Place, tmp_path: Path, load: Callable[[str], Loaded]) -> None:

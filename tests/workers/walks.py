@@ -11,14 +11,16 @@ from typing import Any
 from sqlalchemy import select
 
 from api_schemas.references import ModelReference, version_name
+from store.errors import BlobError
+from store.lineage import aliases
+from store.lineage import versions as lineage
+from store.lineage.facts_in_force import lineage_facts
+from store.schema.tables import VersionRow
+from store.work import batches
+from store.work.reversal import as_reverts, facts_to_revert
 from tests.workers.conftest import MODEL, Loaded, Place
-from versions import aliases, batches, lineage
-from versions.errors import BlobError
-from versions.lineage_facts import lineage_facts
-from versions.reversal import as_reverts, facts_to_revert
-from versions.tables import VersionRow
-from workers.deltas import pack_deltas, unpack_deltas
-from workers.materialise import MatrixCache, matrix_hash
+from workers.weights.deltas import pack_deltas, unpack_deltas
+from workers.weights.materialise import MatrixCache, matrix_hash
 
 ANY = {"EM": 0.0, "drift": 1e9}
 QUICK = {"steps": 2, "repair_rounds": 0, "contexts": 2}

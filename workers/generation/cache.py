@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editing.decoder import LayerCache
+from editing.model.decoder import LayerCache
 
 GROWTH = 64
 

@@ -11,7 +11,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from configuration.redis_keys import GENERATE_GROUP, claimed_key, generate_stream, worker_key
+from configuration.redis.keys import GENERATE_GROUP, claimed_key, generate_stream, worker_key
 
 CLAIM_SECONDS = 30
 """For so long a claim stands that is not renewed."""

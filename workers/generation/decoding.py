@@ -11,14 +11,14 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from api_schemas.generation import GenerationEvent
-from editing.decoder import Decoder
-from editing.projection import Frame, Matrices, RowVersions
+from configuration.redis.generation_messages import GenerationEvent
+from editing.model.decoder import Decoder
+from editing.model.projection import Frame, Matrices, RowVersions
 from workers.generation.cache import RowCache
+from workers.generation.memory import is_out_of_memory
 from workers.generation.passes import Part, Passes
 from workers.generation.prefill import Prefill
 from workers.generation.rows import Row, Scored
-from workers.memory import is_out_of_memory
 
 MOST_PREFILLS = 4
 """Groups of rows whose prompts are read at a time, a piece of one after a piece of another."""

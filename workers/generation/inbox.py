@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from api_schemas.generation import STREAM_FIELD, GenerationRequest
-from configuration.redis_keys import GENERATE_GROUP, cancelled_key, claimed_key, generate_stream
+from configuration.redis.generation_messages import STREAM_FIELD, GenerationRequest
+from configuration.redis.keys import GENERATE_GROUP, cancelled_key, claimed_key, generate_stream
 from workers.generation.claims import CLAIM_SECONDS, Claims
 
 log = structlog.get_logger(__name__)

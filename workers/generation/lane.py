@@ -12,10 +12,10 @@ from opentelemetry.trace import Span
 from redis import Redis
 from redis.exceptions import RedisError
 
-from api_schemas.generation import ErrorEvent, GenerationRequest
 from api_schemas.references import version_name
 from configuration import tracing
-from configuration.redis_keys import cancelled_key
+from configuration.redis.generation_messages import ErrorEvent, GenerationRequest
+from configuration.redis.keys import cancelled_key
 from editing.parallel import use_cores
 from workers.generation.claims import Claims
 from workers.generation.decoding import FAILED, DecodeBatch, RowEvents
@@ -23,8 +23,8 @@ from workers.generation.inbox import Inbox
 from workers.generation.preparation import Preparation
 from workers.generation.replies import Active, Replies
 from workers.generation.waiting import WaitingRequests
-from workers.materialise import MatrixCache
 from workers.metrics import GENERATED_TOKENS, GENERATION_SECONDS, TIME_TO_FIRST_TOKEN
+from workers.weights.materialise import MatrixCache
 
 BLOCK_MILLISECONDS = 1000
 LOOK_SECONDS = 0.5

@@ -16,10 +16,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from editing.decoder import Decoder
-from editing.masks import left_padded_mask
+from editing.model.decoder import Decoder
+from editing.model.masks import left_padded_mask
+from editing.model.projection import Frame, Matrices, frame
 from editing.parallel import Parallel
-from editing.projection import Frame, Matrices, frame
 from workers.generation.cache import RowCache
 
 FEWEST_ROWS = 8

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from editing.decoder import Decoder
+from editing.model.decoder import Decoder
 from workers.generation.cache import RowCache
 from workers.generation.passes import Passes
 from workers.generation.rows import Row, Scored, token_logprobs

@@ -10,10 +10,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 import structlog
 import torch
 
+from editing.model.projection import Matrices
 from editing.parallel import use_cores
-from editing.projection import Matrices
-from versions.errors import BlobError, StoreError
-from workers.materialise import MatrixCache
+from store.errors import BlobError, StoreError
+from workers.weights.materialise import MatrixCache
 
 THREADS = 2
 RETRY_SECONDS = 2.0

@@ -11,9 +11,15 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 
-from api_schemas.generation import STREAM_FIELD, EndEvent, ErrorEvent, GenerationEvent, GenerationRequest
 from configuration import tracing
-from configuration.redis_keys import reply_stream
+from configuration.redis.generation_messages import (
+    STREAM_FIELD,
+    EndEvent,
+    ErrorEvent,
+    GenerationEvent,
+    GenerationRequest,
+)
+from configuration.redis.keys import reply_stream
 
 LIFETIME_SECONDS = 300
 MOST_EVENTS = 100_000

@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from api_schemas.generation import (
+from configuration.redis.generation_messages import (
     ErrorEvent,
     FinishEvent,
     GenerationEvent,
@@ -17,7 +17,7 @@ from api_schemas.generation import (
     TokenInfo,
     TokensEvent,
 )
-from editing.projection import Matrices
+from editing.model.projection import Matrices
 from workers.generation.sampling import generator_for, sample_token
 from workers.generation.text import TextStream
 

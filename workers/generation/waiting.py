@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from api_schemas.generation import GenerationRequest
-from editing.projection import Matrices
+from configuration.redis.generation_messages import GenerationRequest
+from editing.model.projection import Matrices
 from workers.generation.decoding import DecodeBatch
 from workers.generation.prefill import PREFILL_TOKENS
 from workers.generation.preparation import Preparation, VersionUnavailable

@@ -1,0 +1,1 @@
+"""Processes that `emmetd serve` starts and keeps running."""

@@ -1,0 +1,1 @@
+"""The connection to Redis, every name in it, and the messages that travel there."""

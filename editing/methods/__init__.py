@@ -1,0 +1,56 @@
+"""The methods, as rows of one table: `GET /v1/algorithms` shows it and workers run from it."""
+
+from __future__ import annotations
+
+from api_schemas.settings import SettingsOverrides
+from editing.methods.emmet import EMMET
+from editing.methods.memit import MEMIT
+from editing.methods.method import Algorithm, ModelShape, SettingValue
+from editing.methods.recommended import recommended_for
+from editing.methods.rome import ROME
+from editing.methods.settings import EditSettings, context_reserve
+
+ALGORITHMS: dict[str, Algorithm] = {row.name: row for row in (EMMET, MEMIT, ROME)}
+
+__all__ = [
+    "ALGORITHMS",
+    "Algorithm",
+    "EditSettings",
+    "ModelShape",
+    "SettingValue",
+    "context_reserve",
+    "recommended_for",
+    "resolve_settings",
+]
+
+
+def resolve_settings(algorithm: Algorithm, shape: ModelShape, overrides: SettingsOverrides) -> EditSettings:
+    """Complete settings: the model's recommendation, the method's, its own for the model, a preset, the caller's.
+
+    Raises ValueError naming the field, the value and the remedy where the preset is unknown or a layer does not exist.
+    """
+    recommended = dict(recommended_for(shape))
+    layers = recommended["layers"]
+    if algorithm.one_layer and isinstance(layers, tuple):
+        recommended["layers"] = (max(layers),)
+    chosen: dict[str, SettingValue | list[int]] = {
+        **recommended,
+        **algorithm.defaults,
+        **algorithm.per_model.get(shape, {}),
+    }
+    if overrides.preset is not None:
+        if overrides.preset not in algorithm.presets:
+            known = ", ".join(sorted(algorithm.presets)) or "none"
+            raise ValueError(f"settings.preset {overrides.preset!r} is unknown for {algorithm.name}; known: {known}")
+        chosen |= algorithm.presets[overrides.preset]
+    explicit = overrides.model_dump(exclude_none=True, exclude={"preset"})
+    if "mu" in explicit:
+        chosen["mu_relative"] = None
+    if "mu_relative" in explicit:
+        chosen["mu"] = None
+    chosen |= explicit
+    settings = EditSettings.model_validate(chosen)
+    beyond = [layer for layer in settings.layers if layer >= shape.n_layers]
+    if beyond:
+        raise ValueError(f"settings.layers {beyond}: the model has layers 0 to {shape.n_layers - 1}")
+    return settings.model_copy(update={"layers": tuple(sorted(settings.layers))})

@@ -1,0 +1,82 @@
+"""Measure a version on facts: make the readings that the wanted metrics need, then compute the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from tokenizers import Tokenizer
+
+from api_schemas.facts import Fact
+from api_schemas.metrics import Measurement
+from editing.metrics import METRICS
+from editing.model.decoder import Decoder
+from editing.model.projection import Matrices
+from editing.model.token_rows import TokenRows
+from editing.progress import Progress, ShouldStop, never, silent
+from editing.readings.observations import Observations, Reading
+from editing.readings.perplexity import perplexity, predicted_tokens
+from editing.readings.reader import Reader
+
+DEFAULT_METRICS = ("ES", "PS", "NS", "S")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The measurements by metric name, the readings they were made of, and each fact's own values."""
+
+    metrics: dict[str, Measurement]
+    observations: Observations
+    of_facts: tuple[dict[str, float | None], ...]
+
+
+def evaluate(
+    decoder: Decoder,
+    tokenizer: Tokenizer,
+    matrices: Matrices,
+    facts: Sequence[Fact],
+    metrics: Iterable[str] = DEFAULT_METRICS,
+    *,
+    held_out: TokenRows | None = None,
+    base_perplexity: float | None = None,
+    seed: int = 0,
+    on_progress: Progress = silent,
+    should_stop: ShouldStop = never,
+) -> Evaluation:
+    """Measure the version `matrices` ({} is the base) on `facts` by `metrics`, names of `METRICS`.
+
+    Drift needs `held_out`; with `base_perplexity` (the base's, on the same text) the base is not run again. `seed` is
+    that of the sampled texts of GE. Raises ContextLengthError or FactError naming a fact that cannot be read,
+    EditInterrupted, and ValueError for an unknown metric or drift without text.
+    """
+    wanted = list(dict.fromkeys(metrics))
+    unknown = [name for name in wanted if name not in METRICS]
+    if unknown:
+        raise ValueError(f"unknown metrics {unknown}; known: {', '.join(METRICS)}")
+    reads = frozenset[Reading]().union(*(METRICS[name].reads for name in wanted))
+    reader = Reader(decoder, tokenizer, matrices, on_progress, should_stop)
+    readings = reader.scores(facts, reads)
+    if Reading.GREEDY in reads:
+        readings = [replace(one, greedy=text) for one, text in zip(readings, reader.greedy(facts), strict=True)]
+    if Reading.TEXT in reads:
+        readings = [replace(one, text=text) for one, text in zip(readings, reader.texts(facts, seed), strict=True)]
+    observed = Observations(tuple(readings))
+    if Reading.HELD_OUT in reads:
+        if held_out is None:
+            raise ValueError("drift needs held-out text to be measured on")
+        if base_perplexity is None or not matrices:
+            base_perplexity = perplexity(decoder, {}, held_out, on_progress=on_progress, should_stop=should_stop)
+        now = base_perplexity
+        if matrices:
+            now = perplexity(decoder, matrices, held_out, on_progress=on_progress, should_stop=should_stop)
+        observed = replace(
+            observed, perplexity=now, base_perplexity=base_perplexity, held_out_tokens=predicted_tokens(held_out)
+        )
+    return Evaluation(
+        metrics={name: METRICS[name].overall(observed) for name in wanted},
+        observations=observed,
+        of_facts=tuple(
+            {name: of_fact(fact) for name in wanted if (of_fact := METRICS[name].of_fact) is not None}
+            for fact in observed.facts
+        ),
+    )

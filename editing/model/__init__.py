@@ -1,0 +1,1 @@
+"""The opened model: loaded, recognised by its weights, and run layer by layer."""

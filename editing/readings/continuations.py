@@ -1,0 +1,126 @@
+"""Texts that a version writes after prompts: greedily, as a user would see it, or sampled, to measure fluency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from editing.model.decoder import Decoder
+from editing.model.decoding import Pick, continue_rows, control_tokens
+from editing.model.projection import Matrices, Version, frame
+from editing.progress import Progress, ShouldStop, check, never, silent
+
+CACHE_BUDGET = 256 * 1024**2
+TEXT_TOKENS = 100
+TOP_K = 5
+_MOST_ROWS = 64
+
+
+def greedy_texts(
+    decoder: Decoder,
+    matrices: Matrices,
+    tokenizer: Tokenizer,
+    prompts: Sequence[tuple[int, ...]],
+    lengths: Sequence[int],
+    *,
+    stop: Collection[int] = (),
+    on_progress: Progress = silent,
+    should_stop: ShouldStop = never,
+) -> list[str]:
+    """The most probable continuation of each prompt, `lengths[n]` tokens or up to one of `stop`, alone."""
+
+    def picks(_: Sequence[int]) -> Pick:
+        return lambda logits, rows: logits.argmax(-1)
+
+    return _texts(decoder, matrices, tokenizer, prompts, lengths, picks, stop, "greedy", on_progress, should_stop)
+
+
+def sampled_texts(
+    decoder: Decoder,
+    matrices: Matrices,
+    tokenizer: Tokenizer,
+    prompts: Sequence[tuple[int, ...]],
+    lengths: Sequence[int],
+    *,
+    seed: int,
+    on_progress: Progress = silent,
+    should_stop: ShouldStop = never,
+) -> list[str]:
+    """A text of `lengths[n]` tokens after prompt n, each token sampled among the `TOP_K` most probable.
+
+    Prompt n has a generator of its own, seeded with `seed` + n, so that its text does not depend on the other prompts.
+    Control tokens are never sampled: every text has its full length.
+    """
+    control = control_tokens(decoder, tokenizer)
+
+    def picks(numbers: Sequence[int]) -> Pick:
+        generators = [torch.Generator().manual_seed(seed + number) for number in numbers]
+
+        def pick(logits: Tensor, rows: Tensor) -> Tensor:
+            logits = logits.double()
+            logits[:, control] = -torch.inf
+            best = logits.topk(min(TOP_K, logits.shape[1]))
+            drawn = torch.cat([torch.rand(1, dtype=torch.float64, generator=generators[row]) for row in rows.tolist()])
+            cumulative = best.values.softmax(-1).cumsum(-1)
+            rank = (cumulative < drawn.to(logits.device)[:, None]).sum(1).clamp_(max=best.indices.shape[1] - 1)
+            return best.indices.gather(1, rank[:, None])[:, 0]
+
+        return pick
+
+    return _texts(decoder, matrices, tokenizer, prompts, lengths, picks, (), "texts", on_progress, should_stop)
+
+
+def _texts(
+    decoder: Decoder,
+    matrices: Matrices,
+    tokenizer: Tokenizer,
+    prompts: Sequence[tuple[int, ...]],
+    lengths: Sequence[int],
+    picks: Callable[[Sequence[int]], Pick],
+    stop: Collection[int],
+    stage: str,
+    on_progress: Progress,
+    should_stop: ShouldStop,
+) -> list[str]:
+    texts = [""] * len(prompts)
+    done = 0
+    for numbers in _batches(decoder, [len(p) + n for p, n in zip(prompts, lengths, strict=True)]):
+        pick = picks(numbers)
+
+        def pick_or_stop(logits: Tensor, rows: Tensor, pick: Pick = pick) -> Tensor:
+            check(should_stop, "generating text")
+            return pick(logits, rows)
+
+        with frame(Version(matrices)):
+            made = continue_rows(
+                decoder, [prompts[n] for n in numbers], [lengths[n] for n in numbers], pick_or_stop, stop=stop
+            )
+        for number, row in zip(numbers, made, strict=True):
+            texts[number] = tokenizer.decode(row, skip_special_tokens=True)
+        done += len(numbers)
+        on_progress(stage, done, len(prompts))
+    return texts
+
+
+def _batches(decoder: Decoder, lengths: Sequence[int]) -> list[list[int]]:
+    """Rows of like length together, as many as the key-value cache has memory for."""
+    order = sorted(range(len(lengths)), key=lambda number: (-lengths[number], number))
+    batches = []
+    start = 0
+    while start < len(order):
+        rows = CACHE_BUDGET // (lengths[order[start]] * cache_bytes_per_token(decoder))
+        stop = start + max(1, min(_MOST_ROWS, rows))
+        batches.append(order[start:stop])
+        start = stop
+    return batches
+
+
+def cache_bytes_per_token(decoder: Decoder) -> int:
+    """What one token of one row takes in a key-value cache of all layers."""
+    config = decoder.config
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2 * int(heads) * int(head_dim) * len(decoder.layers) * decoder.dtype.itemsize

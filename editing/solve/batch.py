@@ -1,0 +1,192 @@
+"""From a batch's values to the change of its layers: solve, listen, repair.
+
+A joint solve blurs small values, so some facts of a large batch are not said afterwards although each value alone would
+make them said. Instead of optimising longer, a repair round looks which facts the edited weights do not say, finds
+small δ for those on top of the edited weights, and solves again with all keys, asking for no change where a fact holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from editing.covariance.statistic import Statistic
+from editing.errors import SingularSolveError
+from editing.methods import EditSettings
+from editing.model.decoder import Decoder
+from editing.model.projection import Matrices
+from editing.progress import Progress, ShouldStop, never, silent
+from editing.solve.closed_form import KeyFactor, Solution, factor_keys
+from editing.solve.layer_report import LayerReport, layer_report
+from editing.solve.layers import changed, edit_layers
+from editing.values.contexts import Context
+from editing.values.facts import SubjectGroup
+from editing.values.keys import subject_states
+from editing.values.optimisation import Values, optimise_values
+
+Unsaid = Callable[[Matrices], Sequence[int]]
+"""Given edited matrices, the groups (by number) with a fact that they do not say."""
+
+
+@dataclass(frozen=True)
+class LayerEdit:
+    """What was done to one layer: `solutions` of the rounds, whose Δ add up, for `keys` (d_in, E), those of the first
+    round, and the summed residuals `residual` (d_out, E), float64."""
+
+    layer: int
+    keys: Tensor
+    residual: Tensor
+    solutions: tuple[Solution, ...]
+
+    @property
+    def factors(self) -> tuple[Tensor, Tensor] | None:
+        """Δ = B A as (A (r, d_in), B (d_out, r)), or None where a round kept Δ dense, or Δ is smaller than those."""
+        rows, columns = [], []
+        for solution in self.solutions:
+            if solution.A is None or solution.B is None:
+                return None
+            rows.append(solution.A)
+            columns.append(solution.B)
+        if all(row is rows[0] for row in rows):
+            return rows[0], torch.stack(columns).sum(0)
+        (d_out, d_in), rank = (columns[0].shape[0], rows[0].shape[1]), sum(row.shape[0] for row in rows)
+        if rank * (d_out + d_in) > d_out * d_in:
+            return None
+        return torch.cat(rows), torch.cat(columns, dim=1)
+
+    def delta(self) -> Tensor:
+        """Δ (d_out, d_in), float64."""
+        pair = self.factors
+        if pair is not None:
+            return pair[1] @ pair[0]
+        return torch.stack([solution.matrix() for solution in self.solutions]).sum(0)
+
+    def report(self, weight: Tensor, statistic: Statistic) -> LayerReport:
+        """Measured for the whole change, `weight` (d_out, d_in) being the parent's."""
+        pair = self.factors
+        total = replace(
+            self.solutions[-1],
+            A=None if pair is None else pair[0],
+            B=None if pair is None else pair[1],
+            dense=self.delta() if pair is None else None,
+        )
+        return layer_report(weight, self.keys, self.residual, total, statistic.factor)
+
+
+@dataclass(frozen=True)
+class BatchEdit:
+    """`layers` by number; `repaired` counts, round by round, the groups that were optimised again."""
+
+    layers: dict[int, LayerEdit]
+    repaired: tuple[int, ...]
+
+
+def solve_batch(
+    decoder: Decoder,
+    matrices: Matrices,
+    statistics: Mapping[int, Statistic],
+    groups: Sequence[SubjectGroup],
+    contexts: Sequence[Context],
+    values: Values,
+    settings: EditSettings,
+    unsaid: Unsaid,
+    *,
+    should_stop: ShouldStop = never,
+    on_progress: Progress = silent,
+) -> BatchEdit:
+    """Solve for all layers of `settings` on top of `matrices`, then listen and repair `repair_rounds` times.
+
+    Raises SingularSolveError where `strict` refuses, EditInterrupted where `should_stop` says so.
+    """
+    rounds = _Rounds(statistics, settings, groups)
+    on_progress("solving", 0, 1 + settings.repair_rounds)
+    deltas = edit_layers(
+        decoder, matrices, groups, contexts, values, settings.layers, rounds.solve, should_stop=should_stop
+    )
+    edited = _edited(decoder, matrices, deltas)
+    repaired = []
+    repair = settings.model_copy(update={"steps": settings.repair_steps})
+    for number in range(settings.repair_rounds):
+        on_progress("solving", 1 + number, 1 + settings.repair_rounds)
+        failing = sorted(unsaid(edited))
+        if not failing:
+            break
+        repaired.append(len(failing))
+        again = optimise_values(
+            decoder, edited, [groups[n] for n in failing], contexts, repair, should_stop=should_stop
+        )
+        more = _spread(decoder, edited, groups, contexts, values, again, failing)
+        edit_layers(decoder, edited, groups, contexts, more, settings.layers, rounds.solve, should_stop=should_stop)
+        edited = _edited(decoder, matrices, {layer: edit.delta() for layer, edit in rounds.edits().items()})
+    on_progress("solving", 1, 1)
+    return BatchEdit(rounds.edits(), tuple(repaired))
+
+
+class _Rounds:
+    """Solves of successive rounds. With one layer its keys never change, so their factor serves every round."""
+
+    def __init__(
+        self, statistics: Mapping[int, Statistic], settings: EditSettings, groups: Sequence[SubjectGroup]
+    ) -> None:
+        self._statistics = statistics
+        self._groups = groups
+        self._settings = settings
+        self._factors: dict[int, KeyFactor] = {}
+        self._edits: dict[int, LayerEdit] = {}
+
+    def solve(self, layer: int, keys: Tensor, residual: Tensor) -> Tensor:
+        factor = self._factors.get(layer)
+        if factor is None:
+            factor = self._factored(layer, keys, residual.shape[0])
+            if len(self._settings.layers) == 1:
+                self._factors[layer] = factor
+        solution = factor.solve(residual)
+        before = self._edits.get(layer)
+        if before is None:
+            self._edits[layer] = LayerEdit(layer, keys, residual, (solution,))
+        else:  # the first round's keys stand for all: those of later rounds differ by what the rounds moved below
+            solutions = (*before.solutions, solution)
+            self._edits[layer] = replace(before, residual=before.residual + residual, solutions=solutions)
+        return solution.matrix()
+
+    def _factored(self, layer: int, keys: Tensor, d_out: int) -> KeyFactor:
+        settings = self._settings
+        try:
+            return factor_keys(
+                keys,
+                self._statistics[layer].metric,
+                mu=settings.mu,
+                mu_relative=settings.mu_relative,
+                strict=settings.strict,
+                d_out=d_out,
+            )
+        except SingularSolveError as error:
+            raise error.about([[fact.index for fact in group.facts] for group in self._groups]) from error
+
+    def edits(self) -> dict[int, LayerEdit]:
+        return dict(sorted(self._edits.items()))
+
+
+def _edited(decoder: Decoder, matrices: Matrices, deltas: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    own = {layer: changed(decoder.projections[layer], matrices.get(layer), delta) for layer, delta in deltas.items()}
+    return {**matrices, **own}
+
+
+def _spread(
+    decoder: Decoder,
+    edited: Matrices,
+    groups: Sequence[SubjectGroup],
+    contexts: Sequence[Context],
+    first: Values,
+    again: Values,
+    failing: Sequence[int],
+) -> Values:
+    """Values of all groups for a repair round: δ of those that failed, 0 for those that hold."""
+    index = torch.tensor(failing, device=first.deltas.device)
+    deltas = torch.zeros_like(first.deltas).index_copy(0, index, again.deltas.to(first.deltas.dtype))
+    # In a single layer the keys and so the solve see no state; several layers measure from where the stream is now.
+    states = subject_states(decoder, edited, groups, contexts, [], first.layer).stream
+    return replace(first, deltas=deltas, states=states)

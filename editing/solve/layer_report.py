@@ -1,0 +1,43 @@
+"""What a solve did to a layer, in the numbers that go with every version."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from editing.solve.closed_form import Solution
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What a solve did to one layer.
+
+    `memorization_error` = ‖(W+Δ)K − V‖/‖V‖ with V = WK + R; `preservation_cost` = tr(ΔCΔᵀ)/tr(WCWᵀ), C with its
+    shrinkage; `relative_norm` = ‖Δ‖/‖W‖ (Frobenius). EMMET, arXiv 2403.14236, section 3.
+    """
+
+    memorization_error: float
+    preservation_cost: float
+    relative_norm: float
+
+
+def layer_report(W: Tensor, K: Tensor, R: Tensor, solution: Solution, factor: Tensor) -> LayerReport:
+    """Measure `solution` for W (d_out, d_in), keys K (d_in, E), changes R (d_out, E), with C = factor · factorᵀ."""
+    W, K, R = (matrix.to(device=factor.device, dtype=torch.float64) for matrix in (W, K, R))
+    delta = solution.matrix()
+    if solution.A is not None and solution.B is not None and solution.A.shape[0] < W.shape[0]:
+        moved = solution.B @ (solution.A @ factor)
+    else:
+        moved = delta @ factor
+    return LayerReport(
+        memorization_error=_ratio((delta @ K - R).norm(), (W @ K + R).norm()),
+        preservation_cost=_ratio(moved.square().sum(), (W @ factor).square().sum()),
+        relative_norm=_ratio(delta.norm(), W.norm()),
+    )
+
+
+def _ratio(part: Tensor, whole: Tensor) -> float:
+    return float(part) / float(whole) if float(whole) > 0 else (0.0 if float(part) == 0 else math.inf)

@@ -1,0 +1,85 @@
+"""The short texts that are put before prompts, so that an edit holds whatever was said before.
+
+They are sampled from the model itself (MEMIT, arXiv 2210.07229, appendix; ROME samples them likewise), and belong to a
+version's provenance: given back in, they reproduce its keys and values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from tokenizers import Tokenizer
+
+from editing.model.decoder import Decoder
+from editing.model.decoding import control_tokens
+from editing.model.projection import Matrices, Version, frame
+from editing.subjects import context_tokens
+
+OPENINGS = ("The", "Therefore", "Because", "I", "You")
+TOP_K = 5
+
+
+@dataclass(frozen=True)
+class Context:
+    """A text without its full stop, and the tokens of "text." at the start of a sequence."""
+
+    text: str
+    tokens: tuple[int, ...]
+
+
+def contexts_from_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[Context, ...]:
+    """Contexts recorded earlier, in tokens again."""
+    return tuple(Context(text, context_tokens(tokenizer, text)) for text in texts)
+
+
+@torch.no_grad()
+def sample_contexts(
+    decoder: Decoder,
+    matrices: Matrices,
+    tokenizer: Tokenizer,
+    number: int,
+    length: int = 10,
+    seed: int = 0,
+    temperature: float = 1.0,
+    top_k: int = TOP_K,
+) -> tuple[Context, ...]:
+    """Sample `number` texts of `length` tokens (opening included), all at once, from the version `matrices`.
+
+    The same seed gives the same texts on one machine and build. Control tokens are never sampled.
+    """
+    if number == 0:
+        return ()
+    generator = torch.Generator().manual_seed(seed)
+    control = control_tokens(decoder, tokenizer)
+    rows = [context_opening(tokenizer, OPENINGS[n % len(OPENINGS)]) for n in range(number)]
+    starts = [sum(1 for token in row if token in control) for row in rows]
+    with frame(Version(matrices)):
+        while any(len(row) - start < length for row, start in zip(rows, starts, strict=True)):
+            ends = torch.tensor([len(row) - 1 for row in rows])
+            width = int(ends.max()) + 1
+            tokens = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=decoder.device)
+            positions = torch.arange(width, device=decoder.device).expand(number, width)
+            hidden = decoder.run_layers(decoder.embed(tokens, positions), positions, None, 0, len(decoder.layers))
+            logits = decoder.logits(hidden[torch.arange(number), ends]).double().cpu() / temperature
+            logits[:, control] = -torch.inf
+            best = logits.topk(min(top_k, logits.shape[1]))
+            picked = torch.multinomial(best.values.softmax(-1), 1, generator=generator)
+            chosen = best.indices.gather(1, picked)[:, 0].tolist()
+            for row, start, token in zip(rows, starts, chosen, strict=True):
+                if len(row) - start < length:
+                    row.append(token)
+    return contexts_from_texts(tokenizer, [_sentence(tokenizer.decode(row)) for row in rows])
+
+
+def context_opening(tokenizer: Tokenizer, opening: str) -> list[int]:
+    """The tokens of an opening word, with the tokenizer's BOS token if it has one and without an EOS token."""
+    encoding = tokenizer.encode(opening)
+    last = max(n for n, special in enumerate(encoding.special_tokens_mask) if not special)
+    return list(encoding.ids[: last + 1])
+
+
+def _sentence(text: str) -> str:
+    """One line, without braces (they mark the subject's place in prompts) and without the full stop to come."""
+    return " ".join(text.replace("{", " ").replace("}", " ").split()).rstrip(" .")

@@ -1,0 +1,169 @@
+"""The lower run: layers 0 to l, once, for all rows; and the constant prefixes for the layers that each step runs.
+
+Nothing below δ's layer changes while δ is optimised, and no prefix changes at any layer (`editing.model.prefix`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from editing.model.batching import in_batches
+from editing.model.decoder import Decoder
+from editing.model.prefix import KeysValues, Prefix, PrefixCache, attention_mask
+from editing.model.projection import Matrices, Recorder, Version, frame
+from editing.progress import ShouldStop, check, never
+from editing.values.contexts import Context
+from editing.values.rows import BARE, Row
+
+TOKENS_AT_ONCE = {"cpu": 2048}
+ACCELERATOR_TOKENS_AT_ONCE = 16384
+"""How many tokens, padding included, are run in one go where no backward pass keeps anything."""
+
+
+@dataclass(frozen=True)
+class Lower:
+    """What one row keeps of its lower run.
+
+    `inputs` (d_in,) by layer: the projection's input at the subject's last token, for the layers asked for. `state`
+    (d_out,): the stream after layer l at that token. `stream` (suffix_length, d_out): the stream before the first layer
+    that each step runs. `prefix` (layers from that one on, 2, kv_heads, tokens, head_dim): the keys and values of the
+    row's own prefix there, without the context text's; None where the row has no prefix, or where none was asked for.
+    """
+
+    inputs: dict[int, Tensor]
+    state: Tensor
+    stream: Tensor
+    prefix: Tensor | None = None
+
+
+@torch.no_grad()
+def context_prefix(decoder: Decoder, matrices: Matrices, contexts: Sequence[Context], layers: int) -> Prefix | None:
+    """Keys and values of the context texts in layers 0..layers-1, shared by all facts; None without contexts."""
+    if not contexts:
+        return None
+    tokens, present = _padded([context.tokens for context in contexts], decoder.device)
+    recorded: dict[int, KeysValues] = {}
+    with frame(Version(matrices)):
+        positions = positions_after([], tokens.shape, decoder)
+        hidden = decoder.embed(tokens, positions)
+        mask = attention_mask([], tokens.shape, decoder.dtype, decoder.device)
+        decoder.run_layers(hidden, positions, mask, 0, layers, PrefixCache([], recorded))
+    return Prefix(recorded, present)
+
+
+def before_rows(contexts: Prefix | None, rows: Sequence[Row], device: torch.device) -> list[Prefix]:
+    """The context texts' prefix for each of `rows`, as a list of none or one; nothing of it is there for a bare row."""
+    if contexts is None:
+        return []
+    index = torch.tensor([row.context for row in rows], device=device)
+    taken = contexts.rows(index.clamp(min=0))
+    return [Prefix(taken.layers, taken.present & (index != BARE)[:, None], taken.index)]
+
+
+def positions_after(before: Sequence[Prefix], shape: torch.Size, decoder: Decoder) -> Tensor:
+    """Position ids of `shape` (rows, tokens) for tokens after prefixes; padding stays within what the model knows."""
+    start = sum(
+        (prefix.present.sum(1) for prefix in before), torch.zeros(shape[0], dtype=torch.long, device=decoder.device)
+    )
+    positions = start[:, None] + torch.arange(shape[1], device=decoder.device)
+    return positions.clamp_(max=decoder.context_length - 1)
+
+
+@torch.no_grad()
+def run_lower(
+    decoder: Decoder,
+    matrices: Matrices,
+    contexts: Prefix | None,
+    rows: Sequence[Row],
+    layer: int,
+    key_layers: frozenset[int],
+    steps_from: int | None,
+    should_stop: ShouldStop = never,
+) -> list[Lower]:
+    """Run all rows through layers 0..layer, and their prefixes through the rest; in the rows' order.
+
+    `steps_from` is the first layer that each optimiser step will run, `layer` or the one after; None: there is no step,
+    and nothing is kept for one.
+    """
+    split = layer + 1 if steps_from is None else steps_from
+    found: list[Lower | None] = [None] * len(rows)
+    streams: dict[int, Tensor] = {}
+    recorder = Recorder(key_layers, Version(matrices))
+    for numbers in _batches([len(row.tokens) for row in rows], decoder.device):
+        check(should_stop, "the optimisation of values")
+        batch = [rows[number] for number in numbers]
+        tokens, _ = _padded([row.tokens for row in batch], decoder.device)
+        before = before_rows(contexts, batch, decoder.device)
+        positions = positions_after(before, tokens.shape, decoder)
+        with frame(recorder):
+            stream = _run(decoder, before, decoder.embed(tokens, positions), positions, 0, split)
+            after = _run(decoder, before, stream, positions, split, layer + 1)
+        for slot, number in enumerate(numbers):
+            row = rows[number]
+            inputs = {at: recorder.inputs[at][slot, row.subject].clone() for at in key_layers}
+            whole = stream[slot, : len(row.tokens)].clone()
+            found[number] = Lower(inputs, after[slot, row.subject].clone(), whole[row.subject :])
+            streams[number] = whole
+    if steps_from is not None:
+        prefixes = _prefixes(decoder, matrices, contexts, rows, streams, steps_from, should_stop)
+        return [replace(lower, prefix=prefixes.get(number)) for number, lower in enumerate(found) if lower is not None]
+    return [lower for lower in found if lower is not None]
+
+
+def _prefixes(
+    decoder: Decoder,
+    matrices: Matrices,
+    contexts: Prefix | None,
+    rows: Sequence[Row],
+    streams: dict[int, Tensor],
+    first: int,
+    should_stop: ShouldStop,
+) -> dict[int, Tensor]:
+    """Keys and values, from layer `first` on, of the rows' own prefixes, whose streams before it are in `streams`."""
+    found: dict[int, Tensor] = {}
+    some = [number for number, row in enumerate(rows) if row.subject]
+    for places in _batches([rows[number].subject for number in some], decoder.device):
+        check(should_stop, "the optimisation of values")
+        numbers = [some[place] for place in places]
+        batch = [rows[number] for number in numbers]
+        hidden = pad_sequence([streams[number][: rows[number].subject] for number in numbers], batch_first=True)
+        before = before_rows(contexts, batch, decoder.device)
+        positions = positions_after(before, hidden.shape[:2], decoder)
+        recorded: dict[int, KeysValues] = {}
+        with frame(Version(matrices)):
+            _run(decoder, before, hidden, positions, first, len(decoder.layers), recorded)
+        if recorded:
+            whole = torch.stack([torch.stack(kv) for kv in recorded.values()])
+            for slot, number in enumerate(numbers):
+                found[number] = whole[:, :, slot, :, : rows[number].subject].clone()
+    return found
+
+
+def _run(
+    decoder: Decoder,
+    before: Sequence[Prefix],
+    hidden: Tensor,
+    positions: Tensor,
+    first: int,
+    last: int,
+    recorded: dict[int, KeysValues] | None = None,
+) -> Tensor:
+    mask = attention_mask([prefix.present for prefix in before], hidden.shape[:2], decoder.dtype, decoder.device)
+    return decoder.run_layers(hidden, positions, mask, first, last, PrefixCache(before, recorded))
+
+
+def _batches(lengths: Sequence[int], device: torch.device) -> list[list[int]]:
+    limit = TOKENS_AT_ONCE.get(device.type, ACCELERATOR_TOKENS_AT_ONCE)
+    return list(in_batches(lengths, lambda _, tokens: tokens, limit, device))
+
+
+def _padded(sequences: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids (rows, T), padded on the right, and which slots hold a token (bool)."""
+    lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
+    tokens = pad_sequence([torch.tensor(sequence) for sequence in sequences], batch_first=True).to(device)
+    return tokens, torch.arange(tokens.shape[1], device=device) < lengths[:, None]

@@ -1,0 +1,83 @@
+"""How much memory an optimisation of values may take beside the model, and how a batch is cut to keep to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from editing.model.batching import even_parts
+from editing.model.decoder import Decoder
+from editing.values.facts import SubjectGroup, tokens_per_step
+from editing.values.rows import Row, rows_of
+
+LEAST_BYTES = 16 * 1024**2
+"""Where so little is too much, smaller blocks do not help."""
+PROCESSOR_CONSTANTS, PROCESSOR_BACKWARD = 2 * 1024**3, 512 * 1024**2
+ACCELERATOR_SHARE = 0.4
+"""Of the memory that is free, for the constants as for the backward pass; the rest is for what neither counts."""
+
+
+@dataclass(frozen=True)
+class MemoryBudget:
+    """Bytes: `constants` for what is computed once for all groups that are optimised together (prefixes' keys and
+    values, mostly), `backward` for what blocks that run at once keep for their backward pass."""
+
+    constants: float
+    backward: float
+
+    def halved(self) -> MemoryBudget | None:
+        """Half of it, or None where there is nothing left to halve."""
+        if self.backward <= LEAST_BYTES:
+            return None
+        return MemoryBudget(self.constants / 2, self.backward / 2)
+
+
+def memory_budget(device: torch.device) -> MemoryBudget:
+    """What `device` has for an optimisation: on an accelerator most of what is free now."""
+    if device.type != "cuda":
+        return MemoryBudget(PROCESSOR_CONSTANTS, PROCESSOR_BACKWARD)
+    share = ACCELERATOR_SHARE * free_on_cuda(device)
+    return MemoryBudget(share, share)
+
+
+def free_on_cuda(device: torch.device) -> int:
+    """Bytes that this process may still take on `device`, what PyTorch keeps for the next tensors included."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def portions(
+    decoder: Decoder,
+    groups: Sequence[SubjectGroup],
+    contexts: int,
+    kl_factor: float,
+    first_layer: int,
+    limit: float,
+) -> list[list[int]]:
+    """The numbers of `groups` in as few even portions as keep each one's constants within `limit` bytes.
+
+    Groups of like length stay together; a group is never cut, so that a portion of one may be larger. `first_layer` is
+    the first that each optimiser step runs.
+    """
+    order = sorted(range(len(groups)), key=lambda number: (tokens_per_step(groups[number], contexts), number))
+    rows = rows_of([groups[number] for number in order], contexts, kl_factor)
+    sizes = [0.0] * len(order)
+    for row in rows:
+        sizes[row.group] += _constants(decoder, row, first_layer)
+    for number in range(max(1, math.ceil(sum(sizes) / limit)), len(order)):
+        parts = even_parts(sizes, number)
+        if all(sum(sizes[place] for place in part) <= limit for part in parts):
+            return [[order[place] for place in part] for part in parts]
+    return [[number] for number in order]
+
+
+def _constants(decoder: Decoder, row: Row, first_layer: int) -> float:
+    """About what is kept of `row` for all steps: once for the row, once in its block."""
+    projection = decoder.projections[-1]
+    prefix = 2 * decoder.key_value_width * row.subject * (len(decoder.layers) - first_layer)
+    stream = row.suffix_length * projection.d_out
+    reference = 0 if row.labels else 4 * decoder.vocabulary
+    return float((2 * (prefix + stream) + projection.d_in) * decoder.dtype.itemsize + reference)

@@ -1,0 +1,1 @@
+"""API keys, the audit log and what each caller has used."""

@@ -1,0 +1,1 @@
+"""Models, versions, aliases, and the facts that a lineage holds."""

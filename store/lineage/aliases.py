@@ -1,0 +1,95 @@
+"""Queries that move aliases. Rollback is moving one."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from api_schemas.references import ALIAS_PATTERN, LATEST, version_name
+from store.clock import now
+from store.errors import (
+    AliasLimitError,
+    AliasMovedError,
+    AliasProtectedError,
+    AliasReservedError,
+    VersionNotFoundError,
+)
+from store.lineage import models
+from store.lineage import versions as lineage
+from store.schema.tables import AliasRow
+
+MOST_ALIASES: Final = 100
+"""Of a model: each is a series of metrics and an entry of every list of models."""
+
+
+def put(
+    session: Session,
+    model: str,
+    alias: str,
+    version: int | None,
+    expected: int | None,
+    *,
+    protected: bool | None = None,
+    admin: bool = False,
+) -> AliasRow:
+    """Point `alias` at `version`; where `expected` is given, only if it points there now.
+
+    None leaves the version, or the protection, as it is. Protecting, and moving what is protected, is an
+    administrator's. Raises AliasReservedError, AliasMovedError, AliasProtectedError, AliasLimitError, NotFoundError.
+    """
+    if not re.fullmatch(ALIAS_PATTERN, alias):
+        raise AliasReservedError(
+            f"{alias!r} cannot be an alias: use lower-case letters, digits, '.', '_' and '-', starting with a letter, "
+            "and not the form of a version (v7)"
+        )
+    models.get(session, model)
+    if version is not None:
+        lineage.get(session, model, version)
+    row = session.get(AliasRow, (model, alias))
+    if expected is not None and (row is None or row.version != expected):
+        found = "does not exist" if row is None else f"points at {version_name(row.version)}"
+        raise AliasMovedError(
+            f"alias {alias!r} {found}, not at {version_name(expected)}; read it again and decide anew"
+        )
+    if not admin:
+        _refuse_without_rights(row, alias, version, protected)
+    if row is None:
+        if version is None:
+            raise VersionNotFoundError(f"model {model!r} has no alias {alias!r} yet; say which version it names")
+        if len(lineage.aliases_of(session, model)) >= MOST_ALIASES:
+            raise AliasLimitError(
+                f"model {model!r} has {MOST_ALIASES} aliases, as many as it may have; delete one that nobody uses"
+            )
+        row = AliasRow(model=model, alias=alias, version=version, updated_at=now())
+        session.add(row)
+    elif version is not None:
+        row.version, row.updated_at = version, now()
+    if protected is not None:
+        row.protected = protected
+    session.flush()
+    return row
+
+
+def _refuse_without_rights(row: AliasRow | None, alias: str, version: int | None, protected: bool | None) -> None:
+    guarded = row is not None and row.protected
+    if protected is not None and protected != guarded:
+        raise AliasProtectedError(f"alias {alias!r}: only an administrator protects an alias, or takes protection away")
+    if row is not None and guarded and version not in (None, row.version):
+        raise AliasProtectedError(
+            f"alias {alias!r} is protected and stays at {version_name(row.version)}: only an administrator moves it"
+        )
+
+
+def delete(session: Session, model: str, alias: str, *, admin: bool = False) -> None:
+    if alias == LATEST:
+        raise AliasReservedError("'latest' is what a model's bare name means; it can be moved but not deleted")
+    models.get(session, model)
+    row = session.get(AliasRow, (model, alias))
+    if row is None:
+        known = ", ".join(other.alias for other in lineage.aliases_of(session, model))
+        raise VersionNotFoundError(f"model {model!r} has no alias {alias!r}; its aliases: {known}")
+    if row.protected and not admin:
+        raise AliasProtectedError(f"alias {alias!r} is protected: only an administrator deletes it")
+    session.delete(row)

@@ -1,0 +1,185 @@
+"""Queries on versions and their lineage: parent, branches, and what a reference means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import BigInteger, and_, bindparam, false, literal, select
+from sqlalchemy.orm import Session
+
+from api_schemas.references import LATEST, ModelReference, version_name
+from store.access import audit
+from store.access.audit import LOCAL
+from store.clock import now
+from store.errors import AliasProtectedError, ParentMovedError, VersionNotFoundError
+from store.lineage import models
+from store.schema.tables import AliasRow, BatchRow, VersionRow
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """What a checked batch becomes.
+
+    `blob` holds the delta with its keys, `matrices_blob` the edited matrices themselves, for machines on which adding
+    up the lineage gives other last bits; `matrix_hashes`: layer → SHA-256 of the edited matrix's bytes.
+    """
+
+    layers: list[int]
+    rank: int
+    blob: str
+    matrices_blob: str
+    bytes: int
+    matrix_hashes: Mapping[str, str]
+    provenance: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+
+
+def get(session: Session, model: str, number: int) -> VersionRow:
+    row = session.get(VersionRow, (model, number))
+    if row is None:
+        newest = models.get(session, model).next_version - 1
+        raise VersionNotFoundError(f"model {model!r} has no version v{number}; it has v0 to v{newest}")
+    if row.state == "deleted":
+        raise VersionNotFoundError(f"version v{number} of {model!r} was deleted at {row.provenance['deleted_at'][:19]}")
+    return row
+
+
+def resolve(session: Session, reference: ModelReference) -> VersionRow:
+    """The version that `reference` means now. Raises NotFoundError naming what exists."""
+    model = models.get(session, reference.name).name
+    if reference.version is not None:
+        return get(session, model, reference.version)
+    alias = session.get(AliasRow, (model, reference.alias or LATEST))
+    if alias is None:
+        known = ", ".join(row.alias for row in aliases_of(session, model))
+        raise VersionNotFoundError(f"model {model!r} has no alias {reference.alias!r}; its aliases: {known}")
+    return get(session, model, alias.version)
+
+
+class Meant(NamedTuple):
+    """The version that a reference means; whether the alias that says so is protected."""
+
+    version: int
+    protected: bool
+
+
+# Written once: what SQLAlchemy does with a statement that it has not seen takes longer than the query.
+_BY_NUMBER: Final = select(VersionRow.number, false()).where(
+    VersionRow.model == bindparam("model"),
+    VersionRow.number == bindparam("version"),
+    VersionRow.state != "deleted",
+)
+_BY_ALIAS: Final = (
+    select(VersionRow.number, AliasRow.protected)
+    .join(AliasRow, and_(AliasRow.model == VersionRow.model, AliasRow.version == VersionRow.number))
+    .where(
+        AliasRow.model == bindparam("model"),
+        AliasRow.alias == bindparam("alias"),
+        VersionRow.state != "deleted",
+    )
+)
+
+
+def meant(session: Session, reference: ModelReference) -> Meant:
+    """`resolve` in one small query, for what every request asks. Raises the same errors."""
+    if reference.version is not None:
+        found = session.execute(_BY_NUMBER, {"model": reference.name, "version": reference.version}).first()
+    else:
+        found = session.execute(_BY_ALIAS, {"model": reference.name, "alias": reference.alias or LATEST}).first()
+    return Meant(resolve(session, reference).number, False) if found is None else Meant(found[0], bool(found[1]))
+
+
+def aliases_of(session: Session, model: str) -> list[AliasRow]:
+    return list(session.scalars(select(AliasRow).where(AliasRow.model == model).order_by(AliasRow.alias)))
+
+
+def alias_named(session: Session, model: str, alias: str) -> AliasRow | None:
+    return session.get(AliasRow, (model, alias))
+
+
+def page(session: Session, model: str, after: int | None, limit: int) -> list[VersionRow]:
+    """Versions newest first, those below number `after`; one more than `limit` says that there are others."""
+    query = select(VersionRow).where(VersionRow.model == model, VersionRow.state != "deleted")
+    if after is not None:
+        # A cursor that a client made up may have more digits than versions have.
+        query = query.where(VersionRow.number < literal(after, BigInteger))
+    return list(session.scalars(query.order_by(VersionRow.number.desc()).limit(limit + 1)))
+
+
+def ancestry(session: Session, model: str, number: int) -> list[VersionRow]:
+    """The versions from the base's first child to `number`, in the order in which their deltas add up."""
+    chain: list[VersionRow] = []
+    row = get(session, model, number)
+    while row.parent is not None:
+        chain.append(row)
+        row = get(session, model, row.parent)
+    return chain[::-1]
+
+
+def line_at(session: Session, batch: BatchRow, base: int) -> AliasRow | None:
+    """The alias of the batch's line; None for a branch. Raises ParentMovedError where it does not point at `base`."""
+    if batch.line is None:
+        return None
+    alias = session.get(AliasRow, (batch.model, batch.line))
+    if alias is None or alias.version != base:
+        found = "is gone" if alias is None else f"points at {version_name(alias.version)}"
+        raise ParentMovedError(
+            f"alias {batch.line!r} was moved while the batch ran: it {found}, the batch was made on "
+            f"{version_name(base)}; submit it again, or send it to {batch.model}@{version_name(base)} as a branch"
+        )
+    return alias
+
+
+def publish(session: Session, batch: BatchRow, new: NewVersion) -> VersionRow:
+    """Give a checked batch its number, and move its line's alias, if that still points at the batch's parent.
+
+    Version row and alias are one transaction: call it inside `Database.writing()`.
+    """
+    assert batch.base_version is not None, "a batch has its parent from the moment it is planned"
+    alias = line_at(session, batch, batch.base_version)  # first: a parent that nothing points at may be deleted by now
+    parent = get(session, batch.model, batch.base_version)
+    if alias is not None and alias.protected and not batch.moves_protected:
+        raise AliasProtectedError(
+            f"alias {batch.line!r} was protected while the batch ran; send it to "
+            f"{batch.model}@{version_name(parent.number)} as a branch, or with the rights of an administrator"
+        )
+    model = models.get(session, batch.model)
+    row = VersionRow(
+        model=batch.model,
+        number=model.next_version,
+        parent=parent.number,
+        batch_id=batch.id,
+        algorithm=batch.algorithm,
+        label=batch.label,
+        facts=batch.facts,
+        total_facts=parent.total_facts + (-batch.facts if batch.kind == "revert" else batch.facts),
+        layers=new.layers,
+        rank=new.rank,
+        blob=new.blob,
+        matrices_blob=new.matrices_blob,
+        bytes=new.bytes,
+        matrix_hashes=dict(new.matrix_hashes),
+        provenance=dict(new.provenance),
+        metrics=dict(new.metrics),
+        state="available",
+        created_at=now(),
+    )
+    model.next_version += 1
+    session.add(row)
+    if alias is not None:
+        alias.version = row.number
+        alias.updated_at = now()
+    audit.record(
+        session,
+        audit.sender(session, batch.model, batch.id, batch.caller or LOCAL),
+        "version.published",
+        model=row.model,
+        target=version_name(row.number),
+        edit=batch.id,
+        parent=version_name(parent.number),
+        alias=batch.line,
+    )
+    session.flush()
+    return row

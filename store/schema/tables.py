@@ -1,0 +1,278 @@
+"""The tables. Every change here comes with a migration in `store/schema/migrations`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, MetaData, String, Text, TypeDecorator
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+BIG_ID = BigInteger().with_variant(Integer, "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware datetimes in UTC on every database: SQLite keeps no time zone, PostgreSQL tells its server's."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - read once by SQLAlchemy
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+    }
+
+
+class ModelRow(Base):
+    """A NAME bound to exact weights. `fingerprint` is null until the first worker has loaded them."""
+
+    __tablename__ = "models"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    source: Mapped[str] = mapped_column(Text)
+    fingerprint: Mapped[str | None] = mapped_column(String(64))
+    tokenizer_fingerprint: Mapped[str | None] = mapped_column(String(64))
+    dtype: Mapped[str | None] = mapped_column(String(16))
+    model_type: Mapped[str | None] = mapped_column(String(64))
+    n_layers: Mapped[int | None]
+    d_in: Mapped[int | None]
+    d_out: Mapped[int | None]
+    context_length: Mapped[int | None]
+    tokenizer_blob: Mapped[str | None] = mapped_column(String(64))
+    chat_template: Mapped[str | None] = mapped_column(Text)
+    special_tokens: Mapped[dict[str, Any] | None]
+    next_version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime]
+
+
+class VersionRow(Base):
+    """One immutable version. Version 0 is the base: no parent, no batch, no blob."""
+
+    __tablename__ = "versions"
+
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    parent: Mapped[int | None]
+    batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"), unique=True)
+    algorithm: Mapped[str | None] = mapped_column(String(50))
+    label: Mapped[str | None] = mapped_column(String(200))
+    facts: Mapped[int] = mapped_column(default=0)
+    total_facts: Mapped[int] = mapped_column(default=0)
+    layers: Mapped[list[Any]]
+    rank: Mapped[int] = mapped_column(default=0)
+    blob: Mapped[str | None] = mapped_column(String(64))
+    matrices_blob: Mapped[str | None] = mapped_column(String(64))
+    bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    matrix_hashes: Mapped[dict[str, Any]]
+    provenance: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any] | None]
+    state: Mapped[str] = mapped_column(String(16), default="available")
+    created_at: Mapped[datetime]
+
+
+class AliasRow(Base):
+    """A name that points at a version. A protected one is moved only by whoever may administer."""
+
+    __tablename__ = "aliases"
+
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
+    alias: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[int]
+    protected: Mapped[bool] = mapped_column(default=False)
+    updated_at: Mapped[datetime]
+
+
+class BatchRow(Base):
+    """An edit batch. `seq` is the order in which batches were accepted; `line` is the alias that it will move.
+
+    A batch of kind `revert` takes facts of earlier batches out: `reverts` is a list of {"edit": id, "facts": [index]}.
+    `base_version` is its parent from the head of its line on, the version that its values are made on; `carried_to` the
+    one that it is solved again on since its alias was moved meanwhile. `if_match` is the only parent that its caller
+    wants. `traceparent` is the place of the request that brought it in that request's trace (W3C), if it has one.
+    """
+
+    __tablename__ = "batches"
+    __table_args__ = (
+        Index("ix_batches_line", "model", "line", "state", "seq"),
+        Index("uq_batches_idempotency", "caller", "idempotency_key", unique=True),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    seq: Mapped[int] = mapped_column(BIG_ID, unique=True)
+    kind: Mapped[str] = mapped_column(String(16), default="edit")
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    requested: Mapped[str] = mapped_column(String(200))
+    line: Mapped[str | None] = mapped_column(String(64))
+    branch_of: Mapped[int | None]
+    base_version: Mapped[int | None]
+    carried_to: Mapped[int | None]
+    if_match: Mapped[int | None]
+    version: Mapped[int | None]
+    algorithm: Mapped[str] = mapped_column(String(50))
+    settings: Mapped[dict[str, Any]]
+    thresholds: Mapped[dict[str, Any]]
+    label: Mapped[str | None] = mapped_column(String(200))
+    dry_run: Mapped[bool]
+    urgent: Mapped[bool]
+    facts: Mapped[int]
+    reverts: Mapped[list[Any] | None]
+    moves_protected: Mapped[bool] = mapped_column(default=False)
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    progress: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    caller: Mapped[str] = mapped_column(String(64), default="")
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    body_sha256: Mapped[str | None] = mapped_column(String(64))
+    traceparent: Mapped[str | None] = mapped_column(String(55))
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class FactRow(Base):
+    """`question` is what the fact asks (`store.lineage.questions`)."""
+
+    __tablename__ = "facts"
+
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    fact: Mapped[dict[str, Any]]
+    question: Mapped[str] = mapped_column(String(32), server_default="", index=True)
+
+
+class EvaluationRow(Base):
+    """`seq` is the order in which evaluations were accepted."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (Index("ix_evaluations_caller", "caller", "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    seq: Mapped[int] = mapped_column(BIG_ID, unique=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    version: Mapped[int]
+    compare_with: Mapped[int | None]
+    requested_metrics: Mapped[list[Any]]
+    facts: Mapped[list[Any]]
+    n_facts: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    progress: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any] | None]
+    rows: Mapped[list[Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    caller: Mapped[str] = mapped_column(String(64), server_default="")
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class ExportRow(Base):
+    """A version made into a file for other programs. `report` tells its rank and error; `blob` is the file."""
+
+    __tablename__ = "exports"
+    __table_args__ = (
+        Index("ix_exports_of", "model", "version", "format", "max_rank"),
+        Index("ix_exports_caller", "caller", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    version: Mapped[int]
+    format: Mapped[str] = mapped_column(String(16))
+    max_rank: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    progress: Mapped[dict[str, Any]]
+    blob: Mapped[str | None] = mapped_column(String(64))
+    bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    report: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    caller: Mapped[str] = mapped_column(String(64), server_default="")
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class StatisticRow(Base):
+    """C0 of some layers, made ahead of time. `layers` is null where the worker that knows the model shall choose."""
+
+    __tablename__ = "statistics"
+    __table_args__ = (Index("ix_statistics_caller", "caller", "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    seq: Mapped[int] = mapped_column(BIG_ID, unique=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), index=True)
+    layers: Mapped[list[Any] | None]
+    corpus: Mapped[str] = mapped_column(String(64))
+    tokens: Mapped[int | None]
+    state: Mapped[str] = mapped_column(String(16))
+    progress: Mapped[dict[str, Any]]
+    report: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    caller: Mapped[str] = mapped_column(String(64), server_default="")
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class TaskRow(Base):
+    """A piece of work that travels through RQ as its id alone: outbox row, lease and resume point in one.
+
+    pending → (enqueued) → running under a lease → done. `token` grows with every lease, so that a worker that was
+    thought dead cannot commit after another took over. `traceparent` is that of the request that it goes back to,
+    `attempt_traceparent` that of the newest attempt.
+    """
+
+    __tablename__ = "tasks"
+    __table_args__ = (Index("ix_tasks_ready", "state", "enqueued_at"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    queue: Mapped[str] = mapped_column(String(100))
+    kind: Mapped[str] = mapped_column(String(16))
+    batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"), index=True)
+    evaluation_id: Mapped[str | None] = mapped_column(ForeignKey("evaluations.id"), index=True)
+    export_id: Mapped[str | None] = mapped_column(ForeignKey("exports.id"), index=True)
+    statistic_id: Mapped[str | None] = mapped_column(ForeignKey("statistics.id"), index=True)
+    shard: Mapped[int] = mapped_column(default=0)
+    payload: Mapped[dict[str, Any]]
+    result: Mapped[dict[str, Any] | None]
+    state: Mapped[str] = mapped_column(String(16), default="pending")
+    token: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    traceparent: Mapped[str | None] = mapped_column(String(55))
+    attempt_traceparent: Mapped[str | None] = mapped_column(String(55))
+    owner: Mapped[str | None] = mapped_column(String(100))
+    lease_expires_at: Mapped[datetime | None]
+    enqueued_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class EventRow(Base):
+    """The life of a batch, one row a change, in order; server-sent events are read from here."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(BIG_ID, primary_key=True, autoincrement=True)
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]

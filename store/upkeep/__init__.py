@@ -1,0 +1,1 @@
+"""Retention, garbage collection, integrity, backup, and carrying versions between stores."""

@@ -1,0 +1,145 @@
+"""What is kept for how long: old versions go where nothing needs them, old texts go while the deltas stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from api_schemas.edits import FINAL_STATES
+from store.access import audit
+from store.access.audit import Actor
+from store.clock import now
+from store.lineage.questions import REMOVED, is_removed, question_of
+from store.schema.database import Database
+from store.schema.tables import BatchRow, EvaluationRow, FactRow, ModelRow, TaskRow, VersionRow
+from store.upkeep import deletion
+from store.work import batches, evaluations, events
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How long each kind is kept; None is for ever. The newest `keep_versions` of a model stay whatever their age."""
+
+    versions: timedelta | None = None
+    keep_versions: int = 10
+    facts: timedelta | None = None
+    evaluations: timedelta | None = None
+    audit: timedelta | None = None
+
+
+@dataclass
+class Applied:
+    """What went, or would go: versions as (model, number), ids of edits without their texts, and of evaluations.
+
+    `audit_entries` is how many entries of the audit log.
+    """
+
+    versions: list[tuple[str, int]] = field(default_factory=list)
+    edits: list[str] = field(default_factory=list)
+    evaluations: list[str] = field(default_factory=list)
+    audit_entries: int = 0
+
+
+class _WouldBe(Exception):
+    """Ends a transaction in which nothing shall be kept."""
+
+
+def apply(database: Database, policy: Policy, actor: Actor, *, really: bool) -> Applied:
+    """Do, or only tell, what the policy says. Texts go edit by edit, so that other writers get their turn."""
+    applied = Applied()
+    if policy.versions is not None:
+        try:
+            with database.writing() as session:  # nobody edits on a version while it goes
+                applied.versions = _versions(session, policy, policy.versions, actor)
+                if not really:
+                    raise _WouldBe
+        except _WouldBe:
+            pass
+    with database.reading() as session:
+        if policy.facts is not None:
+            applied.edits = _old_edits(session, policy.facts)
+        if policy.evaluations is not None:
+            applied.evaluations = _old_evaluations(session, policy.evaluations)
+    if really:
+        for edit in list(applied.edits):
+            with database.writing() as session:
+                if edit in _needed_by_reverts(session):  # since a moment ago
+                    applied.edits.remove(edit)
+                else:
+                    _remove_texts(session, batches.get(session, edit), actor)
+        for evaluation in applied.evaluations:
+            with database.writing() as session:
+                _remove_evaluation(session, evaluation, actor)
+    if policy.audit is not None:
+        applied.audit_entries = _audit_entries(database, now() - policy.audit, actor, really=really)
+    return applied
+
+
+def _versions(session: Session, policy: Policy, age: timedelta, actor: Actor) -> list[tuple[str, int]]:
+    """Newest first, so that a branch goes from its end as far as nothing needs it."""
+    gone = []
+    for model in session.scalars(select(ModelRow.name).order_by(ModelRow.name)):
+        query = select(VersionRow).where(VersionRow.model == model, VersionRow.state != deletion.DELETED)
+        for row in list(session.scalars(query.order_by(VersionRow.number.desc()).offset(policy.keep_versions))):
+            if row.created_at < now() - age and not deletion.needed_by(session, model, row.number):
+                deletion.delete(session, actor, model, row.number)
+                gone.append((model, row.number))
+    return gone
+
+
+def _old_edits(session: Session, age: timedelta) -> list[str]:
+    """Edits that ended so long ago and have texts, but for those that an unfinished revert still needs."""
+    needed = _needed_by_reverts(session)
+    first = select(BatchRow.id, FactRow.fact).join(FactRow, (FactRow.batch_id == BatchRow.id) & (FactRow.number == 0))
+    old = first.where(BatchRow.finished_at < now() - age).order_by(BatchRow.seq)
+    return [edit for edit, fact in session.execute(old) if edit not in needed and not is_removed(fact)]
+
+
+def _needed_by_reverts(session: Session) -> set[str]:
+    """Edits whose facts are being taken out: their texts say how."""
+    running = select(BatchRow.reverts).where(BatchRow.state.not_in(FINAL_STATES), BatchRow.kind == "revert")
+    return {entry["edit"] for reverts in session.scalars(running) for entry in reverts or ()}
+
+
+def _remove_texts(session: Session, batch: BatchRow, actor: Actor) -> None:
+    # Another subject for each: none of them shall seem to answer another's question.
+    blank = [
+        {"prompt": f"{REMOVED} {{}}", "subject": f"{batch.id} {number}", "target_new": REMOVED}
+        for number in range(batch.facts)
+    ]
+    rows = [
+        {"batch_id": batch.id, "number": number, "fact": fact, "question": question_of(fact)}
+        for number, fact in enumerate(blank)
+    ]
+    session.execute(update(FactRow), rows)
+    if batch.error is not None:  # which may quote a fact
+        batch.error = {**batch.error, "detail": REMOVED}
+        events.replace_error_details(session, batch.id, REMOVED)
+    audit.record(session, actor, "edit.facts_removed", model=batch.model, target=batch.id, facts=batch.facts)
+
+
+def _audit_entries(database: Database, moment: datetime, actor: Actor, *, really: bool) -> int:
+    if not really:
+        with database.reading() as session:
+            return audit.entries_before(session, moment)
+    total = 0
+    while True:
+        with database.writing() as session:
+            gone = audit.prune(session, actor, moment)
+        total += gone
+        if gone < audit.PRUNED_AT_ONCE:
+            return total
+
+
+def _old_evaluations(session: Session, age: timedelta) -> list[str]:
+    return list(session.scalars(select(EvaluationRow.id).where(EvaluationRow.finished_at < now() - age)))
+
+
+def _remove_evaluation(session: Session, evaluation_id: str, actor: Actor) -> None:
+    row = evaluations.get(session, evaluation_id)
+    session.execute(delete(TaskRow).where(TaskRow.evaluation_id == row.id))
+    audit.record(session, actor, "evaluation.deleted", model=row.model, target=row.id)
+    session.delete(row)

@@ -1,0 +1,258 @@
+"""Queries on edit batches: accepting them, their facts, their state."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, bindparam, func, insert, literal, or_, select
+from sqlalchemy.orm import Session
+
+from api_schemas.edits import FINAL_STATES, RUNNING_STATES, EditState
+from api_schemas.references import ModelReference, version_name
+from configuration import tracing
+from store.clock import new_id, now
+from store.errors import (
+    AliasProtectedError,
+    BatchNotFoundError,
+    ConflictError,
+    IdempotencyConflictError,
+    QueueFullError,
+)
+from store.lineage import versions as lineage
+from store.lineage.questions import question_of
+from store.lineage.versions import Meant
+from store.schema.tables import BatchRow, FactRow
+from store.work import events, tasks
+
+# Written once, as what is executed for every batch is.
+_UNFINISHED_AND_NEWEST: Final = select(
+    select(func.count())
+    .select_from(BatchRow)
+    .where(BatchRow.model == bindparam("name"), BatchRow.state.not_in(FINAL_STATES))
+    .scalar_subquery(),
+    select(func.max(BatchRow.seq)).scalar_subquery(),
+)
+_NEW_FACTS: Final = insert(FactRow)
+_UNATTENDED: Final = "cancelled on request, while no worker was at it"
+_MOST_NAMED: Final = 3
+
+
+@dataclass(frozen=True)
+class NewBatch:
+    """A request that has been checked. `facts` are dumps of `api_schemas.facts.Fact`.
+
+    `if_match` is the only version that the caller wants it to be made on.
+    A revert names in `reverts` the facts it takes out, [{"edit": id, "facts": [index]}]; `facts` are those facts.
+    """
+
+    reference: ModelReference
+    algorithm: str
+    settings: dict[str, Any]
+    thresholds: dict[str, float]
+    facts: Sequence[dict[str, Any]]
+    reverts: list[dict[str, Any]] | None = None
+    label: str | None = None
+    dry_run: bool = False
+    urgent: bool = False
+    moves_protected: bool = False
+    if_match: int | None = None
+    caller: str = ""
+    idempotency_key: str | None = None
+    body_sha256: str | None = None
+
+
+def check_unmoved(reference: ModelReference, expected: int | None, found: int) -> None:
+    """Raise ConflictError where a caller expects another version than `reference` is now."""
+    if expected is not None and expected != found:
+        raise ConflictError(f"If-Match v{expected}: {reference} is v{found} now")
+
+
+def _check_nothing_stands_before(session: Session, new: NewBatch) -> None:
+    """Raise ConflictError where batches would run first that may move the alias from what the caller expects."""
+    line = new.reference.alias
+    if new.if_match is None or line is None:
+        return
+    before = select(BatchRow.id).where(
+        BatchRow.model == new.reference.name,
+        BatchRow.line == line,
+        BatchRow.state.not_in(FINAL_STATES),
+        BatchRow.dry_run.is_(False),
+        BatchRow.cancel_requested.is_(False),
+    )
+    if new.urgent:  # which passes those that wait
+        before = before.where(or_(BatchRow.urgent.is_(True), BatchRow.state != "queued"))
+    ids = list(session.scalars(before.order_by(BatchRow.seq).limit(_MOST_NAMED + 1)))
+    if ids:
+        named = ", ".join(ids[:_MOST_NAMED]) + (" and others" if len(ids) > _MOST_NAMED else "")
+        raise ConflictError(
+            f"If-Match {version_name(new.if_match)}: {named} run before this batch and may move {line!r} on; wait "
+            "until they have ended, or send it without If-Match"
+        )
+
+
+def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchRow, bool]:
+    """Write the batch and its facts; (row, False) if the same Idempotency-Key brought the same body before."""
+    known = accepted_before(session, new.caller, new.idempotency_key, new.body_sha256)
+    if known is not None:
+        return known, False
+    meant = lineage.meant(session, new.reference)
+    _check_protection(new, meant)
+    check_unmoved(new.reference, new.if_match, meant.version)
+    _check_nothing_stands_before(session, new)
+    unfinished, newest = session.execute(_UNFINISHED_AND_NEWEST, {"name": new.reference.name}).one()
+    if unfinished >= most_queued:
+        raise QueueFullError(f"{most_queued} batches wait already for model {new.reference.name!r}; try again later")
+    row = BatchRow(
+        id=new_id("edit"),
+        seq=(newest or 0) + 1,
+        kind="edit" if new.reverts is None else "revert",
+        model=new.reference.name,
+        requested=str(new.reference),
+        line=new.reference.alias,
+        branch_of=new.reference.version,
+        algorithm=new.algorithm,
+        settings=new.settings,
+        thresholds=new.thresholds,
+        label=new.label,
+        dry_run=new.dry_run,
+        urgent=new.urgent,
+        facts=len(new.facts),
+        reverts=new.reverts,
+        if_match=new.if_match,
+        moves_protected=new.moves_protected,
+        state="queued",
+        progress={"stage": "queued", "done": 0, "total": len(new.facts)},
+        caller=new.caller,
+        idempotency_key=new.idempotency_key,
+        body_sha256=new.body_sha256,
+        traceparent=tracing.traceparent(),
+        created_at=now(),
+    )
+    session.add(row)
+    session.flush()
+    events.append(session, row.id, "queued")
+    # Past the ORM: nothing but rows is wanted of it here.
+    session.connection().execute(
+        _NEW_FACTS,
+        [
+            {"batch_id": row.id, "number": n, "fact": fact, "question": question_of(fact)}
+            for n, fact in enumerate(new.facts)
+        ],
+    )
+    return row, True
+
+
+def _check_protection(new: NewBatch, meant: Meant) -> None:
+    if meant.protected and not new.moves_protected and not new.dry_run:
+        raise AliasProtectedError(
+            f"alias {new.reference.alias!r} is protected, and a batch on it would move it; send the batch to "
+            f"{new.reference.name}@{version_name(meant.version)} as a branch, or with the rights of an administrator"
+        )
+
+
+def accepted_before(session: Session, caller: str, key: str | None, body_sha256: str | None) -> BatchRow | None:
+    """The batch that came with this Idempotency-Key. Raises IdempotencyConflictError if its body was another."""
+    if key is None:
+        return None
+    row = session.scalar(select(BatchRow).where(BatchRow.caller == caller, BatchRow.idempotency_key == key))
+    if row is not None and row.body_sha256 != body_sha256:
+        raise IdempotencyConflictError(
+            f"Idempotency-Key {key!r} was used with another body; use a new key for a new request"
+        )
+    return row
+
+
+def get(session: Session, batch_id: str) -> BatchRow:
+    row = session.get(BatchRow, batch_id)
+    if row is None:
+        raise BatchNotFoundError(f"no edit {batch_id!r}; GET /v1/edits lists them")
+    return row
+
+
+def lock(session: Session, batch_id: str) -> BatchRow:
+    """The batch's row, held until this transaction ends (SQLite's writing transactions hold everything anyway)."""
+    row = session.get(BatchRow, batch_id, with_for_update=True, populate_existing=True)
+    if row is None:
+        raise BatchNotFoundError(f"no edit {batch_id!r}")
+    return row
+
+
+def page(
+    session: Session,
+    model: str | None,
+    before_seq: int | None,
+    limit: int,
+    *,
+    models: Collection[str] | None = None,
+) -> list[BatchRow]:
+    """Batches newest first, of `model` and of `models` alone where given; one more than `limit` if there are others."""
+    query = select(BatchRow)
+    if model is not None:
+        query = query.where(BatchRow.model == model)
+    if models is not None:
+        query = query.where(BatchRow.model.in_(models))
+    if before_seq is not None:
+        query = query.where(BatchRow.seq < before_seq)
+    return list(session.scalars(query.order_by(BatchRow.seq.desc()).limit(limit + 1)))
+
+
+def facts(session: Session, batch_id: str, first: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
+    """The batch's facts in the caller's order."""
+    query = select(FactRow.fact).where(FactRow.batch_id == batch_id, FactRow.number >= literal(first, BigInteger))
+    return list(session.scalars(query.order_by(FactRow.number).limit(limit)))
+
+
+def set_state(session: Session, row: BatchRow, state: EditState, **data: Any) -> None:
+    """Move the batch on; the change is an event. A final state stays."""
+    if row.state in FINAL_STATES or row.state == state:
+        return
+    row.state = state
+    if state in FINAL_STATES:
+        row.finished_at = now()
+    events.append(session, row.id, state, data)
+
+
+def set_progress(session: Session, row: BatchRow, stage: str, done: float, total: float, eta: float | None) -> None:
+    """A zombie's progress changes nothing of a batch that has ended."""
+    if row.state not in FINAL_STATES:
+        row.progress = {"stage": stage, "done": done, "total": total, "eta_seconds": eta}
+
+
+def fail(session: Session, row: BatchRow, state: EditState, error: dict[str, Any]) -> None:
+    """End the batch as failed, rejected or cancelled with its reason."""
+    if row.state not in FINAL_STATES:
+        row.error = error
+        set_state(session, row, state, error=error)
+
+
+def request_cancel(session: Session, row: BatchRow) -> BatchRow:
+    """Cancel at once what no worker is at; ask a worker that is at it to stop at its next step."""
+    if row.state == "queued":
+        _cancel(session, row, "cancelled before it began")
+    elif row.state not in FINAL_STATES:
+        row.cancel_requested = True
+        if not tasks.is_held(session, row.id):
+            _cancel(session, row, _UNATTENDED)
+    return row
+
+
+def cancel_unattended(session: Session) -> list[BatchRow]:
+    """End what was to stop at its next step, and whose workers died or gave it back before they heard of it."""
+    ended = unattended(session)
+    for row in ended:
+        _cancel(session, row, _UNATTENDED)
+    return ended
+
+
+def unattended(session: Session) -> list[BatchRow]:
+    """Batches that somebody asked to cancel, and that no worker is at any more."""
+    asked = select(BatchRow).where(BatchRow.state.in_(RUNNING_STATES), BatchRow.cancel_requested)
+    return [row for row in session.scalars(asked) if not tasks.is_held(session, row.id)]
+
+
+def _cancel(session: Session, row: BatchRow, detail: str) -> None:
+    fail(session, row, "cancelled", {"code": "cancelled", "title": "Cancelled", "detail": detail, "facts": []})
+    # A worker that was thought dead and goes on finds its task withdrawn when it wants to commit.
+    tasks.withdraw(session, row.id)

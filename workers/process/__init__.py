@@ -1,0 +1,1 @@
+"""A worker process: its start, its RQ worker, its probes and its machine."""

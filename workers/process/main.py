@@ -1,0 +1,177 @@
+"""A worker process from start to end: load the model, make C0 ready, then answer and edit until told to stop."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import threading
+from types import FrameType
+
+import structlog
+import torch
+from redis import Redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from configuration import tracing
+from configuration.redis.connection import make_redis
+from configuration.redis.keys import queues_for
+from configuration.settings import Settings
+from editing.model.loading import LoadedModel, load_model
+from editing.model.projection import GatheredRows, RowVersions
+from store.access.audit import Actor
+from store.blobs.blob_store import BlobStore
+from store.blobs.opening import open_blob_store
+from store.lineage import models
+from store.schema.database import Database
+from workers.context import WorkerContext, set_current
+from workers.generation.decoding import DecodeBatch
+from workers.generation.lane import GenerationLane
+from workers.generation.memory import Budgets, budgets
+from workers.measuring import Measuring
+from workers.process.capacity import device_of, dtype_of, measure_tokens_per_second
+from workers.process.console import Console
+from workers.process.patience import patiently
+from workers.process.probes import ProbeServer
+from workers.process.rq_worker import work_until_stopped
+from workers.statistics.corpora import default_request
+from workers.statistics.layer_statistics import Statistics
+from workers.statistics.shared import SharedStatistics
+from workers.status import StatusBoard
+from workers.weights.materialise import MatrixCache
+
+log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings) -> None:
+    """Serve `settings.model` until SIGTERM or Ctrl-C. Raises what makes it impossible to start."""
+    with tracing.running(settings, "worker"):
+        _run(settings)
+
+
+def _run(settings: Settings) -> None:
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    # In a container both host name and process id are the same after a restart; the dead one must not seem to live.
+    worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    name = settings.served_model_name
+    device = device_of(settings.device)
+    redis = make_redis(settings, f"worker-{worker_id}")
+    database = Database(settings.database_url)
+    blobs = open_blob_store(settings.blob_url, settings.s3)
+    status = StatusBoard(redis, worker_id, name, str(device))
+    status.start()
+    probes = None
+    # Until RQ's worker takes over: as the first process of a container a signal without a handler would be ignored.
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        if settings.worker_metrics_port is not None:
+            host = settings.worker_metrics_host or settings.host
+            probes = ProbeServer(host, settings.worker_metrics_port, status)
+        with Console(status) as console:
+            status.set("loading", f"loading {settings.model}")
+            model = load_model(
+                settings.model,
+                cache=settings.data,
+                name=name,
+                device=device,
+                dtype=dtype_of(settings.dtype, device),
+                token=settings.hf_token.get_secret_value() if settings.hf_token else None,
+                on_progress=console,
+            )
+            patiently(status, lambda: bind_model(database, blobs, settings, model))
+            status.set("statistics", "C0")
+            shared = SharedStatistics(database, blobs, model, int(settings.statistic_share_bytes))
+            statistics = Statistics(model, settings.data, default_request(settings), shared)
+            patiently(status, lambda: statistics.get(statistics.default_layers(), console))
+            patiently(status, lambda: statistics.held_out(console))
+        memory = budgets(settings, device)
+        log.info("memory for serving", kv_cache_bytes=memory.kv_cache, matrix_cache_bytes=memory.matrix_cache)
+        context = WorkerContext(
+            id=worker_id,
+            name=name,
+            settings=settings,
+            database=database,
+            blobs=blobs,
+            model=model,
+            statistics=statistics,
+            matrices=MatrixCache(name, model.decoder, model.fingerprint, database, blobs, memory.matrix_cache),
+            measuring=Measuring(model, statistics),
+            status=status,
+            stopping=threading.Event(),
+            tokens_per_second=measure_tokens_per_second(model.decoder),
+        )
+        _serve(context, redis, memory)
+    finally:
+        status.close()
+        if probes is not None:
+            probes.close()
+        database.close()
+
+
+def bind_model(database: Database, blobs: BlobStore, settings: Settings, model: LoadedModel) -> None:
+    """Register the model under its NAME and give the front end its tokenizer."""
+    projection = model.decoder.projections[0]
+    identity = models.ModelIdentity(
+        fingerprint=model.fingerprint,
+        tokenizer_fingerprint=model.tokenizer_fingerprint,
+        dtype=str(model.dtype).removeprefix("torch."),
+        model_type=model.shape.model_type,
+        n_layers=model.shape.n_layers,
+        d_in=projection.d_in,
+        d_out=projection.d_out,
+        context_length=model.decoder.context_length,
+        tokenizer_blob=blobs.put(model.backend_tokenizer.to_str().encode()),
+        chat_template=_chat_template(model),
+        special_tokens=dict(model.tokenizer.special_tokens_map),
+    )
+    with database.writing() as session:
+        models.register(session, model.name, settings.model, Actor(f"worker:{socket.gethostname()}"))
+        models.bind(session, model.name, identity)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+def _chat_template(model: LoadedModel) -> str | None:
+    """The template for conversations without tools, of the several that a tokenizer may have."""
+    found = model.tokenizer.chat_template
+    return found.get("default") if isinstance(found, dict) else found
+
+
+def _serve(context: WorkerContext, redis: Redis, memory: Budgets) -> None:
+    model, settings = context.model, context.settings
+    frame_of = GatheredRows if settings.batch_products == "gathered" else RowVersions
+    batch = DecodeBatch(model.decoder, model.backend_tokenizer, _end_tokens(model), frame_of)
+    lane = GenerationLane(
+        context.name,
+        context.id,
+        redis,
+        batch,
+        context.matrices,
+        kv_cache_bytes=memory.kv_cache,
+        most_versions=settings.batch_versions,
+    )
+    lane.start()
+    set_current(context)
+    queues = [Queue(name, connection=redis, serializer=JSONSerializer) for name in queues_for(context.name)]
+    context.status.set("ready")
+    log.info("worker ready", model=context.name, fingerprint=model.fingerprint[:12], device=str(model.decoder.device))
+    try:
+        work_until_stopped(context.id, queues, redis, context.stopping)
+    finally:
+        context.stopping.set()
+        context.status.set("stopping")
+        lane.stop()
+        lane.join(timeout=10)
+    log.info("worker stopped")
+
+
+def _end_tokens(model: LoadedModel) -> frozenset[int]:
+    """Tokens that end a text: the tokenizer's EOS and those of the generation configuration."""
+    configured = getattr(getattr(model.decoder.model, "generation_config", None), "eos_token_id", None)
+    several = configured if isinstance(configured, list) else [configured]
+    return frozenset(token for token in (*several, model.tokenizer.eos_token_id) if token is not None)

@@ -1,0 +1,1 @@
+"""Taking facts out of edits that were published."""

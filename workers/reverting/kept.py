@@ -1,0 +1,117 @@
+"""What is left of an edit at a version: its keys, less those that were taken out since, and what it does by then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from api_schemas.facts import subject_key
+from editing.methods import EditSettings
+from editing.solve.reverting import Change, KeptLayer
+from store.errors import BlobCorruptError
+from store.lineage.facts_in_force import LineageFact
+from store.schema.tables import VersionRow
+from workers.context import WorkerContext
+from workers.weights.deltas import LayerDelta, PutIn, unpack_deltas, unpack_reverts
+
+
+@dataclass(frozen=True)
+class KeptEdit:
+    """An edit's columns, by the number that each subject has in the order of the batch, and its layers."""
+
+    version: VersionRow
+    columns: tuple[int, ...]
+    layers: dict[int, KeptLayer]
+
+    @property
+    def settings(self) -> EditSettings:
+        return EditSettings.model_validate(self.version.provenance["settings"])
+
+    @property
+    def contexts(self) -> list[str]:
+        texts: list[str] = self.version.provenance["contexts"]
+        return texts
+
+    def positions(self, columns: Sequence[int]) -> list[int]:
+        """Where `columns` stand among those that are left."""
+        return [self.columns.index(column) for column in columns]
+
+
+def column_of_subject(facts: Sequence[LineageFact]) -> dict[str, int]:
+    """The column of each subject in an edit with these facts: subjects are numbered as they first appear."""
+    numbers: dict[str, int] = {}
+    for one in facts:
+        numbers.setdefault(subject_key(one.fact["subject"]), len(numbers))
+    return numbers
+
+
+def kept_edit(context: WorkerContext, ancestry: Sequence[VersionRow], edit: str) -> KeptEdit:
+    """The batch `edit` as the lineage `ancestry` has it at its end. Raises BlobError where a blob is damaged."""
+    (own,) = (version for version in ancestry if version.batch_id == edit)
+    assert own.blob is not None
+    deltas = unpack_deltas(context.blobs.get(own.blob), context.model.fingerprint)
+    device = context.model.decoder.device
+    layers = {
+        layer: KeptLayer(_wide(_keys(delta, own), device), (_change(delta, device),)) for layer, delta in deltas.items()
+    }
+    columns = next(iter(layers.values())).keys.shape[1]
+    kept = KeptEdit(own, tuple(range(columns)), layers)
+    for version in ancestry:
+        if version.blob is not None and any(entry["edit"] == edit for entry in version.provenance.get("reverts", ())):
+            kept = _changed_by(context, version, kept, edit)
+    return kept
+
+
+def _changed_by(context: WorkerContext, version: VersionRow, kept: KeptEdit, edit: str) -> KeptEdit:
+    """`kept` after the revert that made `version`."""
+    assert version.blob is not None
+    content = context.blobs.get(version.blob)
+    deltas = unpack_deltas(content, context.model.fingerprint)
+    reverts, put_in = unpack_reverts(content, context.model.fingerprint)
+    number, entry = next((n, one) for n, one in enumerate(reverts) if one["edit"] == edit)
+    left = [column for column in kept.columns if column not in set(entry["out"])]
+    positions = torch.tensor(kept.positions(left), dtype=torch.long)
+    layers = {}
+    for layer, one in kept.layers.items():
+        device = one.keys.device
+        put = put_in.get(layer, {}).get(number, PutIn())
+        keys, pins = one.keys[:, positions.to(device)], one.pins
+        if put.keys is not None:
+            keys = torch.cat([keys, _wide(put.keys, device)], 1)
+        if put.pins is not None:
+            added = _wide(put.pins, device)
+            pins = added if pins is None else torch.cat([pins, added], 1)
+        layers[layer] = KeptLayer(keys, (*one.changes, _share(deltas[layer], reverts, number, device)), pins)
+    return replace(kept, columns=(*left, *entry["in"]), layers=layers)
+
+
+def _share(delta: LayerDelta, reverts: Sequence[Mapping[str, Any]], number: int, device: torch.device) -> Change:
+    """The part of a revert's `delta` that is the change of its edit `number`: of one edit alone it may be dense."""
+    ranks = [int(entry["ranks"].get(str(delta.layer), 0)) for entry in reverts]
+    whole = _change(delta, device)
+    if delta.dense is not None:
+        return whole
+    first, rank = sum(ranks[:number]), ranks[number]
+    return Change(whole.A[first : first + rank], whole.B[:, first : first + rank])
+
+
+def _change(delta: LayerDelta, device: torch.device) -> Change:
+    if delta.dense is not None:
+        return Change(_wide(delta.dense, device), torch.eye(delta.dense.shape[0], dtype=torch.float64, device=device))
+    assert delta.a is not None
+    assert delta.b is not None
+    return Change(_wide(delta.a, device), _wide(delta.b, device))
+
+
+def _keys(delta: LayerDelta, version: VersionRow) -> Tensor:
+    if delta.keys is None:
+        raise BlobCorruptError(f"the blob of version v{version.number} keeps no keys, so that nothing can be taken out")
+    return delta.keys
+
+
+def _wide(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor.to(device=device, dtype=torch.float64)

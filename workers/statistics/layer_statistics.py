@@ -1,0 +1,134 @@
+"""The C0 statistics of this worker's model: built when first needed, kept on disk and in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from editing.covariance.corpus import SelfSampled, held_out_rows
+from editing.covariance.statistic import Statistic
+from editing.covariance.statistics_store import (
+    StatisticRequest,
+    has_statistic,
+    keep_statistic,
+    prepare_statistics,
+    read_statistic,
+)
+from editing.inventory import prepared_statistics
+from editing.methods import recommended_for
+from editing.model.loading import LoadedModel
+from editing.model.token_rows import TokenRows
+from editing.progress import Progress, ShouldStop, never, silent
+from workers.statistics.shared import SharedStatistics
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """What tells the statistics of one layer of a model apart, as an edit's provenance keeps it."""
+
+    corpus: str
+    tokens: int
+    shrinkage: float
+
+    @classmethod
+    def of(cls, statistic: Statistic) -> MadeFrom:
+        return cls(statistic.corpus, statistic.tokens, statistic.shrinkage)
+
+
+class Statistics:
+    """Statistics by layer, and the held-out text that drift is measured on. Safe between threads."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        data: Path,
+        request: StatisticRequest | None = None,
+        shared: SharedStatistics | None = None,
+    ) -> None:
+        self.request = request or StatisticRequest(SelfSampled())
+        self._model = model
+        self._shared = shared
+        self._folder = data / "statistics"
+        self._held: dict[int, Statistic] = {}
+        self._text: TokenRows | None = None
+        self._lock = threading.Lock()
+
+    def default_layers(self) -> tuple[int, ...]:
+        """The layers that an edit with default settings changes."""
+        layers = recommended_for(self._model.shape)["layers"]
+        assert isinstance(layers, tuple)
+        return layers
+
+    def get(
+        self, layers: tuple[int, ...], on_progress: Progress = silent, should_stop: ShouldStop = never
+    ) -> dict[int, Statistic]:
+        """The statistics of `layers`, those missing built in one pass. Raises EditInterrupted or StatisticError."""
+        with self._lock:
+            missing = [layer for layer in layers if layer not in self._held]
+            if missing:
+                self._fetch(missing, self.request)
+                self._held |= prepare_statistics(
+                    self._model,
+                    missing,
+                    self.request,
+                    self._folder,
+                    on_progress=on_progress,
+                    should_stop=should_stop,
+                )
+            return {layer: self._held[layer] for layer in layers}
+
+    def made_from(self, layer: int, text: MadeFrom) -> Statistic | None:
+        """The statistic of `layer` that was made from `text`, if the data folder holds it, whatever is configured."""
+        with self._lock:
+            held = self._held.get(layer)
+            if held is not None and MadeFrom.of(held) == text:
+                return held
+        known = (self._model.fingerprint, layer, text)
+        for one in prepared_statistics(self._folder):
+            if (one.fingerprint, one.layer, MadeFrom(one.corpus, one.tokens, one.shrinkage)) == known:
+                return read_statistic(one.file, self._model.decoder.device)
+        return None
+
+    def prepare(
+        self,
+        layers: tuple[int, ...],
+        request: StatisticRequest,
+        on_progress: Progress = silent,
+        should_stop: ShouldStop = never,
+    ) -> dict[int, Statistic]:
+        """The statistics of `layers` made as `request` says, built where they are not kept on disk yet."""
+        if request == self.request:
+            return self.get(layers, on_progress, should_stop)
+        self._fetch(layers, request)
+        return prepare_statistics(
+            self._model, layers, request, self._folder, on_progress=on_progress, should_stop=should_stop
+        )
+
+    def share(self, made: dict[int, Statistic], request: StatisticRequest) -> dict[str, str]:
+        """Let other workers have these; by key, the names of their blobs."""
+        return {} if self._shared is None else self._shared.share(made, request)
+
+    def _fetch(self, layers: Sequence[int], request: StatisticRequest) -> None:
+        """Keep what another worker made of what this one has not, so that it need not be made again."""
+        if self._shared is None:
+            return
+        for layer in layers:
+            if not has_statistic(self._model, layer, request, self._folder):
+                found = self._shared.find(layer, request)
+                if found is not None:
+                    keep_statistic(self._model, layer, request, self._folder, found)
+
+    def held_out(self, on_progress: Progress = silent, should_stop: ShouldStop = never) -> TokenRows:
+        """Text of the same kind as C0's that no statistic was made from."""
+        with self._lock:
+            if self._text is None:
+                self._text = held_out_rows(
+                    self.request.corpus,
+                    self._model,
+                    self._folder,
+                    on_progress=on_progress,
+                    should_stop=should_stop,
+                )
+            return self._text

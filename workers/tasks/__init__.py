@@ -1,0 +1,1 @@
+"""The tasks of an edit batch and of what else is queued, a file each."""

@@ -1,0 +1,29 @@
+"""A batch's settings, complete."""
+
+from __future__ import annotations
+
+from api_schemas.settings import SettingsOverrides
+from editing.errors import EditingError
+from editing.methods import ALGORITHMS, EditSettings, resolve_settings
+from store.schema.tables import BatchRow
+from workers.context import WorkerContext
+
+OVERRIDES = "overrides"
+"""The front end stores the caller's overrides under this name where it did not know the model yet."""
+
+
+class SettingsError(EditingError):
+    """The settings do not fit the model that was loaded since the batch was accepted."""
+
+    code = "settings_invalid"
+
+
+def settings_of(context: WorkerContext, batch: BatchRow) -> EditSettings:
+    """Raises SettingsError where the settings do not fit this model."""
+    if OVERRIDES not in batch.settings:
+        return EditSettings.model_validate(batch.settings)
+    overrides = SettingsOverrides.model_validate(batch.settings[OVERRIDES])
+    try:
+        return resolve_settings(ALGORITHMS[batch.algorithm], context.model.shape, overrides)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error

@@ -1,0 +1,65 @@
+"""The `evaluate` task: measure a version, and the one to compare it with, on given facts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api_schemas.facts import Fact
+from api_schemas.references import version_name
+from editing.metrics.evaluation import Evaluation
+from editing.readings.observations import PromptReading
+from store.schema.tables import TaskRow
+from store.work import evaluations, tasks
+from workers.context import WorkerContext
+from workers.tasks.lease import Lease
+from workers.tasks.progress import TaskProgress
+
+
+def evaluate(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
+    assert task.evaluation_id is not None
+    with context.database.writing() as session:
+        tasks.renew(session, task.id, task.token, context.settings.lease_seconds)  # it may just have been cancelled
+        row = evaluations.get(session, task.evaluation_id)
+        row.state = "running"
+        numbers = [row.version] if row.compare_with in (None, row.version) else [row.version, row.compare_with]
+        facts = [Fact.model_validate(fact) for fact in row.facts]
+        wanted = list(row.requested_metrics)
+    report = TaskProgress(context.database, row.id, of="evaluation")
+    metrics: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = [{"fact": number} for number in range(len(facts))]
+    for number in numbers:
+        name = f"{context.name}@{version_name(number)}"
+        matrices = context.matrices.get(number)
+        found = context.measuring.evaluate(matrices, facts, wanted, lease.should_stop, report)
+        metrics[name] = {metric: value.model_dump() for metric, value in found.metrics.items()}
+        for row_of_fact, reading in zip(rows, _readings(found), strict=True):
+            row_of_fact[name] = reading
+    with context.database.writing() as session:
+        tasks.complete(session, task.id, task.token)
+        row = evaluations.get(session, task.evaluation_id)
+        evaluations.finish(session, row, metrics=metrics, rows=rows)
+        row.progress = {"stage": "done", "done": len(facts), "total": len(facts)}
+
+
+def _readings(found: Evaluation) -> list[dict[str, Any]]:
+    """For each fact its own value of each metric, and the log-probabilities that they were computed from."""
+    return [
+        {
+            "metrics": values,
+            "prompt": None if fact.prompt is None else _prompt(fact.prompt),
+            "paraphrases": [_prompt(reading) for reading in fact.paraphrases],
+            "neighbors": [_prompt(reading) for reading in fact.neighbors],
+            "greedy": fact.greedy,
+        }
+        for fact, values in zip(found.observations.facts, found.of_facts, strict=True)
+    ]
+
+
+def _prompt(reading: PromptReading) -> dict[str, Any]:
+    """`new`, `old`: mean log-probability of a target's tokens, in nats; `said`: the new one is what would be said."""
+    return {
+        "prompt": reading.prompt,
+        "new": reading.new.log_probability,
+        "old": None if reading.old is None else reading.old.log_probability,
+        "said": reading.new.said,
+    }

@@ -1,0 +1,69 @@
+"""Holding a task: renewing its lease while it runs, and hearing that it must stop."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Final, Literal, Self
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from store.errors import LeaseLostError
+from store.schema.database import Database
+from store.schema.tables import BatchRow, TaskRow
+from store.work import tasks
+
+StopReason = Literal["lost", "cancelled", "stopping", "yielding"]
+_YIELDING: Final = ("statistic",)
+"""Kinds of tasks that are given back when anything else waits: they take long, and go on where they were."""
+
+log = structlog.get_logger(__name__)
+
+
+class Lease:
+    """A context manager around a task's run. `should_stop` is cheap enough to be asked at every optimiser step."""
+
+    def __init__(self, database: Database, task: TaskRow, seconds: float, stopping: threading.Event) -> None:
+        self.task = task
+        self.reason: StopReason | None = None
+        self._database = database
+        self._seconds = seconds
+        self._stopping = stopping
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name=f"lease-{task.id}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._renew()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def should_stop(self) -> bool:
+        if self.reason is None and self._stopping.is_set():
+            self.reason = "stopping"
+        return self.reason is not None
+
+    def _keep(self) -> None:
+        while self.reason != "lost" and not self._ended.wait(self._seconds / 5):
+            self._renew()
+
+    def _renew(self) -> None:
+        try:
+            with self._database.writing() as session:
+                tasks.renew(session, self.task.id, self.task.token, self._seconds)
+                batch = session.get(BatchRow, self.task.batch_id) if self.task.batch_id else None
+                if batch is not None and batch.cancel_requested:
+                    self.reason = "cancelled"
+                elif self.task.kind in _YIELDING and tasks.more_urgent_waits(session, self.task):
+                    self.reason = "yielding"
+        except LeaseLostError:
+            self.reason = "lost"
+        except SQLAlchemyError as error:
+            # The database may be back before the lease runs out; if not, the commit at the end decides.
+            log.warning("lease not renewed", error=str(error))

@@ -1,0 +1,102 @@
+"""The `plan` task: find every subject in its tokens, sample the contexts, cut the batch into shards."""
+
+from __future__ import annotations
+
+import structlog
+
+from api_schemas.facts import Fact
+from editing.errors import EditingError
+from editing.methods import ALGORITHMS, EditSettings, context_reserve
+from editing.solve.layers import check_together
+from editing.values.contexts import sample_contexts
+from editing.values.facts import SubjectGroup, cut_shards, group_by_subject, tokenize_facts
+from store.schema.tables import BatchRow, TaskRow
+from store.work import batches, tasks
+from workers.context import WorkerContext
+from workers.metrics import EDIT_QUEUE_WAIT_SECONDS
+from workers.tasks.batch_settings import settings_of
+from workers.tasks.lease import Lease
+from workers.tasks.progress import TaskProgress
+from workers.tasks.stages import timed
+from workers.tasks.warnings import batch_warnings
+
+EXPECTED_STEPS = 12
+"""Steps after which most facts have stopped early; with the machine's measured speed it sizes shards."""
+LEAST_SHARD_TOKENS = 512
+"""Smaller shards would leave the matrix products too small to be fast."""
+
+log = structlog.get_logger(__name__)
+
+
+class TooManySubjectsError(EditingError):
+    """The method takes fewer subjects in one solve than the batch has."""
+
+    code = "too_many_subjects"
+
+
+def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
+    assert task.batch_id is not None
+    with context.database.reading() as session:
+        batch = batches.get(session, task.batch_id)
+        facts = [Fact.model_validate(fact) for fact in batches.facts(session, batch.id)]
+    assert batch.base_version is not None
+    assert batch.started_at is not None
+    EDIT_QUEUE_WAIT_SECONDS.labels(batch.model).observe((batch.started_at - batch.created_at).total_seconds())
+    settings = settings_of(context, batch)
+    with timed(batch, "plan"):
+        check_together(context.model.decoder, settings.layers)
+        groups = tokenized_groups(context, facts, settings)
+        _check_batch_limit(batch, groups)
+        context.statistics.get(settings.layers, TaskProgress(context.database, batch.id), lease.should_stop)
+        matrices = context.matrices.get(batch.base_version)
+        contexts = sample_contexts(
+            context.model.decoder,
+            matrices,
+            context.model.backend_tokenizer,
+            settings.contexts,
+            settings.context_tokens,
+            settings.seed,
+        )
+        tokens = int(context.tokens_per_second * context.settings.shard_seconds / EXPECTED_STEPS)
+        shards = cut_shards(groups, settings.contexts, max(tokens, LEAST_SHARD_TOKENS), EXPECTED_STEPS)
+    log.info("planned", facts=len(facts), subjects=len(groups), shards=len(shards))
+    with context.database.writing() as session:
+        result = {"contexts": [one.text for one in contexts], "subjects": len(groups)}
+        tasks.complete(session, task.id, task.token, result)
+        row = batches.get(session, batch.id)
+        row.settings = settings.model_dump(mode="json")
+        warnings = [one.model_dump(mode="json") for one in batch_warnings(groups, settings)]
+        told = {"warnings": warnings} if warnings else {}
+        batches.set_state(session, row, "optimising", shards=len(shards), subjects=len(groups), **told)
+        batches.set_progress(session, row, "optimising", 0, len(facts), None)
+        for number, members in enumerate(shards):
+            payload = {
+                "groups": list(members),
+                "facts": [fact.index for group in members for fact in groups[group].facts],
+                "contexts": result["contexts"],
+            }
+            queue = f"values:{batch.model}"
+            tasks.create(
+                session,
+                model=batch.model,
+                queue=queue,
+                kind="values",
+                batch_id=batch.id,
+                shard=number,
+                payload=payload,
+            )
+
+
+def tokenized_groups(context: WorkerContext, facts: list[Fact], settings: EditSettings) -> tuple[SubjectGroup, ...]:
+    """The batch in tokens, by subject. Raises FactError for a fact that this model cannot take."""
+    length, reserve = context.model.decoder.context_length, context_reserve(settings)
+    return group_by_subject(tokenize_facts(context.model.backend_tokenizer, facts, length, reserve))
+
+
+def _check_batch_limit(batch: BatchRow, groups: tuple[SubjectGroup, ...]) -> None:
+    limit = ALGORITHMS[batch.algorithm].batch_limit
+    if limit is not None and len(groups) > limit:
+        raise TooManySubjectsError(
+            f"{batch.algorithm} edits {limit} subject at a time and the batch has {len(groups)}; "
+            "send one batch for each subject, or use emmet or memit"
+        )

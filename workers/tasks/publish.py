@@ -1,0 +1,167 @@
+"""The end of a batch: its blobs made durable, then its version in one transaction; or its rejection."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from torch import Tensor
+
+from api_schemas.metrics import BatchMetrics, BatchWarning, LayerReport
+from api_schemas.references import version_name
+from configuration import tracing
+from editing.covariance.statistic import Statistic
+from store.clock import now
+from store.lineage import versions as lineage
+from store.schema.tables import BatchRow, TaskRow
+from store.work import batches, events, tasks
+from workers.context import WorkerContext
+from workers.metrics import EDIT_EFFICACY, FACTS_EDITED, PRESERVATION_COST
+from workers.tasks.check import Checked
+from workers.tasks.outcome import CancelledError, end_batch
+from workers.tasks.stages import seconds_by_stage, timed
+from workers.weights.deltas import LayerDelta, PutIns, pack_deltas, pack_matrices
+from workers.weights.materialise import matrix_hash
+
+LIBRARIES = ("emmetd", "torch", "transformers", "tokenizers")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Everything that a solved and checked batch would become a version with.
+
+    `base` is the version that it was made on, `reports` say what was done to each layer, `made_with` is what else is
+    needed to make it again. A revert says in `reverts` and `put_in` what it did to earlier edits
+    (`store.blobs.deltas`).
+    """
+
+    base: int
+    deltas: Mapping[int, LayerDelta]
+    matrices: dict[int, Tensor]
+    checked: Checked
+    reports: Sequence[LayerReport]
+    statistics: Mapping[int, Statistic]
+    made_with: Mapping[str, Any]
+    reverts: list[dict[str, Any]] | None = None
+    put_in: PutIns | None = None
+    warnings: Sequence[BatchWarning] = ()
+
+
+def conclude(context: WorkerContext, task: TaskRow, batch: BatchRow, candidate: Candidate) -> None:
+    """Publish, reject, or only report (`dry_run`).
+
+    Raises ParentMovedError where the batch's alias no longer points at the candidate's base, CancelledError where
+    somebody cancelled it; nothing is kept then.
+    """
+    with timed(batch, "publish"):
+        refused = bool(candidate.checked.breaches)
+        new = None if refused or batch.dry_run else _durable(context, batch, candidate)
+        version = _commit(context, task, batch, candidate, new)
+        tracing.note({"emmetd.version": None if version is None else version_name(version), "emmetd.rejected": refused})
+    if version is None:
+        return
+    context.matrices.put(version, candidate.matrices)
+    log.info("published", version=version_name(version), kind=batch.kind, facts=batch.facts)
+    if batch.kind != "edit":
+        return
+    FACTS_EDITED.labels(batch.model).inc(batch.facts)
+    PRESERVATION_COST.labels(batch.model).set(max(one.preservation_cost for one in candidate.reports))
+    efficacy = candidate.checked.after["ES"].value
+    if efficacy is not None:
+        EDIT_EFFICACY.labels(batch.model).set(efficacy)
+
+
+def _commit(
+    context: WorkerContext, task: TaskRow, batch: BatchRow, candidate: Candidate, new: lineage.NewVersion | None
+) -> int | None:
+    """The batch's end in one transaction; the number of its version, if it has one."""
+    checked = candidate.checked
+    with context.database.writing() as session:
+        row = batches.lock(session, batch.id)
+        if row.cancel_requested:
+            raise CancelledError
+        row.base_version = candidate.base
+        ended = now()
+        metrics = _metrics(candidate)
+        metrics["seconds"] = seconds_by_stage(events.after(session, batch.id, 0), ended)
+        row.metrics = metrics
+        tasks.complete(session, task.id, task.token)
+        batches.set_progress(session, row, "done", row.facts, row.facts, 0)
+        if checked.breaches:
+            remedy = (
+                "other thresholds" if batch.kind == "revert" else "fewer facts at once, other settings or thresholds"
+            )
+            warned = [f"{one.detail[0].upper()}{one.detail[1:]}" for one in candidate.warnings]
+            error = {
+                "code": "below_thresholds",
+                "title": f"The {batch.kind} was checked and not published",
+                "detail": ". ".join(["; ".join(checked.breaches), *warned, f"Send {remedy}"]),
+                "facts": sorted({fact for one in candidate.warnings for fact in one.facts}),
+            }
+            end_batch(session, row, "rejected", error)
+            return None
+        if new is None:
+            end_batch(session, row, "succeeded")
+            return None
+        version = lineage.publish(session, row, new)
+        version.metrics = metrics
+        row.version = version.number
+        end_batch(session, row, "succeeded")
+        return version.number
+
+
+def _durable(context: WorkerContext, batch: BatchRow, candidate: Candidate) -> lineage.NewVersion:
+    """Blobs first: a version's row never names one that is not on the disk."""
+    provenance = _provenance(context, batch, candidate)
+    header: dict[str, Any] = {"fingerprint": context.model.fingerprint, "model": batch.model, "provenance": provenance}
+    if candidate.reverts is not None:
+        header["reverts"] = candidate.reverts
+    delta = pack_deltas(candidate.deltas, header, candidate.put_in)
+    own = {layer: candidate.matrices[layer] for layer in candidate.deltas}
+    return lineage.NewVersion(
+        layers=sorted(candidate.deltas),
+        rank=max(one.rank for one in candidate.deltas.values()),
+        blob=context.blobs.put(delta),
+        matrices_blob=context.blobs.put(pack_matrices(candidate.matrices, {"dtype": str(context.model.dtype)})),
+        bytes=len(delta) + sum(matrix.nbytes for matrix in own.values()),
+        matrix_hashes={str(layer): matrix_hash(matrix) for layer, matrix in candidate.matrices.items()},
+        provenance=provenance,
+        metrics={},
+    )
+
+
+def _metrics(candidate: Candidate) -> dict[str, Any]:
+    checked = candidate.checked
+    metrics = BatchMetrics(
+        before=checked.before,
+        after=checked.after,
+        reverted=checked.reverted,
+        drift=checked.drift,
+        layers=list(candidate.reports),
+        warnings=list(candidate.warnings),
+    )
+    return metrics.model_dump(mode="json")
+
+
+def _provenance(context: WorkerContext, batch: BatchRow, candidate: Candidate) -> dict[str, Any]:
+    """What is needed to make the version again."""
+    projections = context.model.decoder.projections
+    return {
+        **candidate.made_with,
+        "algorithm": batch.algorithm,
+        "parent": candidate.base,
+        "base_norms": {str(layer): float(projections[layer].weight.double().norm()) for layer in candidate.deltas},
+        "statistics": {
+            str(layer): {"corpus": one.corpus, "tokens": one.tokens, "shrinkage": one.shrinkage}
+            for layer, one in candidate.statistics.items()
+        },
+        "source": context.model.source,
+        "dtype": str(context.model.dtype),
+        "device": context.model.decoder.device.type,
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+    }

@@ -1,0 +1,1 @@
+"""A version's deltas and the matrices that serve it."""

@@ -1,0 +1,128 @@
+"""A version's delta as tensors, to and from its blob (`store.blobs.deltas`), and its edited matrices as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from store.blobs.arrays import pack, unpack
+from store.blobs.deltas import FORMAT, Array, LayerArrays, pack_delta, unpack_delta
+from store.errors import BlobCorruptError
+
+
+@dataclass(frozen=True)
+class LayerDelta:
+    """Δ (d_out, d_in) of one layer: B A with B (d_out, r) and A (r, d_in), or `dense`; all float32.
+
+    An edit keeps the `keys` (d_in, E) and `values` (d_out, E), the residuals, that it was solved from; a revert, which
+    needs the keys, has none of its own.
+    """
+
+    layer: int
+    a: Tensor | None
+    b: Tensor | None
+    dense: Tensor | None
+    keys: Tensor | None = None
+    values: Tensor | None = None
+
+    def delta(self) -> Tensor:
+        """Δ in float64, multiplied out."""
+        if self.dense is not None:
+            return self.dense.double()
+        assert self.a is not None
+        assert self.b is not None
+        return self.b.double() @ self.a.double()
+
+    @property
+    def rank(self) -> int:
+        """At most this."""
+        if self.a is not None:
+            return int(self.a.shape[0])
+        assert self.dense is not None
+        return min(self.dense.shape)
+
+
+@dataclass(frozen=True)
+class PutIn:
+    """What a revert put into one layer of an edit: the `keys` (d_in, n) of columns that it optimised again, and `pins`
+    (d_in, p), keys at which the edit changes nothing from then on."""
+
+    keys: Tensor | None = None
+    pins: Tensor | None = None
+
+
+PutIns = Mapping[int, Mapping[int, PutIn]]
+"""Layer → number of an edit in the header's "reverts" → what was put into it."""
+
+
+def pack_deltas(deltas: Mapping[int, LayerDelta], header: Mapping[str, Any], put_in: PutIns | None = None) -> bytes:
+    """The blob of `deltas`, with what a revert put into earlier edits."""
+    of_edits = put_in or {}
+    return pack_delta(
+        {
+            layer: LayerArrays(
+                a=_array(one.a),
+                b=_array(one.b),
+                dense=_array(one.dense),
+                keys=_array(one.keys),
+                values=_array(one.values),
+                again={
+                    number: _array(put.keys) for number, put in of_edits.get(layer, {}).items() if put.keys is not None
+                },
+                pins={
+                    number: _array(put.pins) for number, put in of_edits.get(layer, {}).items() if put.pins is not None
+                },
+            )
+            for layer, one in deltas.items()
+        },
+        header,
+    )
+
+
+def unpack_deltas(content: bytes, fingerprint: str) -> dict[int, LayerDelta]:
+    """The deltas by layer. Raises BlobCorruptError where they are not a delta of the base with this fingerprint."""
+    layers, _ = unpack_delta(content, fingerprint)
+    return {
+        layer: LayerDelta(
+            layer, _tensor(one.a), _tensor(one.b), _tensor(one.dense), _tensor(one.keys), _tensor(one.values)
+        )
+        for layer, one in layers.items()
+    }
+
+
+def unpack_reverts(content: bytes, fingerprint: str) -> tuple[list[dict[str, Any]], PutIns]:
+    """What a revert did to edits: the header's "reverts", and what it put into each edit's layers."""
+    layers, header = unpack_delta(content, fingerprint)
+    return header["reverts"], {layer: _put_in(one) for layer, one in layers.items()}
+
+
+def _put_in(layer: LayerArrays) -> dict[int, PutIn]:
+    return {
+        number: PutIn(_tensor(layer.again.get(number)), _tensor(layer.pins.get(number)))
+        for number in layer.again.keys() | layer.pins.keys()
+    }
+
+
+def pack_matrices(matrices: Mapping[int, Tensor], header: Mapping[str, Any]) -> bytes:
+    """Edited matrices in their module's layout, bit for bit: as raw bytes, since numpy knows no bfloat16."""
+    arrays = {str(layer): matrix.contiguous().view(torch.uint8).cpu().numpy() for layer, matrix in matrices.items()}
+    return pack(arrays, {**header, "kind": "matrices", "format": FORMAT})
+
+
+def unpack_matrices(content: bytes, dtype: torch.dtype) -> dict[int, Tensor]:
+    arrays, header = unpack(content)
+    if header.get("kind") != "matrices" or header.get("dtype") != str(dtype):
+        raise BlobCorruptError(f"not matrices in {dtype}: {header.get('kind')!r} {header.get('dtype')!r}")
+    return {int(layer): torch.from_numpy(array).view(dtype) for layer, array in sorted(arrays.items())}
+
+
+def _array(tensor: Tensor | None) -> Any:
+    return None if tensor is None else tensor.detach().float().cpu().numpy()
+
+
+def _tensor(array: Array | None) -> Tensor | None:
+    return None if array is None else torch.from_numpy(array)
