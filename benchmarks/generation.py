@@ -28,8 +28,8 @@ from editing.model.default_model import DEFAULT_MODEL
 from editing.model.loading import LoadedModel, load_model
 from editing.model.projection import Frame, GatheredRows, Matrices, RowVersions
 from editing.progress import Progress, silent
-from workers.generation.decoding import DecodeBatch
-from workers.generation.rows import Row
+from workers.generation.running_batch import RunningBatch
+from workers.generation.sequences import DecodeSequence
 
 ROWS = 32
 NEW_TOKENS = 32
@@ -115,17 +115,17 @@ def ours(
     new_tokens: int,
     frame_of: Callable[[Sequence[Matrices]], Frame] = RowVersions,
 ) -> Run:
-    """The lane's own decode loop, without the queue around it; every row to its full length."""
-    batch = DecodeBatch(loaded.decoder, loaded.backend_tokenizer, frozenset(), frame_of)
+    """The engine's own decode loop, without the queue around it; every row to its full length."""
+    batch = RunningBatch(loaded.decoder, loaded.backend_tokenizer, frozenset(), frame_of)
     rows = [
-        Row(_request(prompt, new_tokens), 0, of_row, loaded.backend_tokenizer)
+        DecodeSequence(_request(prompt, new_tokens), 0, of_row, loaded.backend_tokenizer)
         for prompt, of_row in zip(prompts, matrices, strict=True)
     ]
     said: dict[int, list[int]] = {id(row): [] for row in rows}
     started = time.perf_counter()
     batch.join(rows)
-    while batch.members:
-        for row, of_row in [*batch.read(), *batch.step()]:
+    while batch.all_sequences:
+        for row, of_row in [*batch.prefill(), *batch.step()]:
             said[id(row)] += [info.id for event in of_row if isinstance(event, TokensEvent) for info in event.tokens]
     seconds = time.perf_counter() - started
     return Run([said[id(row)] for row in rows], len(rows) * new_tokens / seconds)

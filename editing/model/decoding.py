@@ -1,6 +1,6 @@
 """Decoding many rows together for measuring and for sampling text, on any version that the thread's frame shows.
 
-Serving completions has a lane of its own; here rows start together and are only counted in tokens.
+Serving completions has an engine of its own; here rows start together and are only counted in tokens.
 """
 
 from __future__ import annotations

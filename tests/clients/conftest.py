@@ -1,4 +1,5 @@
-"""A server for clients from PyPI: the real application on a socket, and a worker's generation lane on a tiny model."""
+"""A server for clients from PyPI: the real application on a socket, and a worker's generation engine on a tiny
+model."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ from store.schema.database import Database, migrate
 from store.work import batches
 from tests.service.conftest import _quiet, served  # noqa: F401 - a fixture
 from tests.workers.saved_models import fact, save_tiny_model
-from workers.generation.decoding import DecodeBatch
-from workers.generation.lane import GenerationLane
+from workers.generation.engine import GenerationEngine
+from workers.generation.running_batch import RunningBatch
 from workers.process.main import bind_model
 from workers.status import StatusBoard
 from workers.weights.deltas import LayerDelta, pack_deltas, pack_matrices
@@ -49,7 +50,7 @@ class Serving:
     folder: Path
     merged: Path
     settings: Settings
-    lane: GenerationLane
+    engine: GenerationEngine
 
     @property
     def api(self) -> str:
@@ -84,18 +85,18 @@ def _serve(settings: Settings, folder: Path, merged: Path) -> Iterator[Serving]:
     matrix = _publish(model, settings, database)
     _save_merged(folder, matrix, merged)
     matrices = MatrixCache(MODEL, model.decoder, model.fingerprint, database, blobs, CACHE_BYTES)
-    batch = DecodeBatch(model.decoder, model.backend_tokenizer, frozenset({model.tokenizer.eos_token_id}))
-    lane = GenerationLane(MODEL, "worker", redis, batch, matrices, kv_cache_bytes=512 * 1024**2, most_versions=16)
+    batch = RunningBatch(model.decoder, model.backend_tokenizer, frozenset({model.tokenizer.eos_token_id}))
+    engine = GenerationEngine(MODEL, "worker", redis, batch, matrices, kv_cache_bytes=512 * 1024**2, most_versions=16)
     status = StatusBoard(redis, "worker", MODEL, "cpu")
     status.start()
-    lane.start()
+    engine.start()
     status.set("ready")
     try:
         with served(settings) as api:
-            yield Serving(api.url, folder, merged, settings, lane)
+            yield Serving(api.url, folder, merged, settings, engine)
     finally:
-        lane.stop()
-        lane.join()
+        engine.stop()
+        engine.join()
         status.close()
         status.join()
         database.close()

@@ -182,11 +182,11 @@ def test_streams_of_several_versions_at_once_each_say_what_their_version_says(
 def test_closing_a_stream_frees_its_rows(
     client: openai.OpenAI, serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch, steps = serving.lane.batch, threading.Semaphore(0)
+    batch, steps = serving.engine.batch, threading.Semaphore(0)
     step = batch.step
 
     def slowly() -> Any:
-        if batch.rows:
+        if batch.sequences:
             steps.release()
             time.sleep(0.05)
         return step()
@@ -195,8 +195,8 @@ def test_closing_a_stream_frees_its_rows(
     stream = client.completions.create(model=MODEL, prompt=PROMPT, max_tokens=120, n=3, temperature=1, stream=True)
     begun = next(iter(stream))
     stream.close()
-    wait_until(lambda: serving.lane.redis.exists(cancelled_key(begun.id)), "the request is cancelled")
-    wait_until(lambda: not batch.rows, "the rows are free")
+    wait_until(lambda: serving.engine.redis.exists(cancelled_key(begun.id)), "the request is cancelled")
+    wait_until(lambda: not batch.sequences, "the rows are free")
 
     assert sum(iter(lambda: steps.acquire(blocking=False), False)) < 110
     monkeypatch.undo()

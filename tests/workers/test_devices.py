@@ -18,9 +18,9 @@ from tests.editing.tiny_models import CONFIGS, tiny_model, tiny_tokenizer
 from tests.workers.conftest import Loaded, Place, opened
 from tests.workers.saved_models import CONFIGS as SAVED
 from tests.workers.saved_models import facts
-from tests.workers.test_decoding import joined, played
-from workers.generation.decoding import DecodeBatch
-from workers.generation.rows import Row
+from tests.workers.test_running_batch import joined, played
+from workers.generation.running_batch import RunningBatch
+from workers.generation.sequences import DecodeSequence
 from workers.process.capacity import measure_tokens_per_second
 from workers.weights.materialise import matrix_hash
 
@@ -58,8 +58,8 @@ def bits(
     decoder: Decoder, versions: list[Matrices], asked: GenerationRequest
 ) -> dict[int, list[tuple[int, float | None]]]:
     """Tokens and log-probabilities of each row, row n on `versions[n % len(versions)]`."""
-    batch = DecodeBatch(decoder, TOKENIZER, frozenset())
-    rows = [Row(asked, n, versions[n % len(versions)], TOKENIZER) for n in range(len(asked.prompts))]
+    batch = RunningBatch(decoder, TOKENIZER, frozenset())
+    rows = [DecodeSequence(asked, n, versions[n % len(versions)], TOKENIZER) for n in range(len(asked.prompts))]
     events = joined(batch, rows) + played(batch)
     found: dict[int, list[tuple[int, float | None]]] = {}
     for row, own in events:

@@ -1,4 +1,4 @@
-"""A lane whose connection breaks between a command and its answer: nothing is told twice, and nobody waits."""
+"""A engine whose connection breaks between a command and its answer: nothing is told twice, and nobody waits."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from configuration.redis.generation_messages import EndEvent
 from configuration.redis.keys import GENERATE_GROUP, claimed_key, generate_stream
 from configuration.settings import Settings
 from tests.workers.conftest import MODEL, Place, wait_until
-from tests.workers.test_lane import Client, prompt
-from workers.generation.decoding import DecodeBatch
-from workers.generation.lane import GenerationLane
+from tests.workers.test_engine import Client, prompt
+from workers.generation.engine import GenerationEngine
+from workers.generation.running_batch import RunningBatch
 
 
 class Connection(redis.Connection):
@@ -46,19 +46,19 @@ class Connection(redis.Connection):
 
 
 @pytest.fixture
-def lane(two_versions: Place, redis_server: PrivateRedis) -> Iterator[GenerationLane]:
+def engine(two_versions: Place, redis_server: PrivateRedis) -> Iterator[GenerationEngine]:
     model = two_versions.loaded.model
     client = make_redis(Settings(redis_url=redis_server.url), "worker")
     client.connection_pool.connection_class = Connection
-    batch = DecodeBatch(model.decoder, model.backend_tokenizer, frozenset({model.tokenizer.eos_token_id}))
-    lane = GenerationLane(
+    batch = RunningBatch(model.decoder, model.backend_tokenizer, frozenset({model.tokenizer.eos_token_id}))
+    engine = GenerationEngine(
         MODEL, "worker", client, batch, two_versions.cache(), kv_cache_bytes=512 * 1024**2, most_versions=16
     )
-    lane.start()
-    yield lane
+    engine.start()
+    yield engine
     lose(b"", times=0)
-    lane.stop()
-    lane.join()
+    engine.stop()
+    engine.join()
 
 
 @pytest.fixture
@@ -72,7 +72,9 @@ def lose(command: bytes, times: int) -> None:
         Connection.command, Connection.times = command, times
 
 
-def test_a_request_that_was_handed_out_on_a_broken_connection_is_answered(lane: GenerationLane, client: Client) -> None:
+def test_a_request_that_was_handed_out_on_a_broken_connection_is_answered(
+    engine: GenerationEngine, client: Client
+) -> None:
     alone = client.texts(client.ask(prompt(0)))
     lose(b"\r\n>\r\n", times=1)
     wait_until(lambda: Connection.times == 0, "a read for new requests whose answer will be lost")
@@ -84,7 +86,7 @@ def test_a_request_that_was_handed_out_on_a_broken_connection_is_answered(lane: 
     assert pending["pending"] == 0
 
 
-def test_tokens_whose_sending_was_repeated_come_once(lane: GenerationLane, client: Client) -> None:
+def test_tokens_whose_sending_was_repeated_come_once(engine: GenerationEngine, client: Client) -> None:
     alone = client.texts(client.ask(prompt(0), prompt(1), version=1))
     lose(b"emmetd:reply:", times=5)
 
@@ -96,7 +98,7 @@ def test_tokens_whose_sending_was_repeated_come_once(lane: GenerationLane, clien
 
 
 @pytest.mark.parametrize("command", [b"XACK", b'"kind":"end"'])
-def test_a_request_that_is_lost_is_claimed_by_nobody(lane: GenerationLane, client: Client, command: bytes) -> None:
+def test_a_request_that_is_lost_is_claimed_by_nobody(engine: GenerationEngine, client: Client, command: bytes) -> None:
     """Its client then hears within seconds that it is lost, instead of waiting for a claim to run out."""
     client.texts(client.ask(prompt(0)))
     lose(command, times=1000)

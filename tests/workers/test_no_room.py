@@ -14,14 +14,14 @@ from configuration.redis.generation_messages import ErrorEvent, FinishEvent
 from editing.model.decoder import Decoder
 from tests.editing.tiny_models import CONFIGS, tiny_model
 from tests.workers.conftest import Place, wait_until
-from tests.workers.test_decoding import PROMPTS, TOKENIZER, joined, played, request, rows_of, tokens_by_row
-from tests.workers.test_lane import Client, lane_over, prompt
-from workers.generation import decoding
-from workers.generation.cache import RowCache
-from workers.generation.decoding import NO_ROOM, DecodeBatch, RowEvents
-from workers.generation.lane import GenerationLane
+from tests.workers.test_engine import Client, engine_over, prompt
+from tests.workers.test_running_batch import PROMPTS, TOKENIZER, joined, played, request, rows_of, tokens_by_row
+from workers.generation import running_batch
+from workers.generation.engine import GenerationEngine
+from workers.generation.key_value_cache import KeyValueCache
 from workers.generation.prefill import Prefill
-from workers.generation.rows import Row
+from workers.generation.running_batch import NO_ROOM, RunningBatch, SequenceEvents
+from workers.generation.sequences import DecodeSequence
 
 LONG = PROMPTS[2] * 9
 """Longer than what runs, which is padded for it."""
@@ -45,11 +45,11 @@ def once(error: Exception, call: Callable[..., Any], number: int = 0) -> Callabl
     return counting
 
 
-def batch_of(name: str = "llama") -> DecodeBatch:
-    return DecodeBatch(Decoder(tiny_model(name, torch.float32)), TOKENIZER, frozenset())
+def batch_of(name: str = "llama") -> RunningBatch:
+    return RunningBatch(Decoder(tiny_model(name, torch.float32)), TOKENIZER, frozenset())
 
 
-def running(batch: DecodeBatch) -> tuple[list[Row], list[RowEvents]]:
+def running(batch: RunningBatch) -> tuple[list[DecodeSequence], list[SequenceEvents]]:
     """Three rows in the midst of their answers."""
     rows = rows_of(request(logprobs=3, max_tokens=90))
     events = joined(batch, rows)
@@ -58,7 +58,7 @@ def running(batch: DecodeBatch) -> tuple[list[Row], list[RowEvents]]:
     return rows, events
 
 
-def only_error(events: list[RowEvents], row: Row) -> ErrorEvent:
+def only_error(events: list[SequenceEvents], row: DecodeSequence) -> ErrorEvent:
     ((error,),) = [own for one, own in events if one is row]
     assert isinstance(error, ErrorEvent)
     return error
@@ -79,7 +79,7 @@ def test_what_runs_goes_on_with_the_same_bits_wherever_the_merge_stops(
     with monkeypatch.context() as full:
         full.setattr(torch.Tensor, "new_zeros", once(ERRORS[0], torch.Tensor.new_zeros, layer))
         refused = joined(batch, late)
-    assert batch.rows == rows
+    assert batch.sequences == rows
     for row in late:
         error = only_error(refused, row)
         assert (error.status, error.code, error.message) == (503, "out_of_memory", NO_ROOM)
@@ -118,15 +118,15 @@ def test_those_that_fail_are_the_rows_that_did_not_fit(monkeypatch: pytest.Monke
     batch = batch_of()
     rows, _ = running(batch)
     short, long = rows_of(request(prompts=PROMPTS[:1], max_tokens=1)), rows_of(request(prompts=[LONG], id="long"))
-    monkeypatch.setattr(RowCache, "merge", once(ERRORS[0], RowCache.merge))
+    monkeypatch.setattr(KeyValueCache, "merge", once(ERRORS[0], KeyValueCache.merge))
     events = joined(batch, [*short, *long])
     assert any(isinstance(event, FinishEvent) for row, own in events if row is short[0] for event in own)
     assert only_error(events, long[0]).code == "out_of_memory"
-    assert batch.rows == rows
+    assert batch.sequences == rows
 
 
 @pytest.mark.parametrize("error", [*ERRORS, MemoryError(), ValueError("internals")])
-@pytest.mark.parametrize("where", ["__init__", "read", "cache_of"])
+@pytest.mark.parametrize("where", ["__init__", "step", "cache_of"])
 def test_where_there_is_no_room_even_before_the_merge(
     where: str, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,11 +135,11 @@ def test_where_there_is_no_room_even_before_the_merge(
     alone = list(tokens_by_row(events + played(batch)).values())
     rows, events = running(batch)
     with monkeypatch.context() as full:
-        full.setattr(decoding.Prefill, where, once(error, getattr(Prefill, where)))
+        full.setattr(running_batch.Prefill, where, once(error, getattr(Prefill, where)))
         late = rows_of(request(prompts=[LONG]))
         refused = batch.join(late)
-        while batch.is_reading:
-            refused += batch.read()
+        while batch.is_prefilling:
+            refused += batch.prefill()
     told = only_error(refused, late[0])
     expected = (500, "generation_failed") if isinstance(error, ValueError) else (503, "out_of_memory")
     assert (told.status, told.code) == expected
@@ -149,14 +149,14 @@ def test_where_there_is_no_room_even_before_the_merge(
 
 
 @pytest.fixture
-def lane(two_versions: Place, redis_server: PrivateRedis) -> Iterator[GenerationLane]:
-    with lane_over(two_versions, redis_server.url) as lane:
-        yield lane
+def engine(two_versions: Place, redis_server: PrivateRedis) -> Iterator[GenerationEngine]:
+    with engine_over(two_versions, redis_server.url) as engine:
+        yield engine
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_a_lane_refuses_what_did_not_fit_and_answers_the_others(
-    lane: GenerationLane,
+def test_an_engine_refuses_what_did_not_fit_and_answers_the_others(
+    engine: GenerationEngine,
     two_versions: Place,
     redis_server: PrivateRedis,
     monkeypatch: pytest.MonkeyPatch,
@@ -165,7 +165,7 @@ def test_a_lane_refuses_what_did_not_fit_and_answers_the_others(
     with redis.Redis.from_url(redis_server.url) as server:
         client = Client(two_versions, server)
         alone = client.texts(client.ask(prompt(0), version=1, max_tokens=120))
-        monkeypatch.setattr(RowCache, "merge", once(error, RowCache.merge))
+        monkeypatch.setattr(KeyValueCache, "merge", once(error, KeyValueCache.merge))
         asked = client.ask(prompt(0), version=1, max_tokens=120)
         wait_until(lambda: client.events(asked), "the first tokens")
 

@@ -20,8 +20,8 @@ from configuration.redis.keys import generate_stream
 from store.schema.tables import FactRow
 from tests.workers.conftest import MODEL, Place
 from tests.workers.saved_models import fact, facts
+from tests.workers.test_engine import Client, engine_over
 from tests.workers.test_evaluate import evaluate, evaluation
-from tests.workers.test_lane import Client, lane_over
 
 LONG = "Lyon " * 150
 REFUSED = [
@@ -137,15 +137,15 @@ def test_prompts_and_completions_are_not_quoted(
 ) -> None:
     listen(place, log)
     asked = "Everybody knows that Toko Yasuda speaks"
-    with redis.Redis.from_url(redis_server.url) as server, lane_over(place, redis_server.url) as lane:
+    with redis.Redis.from_url(redis_server.url) as server, engine_over(place, redis_server.url) as engine:
         client = Client(place, server)
         unread = {"id": "r", "model": MODEL, "version": 0, "prompts": asked, "max_tokens": "Yasuda"}
         server.xadd(generate_stream(MODEL), {STREAM_FIELD: json.dumps(unread)})
         said = client.texts(client.ask(asked, stop=["Yasuda plays"]))[0]
         with monkeypatch.context() as broken:
-            broken.setattr("workers.generation.rows.sample_token", lambda *_: None)
+            broken.setattr("workers.generation.sequences.sample_token", lambda *_: None)
             assert isinstance(client.answer(client.ask(asked, stop=["Yasuda plays"], temperature=1))[-1], ErrorEvent)
-        assert lane.is_alive()
+        assert engine.is_alive()
     (line,) = lines_of(log, "a generation request cannot be read")
     assert "max_tokens" in line["error"]
     assert lines_of(log, "a row failed")

@@ -1,4 +1,4 @@
-"""The signs by which front ends know that somebody works on a request, and what dead workers left on the stream."""
+"""Renews the claims on requests by which front ends see that a worker has them, and takes over what was left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory serving may take, beside the model and what editing needs."""
+"""Memory budgets of serving: the key-value cache and the matrix cache, beside the model and what editing needs."""
 
 from __future__ import annotations
 

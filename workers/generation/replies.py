@@ -1,4 +1,4 @@
-"""What rows said, on its way back: each request's own capped stream, in order, each event once."""
+"""Sends sequences' events to their requests' reply streams in Redis, in order and each only once."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ MOST_EVENTS = 100_000
 
 
 @dataclass
-class Active:
+class ActiveRequest:
     """A claimed request: choices that have not finished, events that were sent, its span and what its metrics need."""
 
     request: GenerationRequest
-    open: int
+    unfinished: int
     span: Span
     claimed: float = field(default_factory=time.monotonic)
     tokens: int = 0
-    told: int = 0
+    sent_events: int = 0
 
-    def over(self, reason: str | None = None) -> None:
+    def close(self, reason: str | None = None) -> None:
         """Nothing more is done for it; `reason` where it was not answered whole."""
         tracing.note({"gen_ai.usage.output_tokens": self.tokens}, self.span)
         if reason is not None:
@@ -50,19 +50,19 @@ class Replies:
     def __init__(self, redis: Redis) -> None:
         self._pipeline: Pipeline = redis.pipeline(transaction=False)
 
-    def add(self, active: Active, events: Iterable[GenerationEvent]) -> None:
+    def add(self, active: ActiveRequest, events: Iterable[GenerationEvent]) -> None:
         reply = reply_stream(active.request.id)
         for event in events:
-            active.told += 1
-            number = f"{active.told}-0"
+            active.sent_events += 1
+            number = f"{active.sent_events}-0"
             self._pipeline.xadd(reply, {STREAM_FIELD: event.model_dump_json()}, id=number, maxlen=MOST_EVENTS)
         self._pipeline.expire(reply, LIFETIME_SECONDS)
 
-    def end(self, active: Active) -> None:
+    def end(self, active: ActiveRequest) -> None:
         """All its choices have finished."""
         self.add(active, [EndEvent(version=active.request.version)])
 
-    def fail(self, active: Active, status: int, code: str, message: str) -> None:
+    def fail(self, active: ActiveRequest, status: int, code: str, message: str) -> None:
         """It ends without an answer."""
         self.add(active, [ErrorEvent(status=status, code=code, message=message)])
 

@@ -1,4 +1,4 @@
-"""From a row of logits to the next token."""
+"""Samples the next token from logits: temperature, top-p and a random generator of each choice's own."""
 
 from __future__ import annotations
 

@@ -27,9 +27,9 @@ from store.blobs.opening import open_blob_store
 from store.lineage import models
 from store.schema.database import Database
 from workers.context import WorkerContext, set_current
-from workers.generation.decoding import DecodeBatch
-from workers.generation.lane import GenerationLane
+from workers.generation.engine import GenerationEngine
 from workers.generation.memory import Budgets, budgets
+from workers.generation.running_batch import RunningBatch
 from workers.measuring import Measuring
 from workers.process.capacity import device_of, dtype_of, measure_tokens_per_second
 from workers.process.console import Console
@@ -145,8 +145,8 @@ def _chat_template(model: LoadedModel) -> str | None:
 def _serve(context: WorkerContext, redis: Redis, memory: Budgets) -> None:
     model, settings = context.model, context.settings
     frame_of = GatheredRows if settings.batch_products == "gathered" else RowVersions
-    batch = DecodeBatch(model.decoder, model.backend_tokenizer, _end_tokens(model), frame_of)
-    lane = GenerationLane(
+    batch = RunningBatch(model.decoder, model.backend_tokenizer, _end_tokens(model), frame_of)
+    engine = GenerationEngine(
         context.name,
         context.id,
         redis,
@@ -155,7 +155,7 @@ def _serve(context: WorkerContext, redis: Redis, memory: Budgets) -> None:
         kv_cache_bytes=memory.kv_cache,
         most_versions=settings.batch_versions,
     )
-    lane.start()
+    engine.start()
     set_current(context)
     queues = [Queue(name, connection=redis, serializer=JSONSerializer) for name in queues_for(context.name)]
     context.status.set("ready")
@@ -165,8 +165,8 @@ def _serve(context: WorkerContext, redis: Redis, memory: Budgets) -> None:
     finally:
         context.stopping.set()
         context.status.set("stopping")
-        lane.stop()
-        lane.join(timeout=10)
+        engine.stop()
+        engine.join(timeout=10)
     log.info("worker stopped")
 
 

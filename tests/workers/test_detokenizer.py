@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, decoders
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
-from workers.generation.text import TextStream
+from workers.generation.detokenizer import Detokenizer
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +20,8 @@ def tokenizer() -> Tokenizer:
     return made
 
 
-def pieces(tokenizer: Tokenizer, text: str, stop: list[str]) -> tuple[list[str], TextStream]:
-    stream = TextStream(tokenizer, tokenizer.encode("prompt").ids, stop)
+def pieces(tokenizer: Tokenizer, text: str, stop: list[str]) -> tuple[list[str], Detokenizer]:
+    stream = Detokenizer(tokenizer, tokenizer.encode("prompt").ids, stop)
     shown = []
     for token in tokenizer.encode(text).ids:
         shown.append(stream.push(token))
@@ -60,6 +60,6 @@ def test_the_earliest_of_several_stop_strings_counts(tokenizer: Tokenizer) -> No
 
 
 def test_a_broken_character_at_the_end_is_shown_as_such(tokenizer: Tokenizer) -> None:
-    stream = TextStream(tokenizer, [], [])
+    stream = Detokenizer(tokenizer, [], [])
     shown = [stream.push(token) for token in tokenizer.encode("ok日").ids[:-1]]
     assert "".join([*shown, stream.finish()]).startswith("ok")

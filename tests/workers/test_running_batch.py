@@ -18,10 +18,10 @@ from editing.model.decoder import Decoder
 from editing.model.projection import GatheredRows, Matrices, RowVersions
 from tests.editing.tiny_models import CONFIGS, tiny_model, tiny_tokenizer
 from workers.generation import prefill
-from workers.generation.decoding import DecodeBatch, RowEvents
 from workers.generation.prefill import PREFILL_TOKENS
-from workers.generation.rows import Row
+from workers.generation.running_batch import RunningBatch, SequenceEvents
 from workers.generation.sampling import generator_for, sample_token
+from workers.generation.sequences import DecodeSequence
 
 TOKENIZER = tiny_tokenizer()
 PROMPTS = [TOKENIZER.encode(text).ids for text in ("The mother tongue of", "Lyon", "Toko Yasuda plays the guitar")]
@@ -33,45 +33,47 @@ def request(**fields: object) -> GenerationRequest:
 
 
 @pytest.fixture(params=sorted(CONFIGS))
-def model(request: pytest.FixtureRequest) -> tuple[torch.nn.Module, DecodeBatch]:
+def model(request: pytest.FixtureRequest) -> tuple[torch.nn.Module, RunningBatch]:
     made = tiny_model(request.param)
-    return made, DecodeBatch(Decoder(made), TOKENIZER, frozenset())
+    return made, RunningBatch(Decoder(made), TOKENIZER, frozenset())
 
 
-def rows_of(asked: GenerationRequest, matrices: Matrices | None = None) -> list[Row]:
+def rows_of(asked: GenerationRequest, matrices: Matrices | None = None) -> list[DecodeSequence]:
     number = len(asked.prompts) * asked.n
-    return [Row(asked, choice, matrices or {}, TOKENIZER) for choice in range(number)]
+    return [DecodeSequence(asked, choice, matrices or {}, TOKENIZER) for choice in range(number)]
 
 
-def play(batch: DecodeBatch, rows: list[Row]) -> list[RowEvents]:
+def play(batch: RunningBatch, rows: list[DecodeSequence]) -> list[SequenceEvents]:
     """All events until the batch is empty."""
     return joined(batch, rows) + played(batch)
 
 
-def joined(batch: DecodeBatch, rows: list[Row]) -> list[RowEvents]:
+def joined(batch: RunningBatch, rows: list[DecodeSequence]) -> list[SequenceEvents]:
     """The events of reading the prompts of `rows`."""
     batch.join(rows)
-    events: list[RowEvents] = []
-    while batch.is_reading:
-        events += batch.read()
+    events: list[SequenceEvents] = []
+    while batch.is_prefilling:
+        events += batch.prefill()
     return events
 
 
-def played(batch: DecodeBatch) -> list[RowEvents]:
-    events: list[RowEvents] = []
-    while batch.rows:
+def played(batch: RunningBatch) -> list[SequenceEvents]:
+    events: list[SequenceEvents] = []
+    while batch.sequences:
         events += batch.step()
     return events
 
 
-def tokens_by_row(events: list[RowEvents]) -> dict[Row, list[TokensEvent]]:
-    found: dict[Row, list[TokensEvent]] = {}
+def tokens_by_row(events: list[SequenceEvents]) -> dict[DecodeSequence, list[TokensEvent]]:
+    found: dict[DecodeSequence, list[TokensEvent]] = {}
     for row, own in events:
         found.setdefault(row, []).extend(event for event in own if isinstance(event, TokensEvent))
     return found
 
 
-def run(batch: DecodeBatch, asked: GenerationRequest, matrices: Matrices | None = None) -> dict[int, list[TokensEvent]]:
+def run(
+    batch: RunningBatch, asked: GenerationRequest, matrices: Matrices | None = None
+) -> dict[int, list[TokensEvent]]:
     return {row.choice: own for row, own in tokens_by_row(play(batch, rows_of(asked, matrices))).items()}
 
 
@@ -85,7 +87,7 @@ def greedy(model: torch.nn.Module, prompt: list[int], steps: int) -> tuple[list[
     return ids[len(prompt) :], values
 
 
-def test_padded_rows_say_what_each_prompt_alone_says(model: tuple[torch.nn.Module, DecodeBatch]) -> None:
+def test_padded_rows_say_what_each_prompt_alone_says(model: tuple[torch.nn.Module, RunningBatch]) -> None:
     plain, decoder = model
     found = run(decoder, request(logprobs=2))
     for number, prompt in enumerate(PROMPTS):
@@ -97,7 +99,7 @@ def test_padded_rows_say_what_each_prompt_alone_says(model: tuple[torch.nn.Modul
 
 
 def test_a_version_says_what_the_merged_model_says_and_nothing_stays(
-    model: tuple[torch.nn.Module, DecodeBatch],
+    model: tuple[torch.nn.Module, RunningBatch],
 ) -> None:
     plain, batch = model
     before = run(batch, request())
@@ -123,14 +125,14 @@ def test_rows_of_many_versions_get_the_bits_of_the_same_batch_merged(
 ) -> None:
     """float32, where every change of a product's shape would show in the last bits."""
     plain = tiny_model(name, torch.float32)
-    batch = DecodeBatch(Decoder(plain), TOKENIZER, frozenset())
+    batch = RunningBatch(Decoder(plain), TOKENIZER, frozenset())
     projections = batch.decoder.projections
     torch.manual_seed(1)
     known: list[Matrices] = [{}]
     for _ in range(versions - 1):
         known.append({n: projections[n].weight.detach() + torch.randn_like(projections[n].weight) for n in layers})
     asked = request(prompts=[PROMPTS[n % 3] for n in range(17)], logprobs=3, max_tokens=4)
-    rows = [Row(asked, choice, known[choice % versions], TOKENIZER) for choice in range(17)]
+    rows = [DecodeSequence(asked, choice, known[choice % versions], TOKENIZER) for choice in range(17)]
     mixed = tokens_by_row(play(batch, rows))
     originals = {n: projections[n].weight.detach().clone() for n in layers}
     for version, matrices in enumerate(known):
@@ -142,14 +144,14 @@ def test_rows_of_many_versions_get_the_bits_of_the_same_batch_merged(
             assert mixed[row] == merged[row.choice]
 
 
-def staggered(batch: DecodeBatch, rows: list[Row]) -> dict[Row, list[TokensEvent]]:
+def staggered(batch: RunningBatch, rows: list[DecodeSequence]) -> dict[DecodeSequence, list[TokensEvent]]:
     """Rows that join in groups, two of which are read by turns, while those before them go on between the pieces."""
-    events: list[RowEvents] = []
+    events: list[SequenceEvents] = []
     for start in range(0, len(rows), 5):
         batch.join(rows[start : start + 2])
         batch.join(rows[start + 2 : start + 5])
-        while batch.is_reading:
-            events += batch.read()
+        while batch.is_prefilling:
+            events += batch.prefill()
             events += batch.step()
     return tokens_by_row(events + played(batch))
 
@@ -159,12 +161,12 @@ def test_rows_that_join_piece_by_piece_get_the_bits_of_the_same_batch_merged(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefill, "PREFILL_TOKENS", 7)
-    batch = DecodeBatch(Decoder(tiny_model(name, torch.float32)), TOKENIZER, frozenset())
+    batch = RunningBatch(Decoder(tiny_model(name, torch.float32)), TOKENIZER, frozenset())
     weight = batch.decoder.projections[2].weight
     torch.manual_seed(1)
     known = [weight.detach().clone(), *(weight.detach() + torch.randn_like(weight) for _ in range(2))]
     asked = request(prompts=[PROMPTS[n % 3] for n in range(15)], logprobs=3, max_tokens=9)
-    rows = [Row(asked, choice, {2: known[choice % 3]}, TOKENIZER) for choice in range(15)]
+    rows = [DecodeSequence(asked, choice, {2: known[choice % 3]}, TOKENIZER) for choice in range(15)]
     mixed = staggered(batch, rows)
     for version, matrix in enumerate(known):
         with torch.no_grad():
@@ -185,9 +187,9 @@ def test_gathered_rows_agree_with_the_same_rows_merged(name: str, versions: int)
         known.append({n: weight + 0.1 * torch.randn_like(weight) for n, weight in enumerate(weights) if n % 2})
     asked = request(prompts=[PROMPTS[n % 3] for n in range(17)], logprobs=3, max_tokens=4)
     exact, gathered = (
-        tokens_by_row(play(DecodeBatch(decoder, TOKENIZER, frozenset(), frame_of), rows)).values()
+        tokens_by_row(play(RunningBatch(decoder, TOKENIZER, frozenset(), frame_of), rows)).values()
         for frame_of in (RowVersions, GatheredRows)
-        for rows in [[Row(asked, choice, known[choice % versions], TOKENIZER) for choice in range(17)]]
+        for rows in [[DecodeSequence(asked, choice, known[choice % versions], TOKENIZER) for choice in range(17)]]
     )
     for one, other in zip(exact, gathered, strict=True):
         assert [info.id for event in one for info in event.tokens] == [i.id for event in other for i in event.tokens]
@@ -195,7 +197,7 @@ def test_gathered_rows_agree_with_the_same_rows_merged(name: str, versions: int)
         assert values[0] == pytest.approx(values[1], abs=1e-4)
 
 
-def test_rows_that_join_and_leave_do_not_change_what_others_say(model: tuple[torch.nn.Module, DecodeBatch]) -> None:
+def test_rows_that_join_and_leave_do_not_change_what_others_say(model: tuple[torch.nn.Module, RunningBatch]) -> None:
     plain, batch = model
     lengths = (3, 9, 6, 1, 7)
     asked = [request(prompts=[PROMPTS[n % 3]], max_tokens=length, logprobs=0) for n, length in enumerate(lengths)]
@@ -212,7 +214,7 @@ def test_rows_that_join_and_leave_do_not_change_what_others_say(model: tuple[tor
         assert [event.tokens[0].logprob for event in own] == pytest.approx(values, abs=1e-5)
 
 
-def test_echoed_prompts_carry_the_log_probability_of_each_token(model: tuple[torch.nn.Module, DecodeBatch]) -> None:
+def test_echoed_prompts_carry_the_log_probability_of_each_token(model: tuple[torch.nn.Module, RunningBatch]) -> None:
     plain, decoder = model
     asked = request(echo=True, logprobs=0, max_tokens=0)
     events = [event for _, own in play(decoder, rows_of(asked)) for event in own]
@@ -228,7 +230,7 @@ def test_echoed_prompts_carry_the_log_probability_of_each_token(model: tuple[tor
 
 
 def test_prompts_that_are_read_in_small_pieces_say_the_same(
-    model: tuple[torch.nn.Module, DecodeBatch], monkeypatch: pytest.MonkeyPatch
+    model: tuple[torch.nn.Module, RunningBatch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, batch = model
     asked = request(echo=True, logprobs=2)
@@ -242,7 +244,7 @@ def test_prompts_that_are_read_in_small_pieces_say_the_same(
         assert all(a.id == b.id and a.logprob == pytest.approx(b.logprob, abs=1e-5) for a, b in infos)
 
 
-def tokens_run(batch: DecodeBatch, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def tokens_run(batch: RunningBatch, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many tokens are run together from now on, each time."""
     found: list[int] = []
     embed = batch.decoder.embed
@@ -257,28 +259,28 @@ def tokens_run(batch: DecodeBatch, monkeypatch: pytest.MonkeyPatch) -> list[int]
 
 def test_a_long_prompt_is_read_in_pieces_between_which_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefill, "PREFILL_TOKENS", 8)
-    batch = DecodeBatch(Decoder(tiny_model("llama")), TOKENIZER, frozenset())
+    batch = RunningBatch(Decoder(tiny_model("llama")), TOKENIZER, frozenset())
     joined(batch, rows_of(request(prompts=PROMPTS[:1], max_tokens=30)))
-    (running,) = batch.rows
+    (running,) = batch.sequences
     together = tokens_run(batch, monkeypatch)
     batch.join(rows_of(request(prompts=[PROMPTS[2] * 5])))
     before = running.generated
-    while batch.is_reading:
-        batch.read()
+    while batch.is_prefilling:
+        batch.prefill()
         batch.step()
     assert max(together) <= 8
     assert running.generated - before == -(-len(PROMPTS[2] * 5) // 8)
 
 
 def test_choices_of_one_prompt_read_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = DecodeBatch(Decoder(tiny_model("llama")), TOKENIZER, frozenset())
+    batch = RunningBatch(Decoder(tiny_model("llama")), TOKENIZER, frozenset())
     asked = request(prompts=PROMPTS[:1], n=4, temperature=1.0, seed=3, max_tokens=8)
     together = tokens_run(batch, monkeypatch)
     events = joined(batch, rows_of(asked))
     assert together == [len(PROMPTS[0])]
     several = tokens_by_row(events + played(batch))
     for row, own in several.items():
-        alone = Row(asked, row.choice, {}, TOKENIZER)
+        alone = DecodeSequence(asked, row.choice, {}, TOKENIZER)
         assert own == tokens_by_row(play(batch, [alone]))[alone]
 
 
@@ -286,15 +288,15 @@ def test_a_row_that_leaves_while_its_prompt_is_read_leaves_the_others_as_they_ar
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(prefill, "PREFILL_TOKENS", 4)
-    batch = DecodeBatch(Decoder(tiny_model("llama")), TOKENIZER, frozenset())
+    batch = RunningBatch(Decoder(tiny_model("llama")), TOKENIZER, frozenset())
     alone = run(batch, request(logprobs=0))
     rows = rows_of(request(logprobs=0))
     batch.join(rows)
-    batch.read()
+    batch.prefill()
     batch.leave(lambda row: row is rows[1])
-    events: list[RowEvents] = []
-    while batch.is_reading:
-        events += batch.read()
+    events: list[SequenceEvents] = []
+    while batch.is_prefilling:
+        events += batch.prefill()
     found = tokens_by_row(events + played(batch))
     assert set(found) == {rows[0], rows[2]}
     for row in found:
@@ -302,16 +304,16 @@ def test_a_row_that_leaves_while_its_prompt_is_read_leaves_the_others_as_they_ar
         assert texts[0] == texts[1]
     batch.join(rows_of(request()))
     batch.leave(lambda _: True)
-    assert not batch.is_reading
+    assert not batch.is_prefilling
 
 
 def test_a_row_whose_numbers_overflow_fails_alone() -> None:
-    batch = DecodeBatch(Decoder(tiny_model("llama")), TOKENIZER, frozenset())
+    batch = RunningBatch(Decoder(tiny_model("llama")), TOKENIZER, frozenset())
     alone = run(batch, request(logprobs=0))
     weight = batch.decoder.projections[2].weight
     broken = {2: torch.full_like(weight, float("nan"))}
     asked = request(logprobs=0)
-    rows = [Row(asked, choice, broken if choice == 1 else {}, TOKENIZER) for choice in range(3)]
+    rows = [DecodeSequence(asked, choice, broken if choice == 1 else {}, TOKENIZER) for choice in range(3)]
     events = play(batch, rows)
     assert tokens_by_row(events)[rows[0]] == alone[0]
     assert tokens_by_row(events)[rows[2]] == alone[2]
@@ -322,7 +324,7 @@ def test_a_row_whose_numbers_overflow_fails_alone() -> None:
 
 @pytest.mark.parametrize("when", ["reading", "decoding"])
 def test_a_row_that_raises_fails_alone(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = DecodeBatch(Decoder(tiny_model("llama")), TOKENIZER, frozenset())
+    batch = RunningBatch(Decoder(tiny_model("llama")), TOKENIZER, frozenset())
     alone = run(batch, request(logprobs=0))
     rows = rows_of(request(logprobs=0))
     events = joined(batch, rows) if when == "decoding" else []
@@ -340,7 +342,7 @@ def test_a_row_that_raises_fails_alone(when: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_prompts_that_cannot_be_read_fail_alone() -> None:
-    batch = DecodeBatch(Decoder(tiny_model("llama")), TOKENIZER, frozenset())
+    batch = RunningBatch(Decoder(tiny_model("llama")), TOKENIZER, frozenset())
     alone = run(batch, request(prompts=PROMPTS[:1], logprobs=0))
     (running,) = rows_of(request(prompts=PROMPTS[:1], logprobs=0))
     events = joined(batch, [running])
@@ -353,7 +355,7 @@ def test_prompts_that_cannot_be_read_fail_alone() -> None:
 def test_one_token_is_generated_even_if_it_ends_the_text() -> None:
     plain = tiny_model("llama")
     tokens, _ = greedy(plain, PROMPTS[0], 1)
-    decoder = DecodeBatch(Decoder(plain), TOKENIZER, frozenset(tokens))
+    decoder = RunningBatch(Decoder(plain), TOKENIZER, frozenset(tokens))
     ((_, (tokens_event, finish)),) = play(decoder, rows_of(request(prompts=PROMPTS[:1], logprobs=1)))
     assert isinstance(tokens_event, TokensEvent)
     assert (tokens_event.text, len(tokens_event.tokens)) == ("", 1)
@@ -362,7 +364,7 @@ def test_one_token_is_generated_even_if_it_ends_the_text() -> None:
 
 
 def test_a_seed_gives_the_same_text_whatever_else_is_asked() -> None:
-    decoder = DecodeBatch(Decoder(tiny_model("llama")), TOKENIZER, frozenset())
+    decoder = RunningBatch(Decoder(tiny_model("llama")), TOKENIZER, frozenset())
     sampled = {"temperature": 1.0, "seed": 7, "max_tokens": 8}
     several = run(decoder, request(n=2, **sampled))
     assert several == run(decoder, request(n=2, **sampled))
@@ -372,7 +374,7 @@ def test_a_seed_gives_the_same_text_whatever_else_is_asked() -> None:
 
 
 def test_long_prompts_are_read_in_turns() -> None:
-    batch = DecodeBatch(Decoder(tiny_model("gpt2")), TOKENIZER, frozenset())
+    batch = RunningBatch(Decoder(tiny_model("gpt2")), TOKENIZER, frozenset())
     number = PREFILL_TOKENS // len(PROMPTS[0]) + 3
     found = run(batch, request(prompts=[PROMPTS[0]] * number, max_tokens=2))
     assert sorted(found) == list(range(number))
@@ -380,7 +382,7 @@ def test_long_prompts_are_read_in_turns() -> None:
 
 def test_a_row_that_is_taken_out_leaves_the_others_as_they_are() -> None:
     plain = tiny_model("llama")
-    batch = DecodeBatch(Decoder(plain), TOKENIZER, frozenset())
+    batch = RunningBatch(Decoder(plain), TOKENIZER, frozenset())
     rows = rows_of(request(logprobs=0))
     events = joined(batch, rows)
     batch.leave(lambda row: row is rows[2])
@@ -405,7 +407,7 @@ def test_the_smallest_temperatures_are_greedy(temperature: float) -> None:
 
 
 def test_a_seed_gives_a_prompt_the_same_texts_alone_and_in_a_list() -> None:
-    decoder = DecodeBatch(Decoder(tiny_model("llama")), TOKENIZER, frozenset())
+    decoder = RunningBatch(Decoder(tiny_model("llama")), TOKENIZER, frozenset())
     sampled = {"temperature": 1.0, "seed": 7, "max_tokens": 8, "n": 2}
     listed = run(decoder, request(**sampled))
     for number, prompt in enumerate(PROMPTS):

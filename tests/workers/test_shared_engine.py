@@ -1,4 +1,4 @@
-"""A lane that many share: nothing that one request asks for holds up, starves or ends another."""
+"""A engine that many share: nothing that one request asks for holds up, starves or ends another."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from cli.supervision.private_redis import PrivateRedis
 from configuration.redis.generation_messages import EndEvent, ErrorEvent
 from configuration.redis.keys import GENERATE_GROUP, cancelled_key, claimed_key, generate_stream
 from tests.workers.conftest import MODEL, Place, wait_until
-from tests.workers.test_lane import Client, lane_over, prompt
-from workers.generation import claims, inbox, prefill
-from workers.generation.decoding import DecodeBatch
-from workers.generation.lane import GenerationLane
+from tests.workers.test_engine import Client, engine_over, prompt
+from workers.generation import claims, prefill, request_queue
+from workers.generation.engine import GenerationEngine
 from workers.generation.prefill import Prefill
-from workers.generation.rows import Row
-from workers.generation.waiting import MOST_ROWS
+from workers.generation.running_batch import RunningBatch
+from workers.generation.scheduler import MOST_SEQUENCES
+from workers.generation.sequences import DecodeSequence
 
 
 @pytest.fixture
@@ -30,21 +30,21 @@ def client(two_versions: Place, redis_server: PrivateRedis) -> Iterator[Client]:
 
 
 @pytest.fixture
-def lane(two_versions: Place, redis_server: PrivateRedis) -> Iterator[GenerationLane]:
-    with lane_over(two_versions, redis_server.url) as lane:
-        yield lane
+def engine(two_versions: Place, redis_server: PrivateRedis) -> Iterator[GenerationEngine]:
+    with engine_over(two_versions, redis_server.url) as engine:
+        yield engine
 
 
 @pytest.fixture
-def slow(lane: GenerationLane, monkeypatch: pytest.MonkeyPatch) -> GenerationLane:
+def slow(engine: GenerationEngine, monkeypatch: pytest.MonkeyPatch) -> GenerationEngine:
     """Steps take their time, so that something can happen meanwhile."""
-    slow_down(lane, monkeypatch)
-    return lane
+    slow_down(engine, monkeypatch)
+    return engine
 
 
-def slow_down(lane: GenerationLane, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = lane.batch.step
-    monkeypatch.setattr(lane.batch, "step", lambda: (time.sleep(0.01), step())[1])
+def slow_down(engine: GenerationEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = engine.batch.step
+    monkeypatch.setattr(engine.batch, "step", lambda: (time.sleep(0.01), step())[1])
 
 
 def running(client: Client, **fields: Any) -> str:
@@ -56,7 +56,7 @@ def running(client: Client, **fields: Any) -> str:
 
 @pytest.mark.parametrize("temperature", [5e-324, 1e-307])
 def test_a_tiny_temperature_is_greedy_and_harms_nobody(
-    slow: GenerationLane, client: Client, temperature: float
+    slow: GenerationEngine, client: Client, temperature: float
 ) -> None:
     greedy = client.texts(client.ask(prompt(1)))
     others = [running(client, version=version) for version in range(3)]
@@ -64,7 +64,7 @@ def test_a_tiny_temperature_is_greedy_and_harms_nobody(
     assert all(client.texts(other)[0] for other in others)
 
 
-def test_a_version_whose_numbers_overflow_fails_its_own_requests_alone(slow: GenerationLane, client: Client) -> None:
+def test_a_version_whose_numbers_overflow_fails_its_own_requests_alone(slow: GenerationEngine, client: Client) -> None:
     weight = slow.batch.decoder.projections[1].weight
     slow.matrices.put(1, {1: torch.full_like(weight, float("inf"))})
     other = running(client)
@@ -73,10 +73,10 @@ def test_a_version_whose_numbers_overflow_fails_its_own_requests_alone(slow: Gen
     assert error.status == 500
     assert "v1" in error.message
     assert client.texts(other)[0]
-    assert slow.batch.rows == []
+    assert slow.batch.sequences == []
 
 
-def test_a_token_id_that_the_model_does_not_know_is_refused_alone(slow: GenerationLane, client: Client) -> None:
+def test_a_token_id_that_the_model_does_not_know_is_refused_alone(slow: GenerationEngine, client: Client) -> None:
     embedded = slow.batch.decoder.embedded
     other = running(client)
     (error,) = client.answer(client.ask([1, embedded]))
@@ -91,23 +91,23 @@ def test_a_token_id_that_the_model_does_not_know_is_refused_alone(slow: Generati
 def short_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "RENEW_SECONDS", 0.2)
     monkeypatch.setattr(claims, "CLAIM_SECONDS", 1)
-    monkeypatch.setattr(inbox, "CLAIM_SECONDS", 1)
+    monkeypatch.setattr(request_queue, "CLAIM_SECONDS", 1)
 
 
 @pytest.mark.usefixtures("short_claims")
 def test_claims_outlast_a_prompt_that_takes_longer_to_read_than_they_stand(
     client: Client, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lane: GenerationLane = request.getfixturevalue("lane")  # begins with claims that are short already
-    slow_down(lane, monkeypatch)
-    read = Prefill.read
+    engine: GenerationEngine = request.getfixturevalue("engine")  # begins with claims that are short already
+    slow_down(engine, monkeypatch)
+    read = Prefill.step
 
     def slow_to_read(prefill: Prefill) -> None:
         time.sleep(2.5)
         read(prefill)
 
     asked = running(client)
-    monkeypatch.setattr(Prefill, "read", slow_to_read)
+    monkeypatch.setattr(Prefill, "step", slow_to_read)
     long = client.ask(prompt(1), max_tokens=1)
     wait_until(lambda: client.redis.exists(claimed_key(long)), "claimed")
     while not isinstance((client.events(long) or [None])[-1], EndEvent):
@@ -117,7 +117,7 @@ def test_claims_outlast_a_prompt_that_takes_longer_to_read_than_they_stand(
 
 
 def test_a_version_that_is_read_slowly_holds_nobody_up(
-    slow: GenerationLane, client: Client, monkeypatch: pytest.MonkeyPatch
+    slow: GenerationEngine, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     get = slow.matrices.blobs.get
     monkeypatch.setattr(slow.matrices.blobs, "get", lambda name: (time.sleep(1.5), get(name))[1])
@@ -138,7 +138,7 @@ def test_a_version_that_is_read_slowly_holds_nobody_up(
 
 
 def test_a_damaged_version_is_not_read_again_for_every_request(
-    slow: GenerationLane, client: Client, two_versions: Place, monkeypatch: pytest.MonkeyPatch
+    slow: GenerationEngine, client: Client, two_versions: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blob = two_versions.version(2).blob
     assert blob is not None
@@ -151,7 +151,7 @@ def test_a_damaged_version_is_not_read_again_for_every_request(
     client.answer(client.ask(prompt(0), version=2))
 
     # More than there are places in the batch, and yet others go on and come in.
-    asked = [client.ask(prompt(0), version=2) for _ in range(2 * MOST_ROWS)]
+    asked = [client.ask(prompt(0), version=2) for _ in range(2 * MOST_SEQUENCES)]
     assert client.texts(client.ask(prompt(0), max_tokens=1))[0]
     refusals = [client.answer(one)[0] for one in asked]
 
@@ -161,7 +161,7 @@ def test_a_damaged_version_is_not_read_again_for_every_request(
     assert client.texts(client.ask(prompt(0), version=2))[0]
 
 
-def test_a_request_of_many_choices_lets_others_in(slow: GenerationLane, client: Client) -> None:
+def test_a_request_of_many_choices_lets_others_in(slow: GenerationEngine, client: Client) -> None:
     many = client.ask(*(prompt(n) for n in range(8)), n=64, max_tokens=4, temperature=1.0)
     wait_until(lambda: client.events(many), "the first tokens")
     for number in range(3):
@@ -171,11 +171,11 @@ def test_a_request_of_many_choices_lets_others_in(slow: GenerationLane, client: 
 
 
 def test_a_long_prompt_does_not_keep_short_ones_waiting(
-    lane: GenerationLane, client: Client, monkeypatch: pytest.MonkeyPatch
+    engine: GenerationEngine, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefill, "PREFILL_TOKENS", 2)
-    read = lane.batch.read
-    monkeypatch.setattr(lane.batch, "read", lambda: (time.sleep(0.05), read())[1])
+    read = engine.batch.prefill
+    monkeypatch.setattr(engine.batch, "prefill", lambda: (time.sleep(0.05), read())[1])
     long = client.ask([5] * 80, max_tokens=1)
     wait_until(lambda: client.redis.exists(claimed_key(long)), "claimed")
     client.texts(client.ask([5] * 4, max_tokens=1))
@@ -189,8 +189,8 @@ def test_no_more_versions_than_are_set_share_a_batch(
 ) -> None:
     asked = [client.ask(prompt(n), version=n % 3, max_tokens=8) for n in range(12)]
     seen: list[int] = []
-    with lane_over(two_versions, redis_server.url, **limits) as lane:
-        watch(lane, seen, lambda rows: len({row.request.version for row in rows}))
+    with engine_over(two_versions, redis_server.url, **limits) as engine:
+        watch(engine, seen, lambda rows: len({row.request.version for row in rows}))
         assert all(client.texts(one)[0] for one in asked)
     assert max(seen) == most
 
@@ -201,17 +201,17 @@ def test_the_rows_that_run_together_fit_the_cache(
     asked = [client.ask(prompt(n), max_tokens=20) for n in range(10)]
     longest = max(len(two_versions.loaded.model.backend_tokenizer.encode(prompt(n)).ids) for n in range(10)) + 20
     seen: list[int] = []
-    slot = DecodeBatch(two_versions.loaded.model.decoder, None, frozenset()).slot_bytes()  # type: ignore[arg-type]
-    with lane_over(two_versions, redis_server.url, kv_cache_bytes=3 * longest * slot) as lane:
-        watch(lane, seen, len)
+    slot = RunningBatch(two_versions.loaded.model.decoder, None, frozenset()).slot_bytes()  # type: ignore[arg-type]
+    with engine_over(two_versions, redis_server.url, kv_cache_bytes=3 * longest * slot) as engine:
+        watch(engine, seen, len)
         assert all(client.texts(one)[0] for one in asked)
     assert max(seen) == 3
 
 
-def watch(lane: GenerationLane, seen: list[int], what: Callable[[list[Row]], int]) -> None:
+def watch(engine: GenerationEngine, seen: list[int], what: Callable[[list[DecodeSequence]], int]) -> None:
     """Note `what` of the rows at every step."""
-    step = lane.batch.step
-    lane.batch.step = lambda: (seen.append(what(lane.batch.rows)), step())[1]  # type: ignore[method-assign]
+    step = engine.batch.step
+    engine.batch.step = lambda: (seen.append(what(engine.batch.sequences)), step())[1]  # type: ignore[method-assign]
 
 
 def test_a_request_that_was_cancelled_while_it_waited_is_not_begun(
@@ -219,7 +219,7 @@ def test_a_request_that_was_cancelled_while_it_waited_is_not_begun(
 ) -> None:
     gone, asked = client.ask(prompt(0)), client.ask(prompt(1))
     client.redis.set(cancelled_key(gone), 1, ex=60)
-    with lane_over(two_versions, redis_server.url):
+    with engine_over(two_versions, redis_server.url):
         client.texts(asked)
         assert client.events(gone) == []
     assert client.redis.xlen(generate_stream(MODEL)) == 0
@@ -236,7 +236,7 @@ def test_what_a_dead_worker_was_handed_is_answered_by_another_and_the_dead_one_i
     asked, gone = client.ask(prompt(0)), client.ask(prompt(1))
     client.redis.set(cancelled_key(gone), 1, ex=60)
     client.redis.xreadgroup(GENERATE_GROUP, "dead", {stream: ">"}, count=2)
-    with lane_over(two_versions, redis_server.url, "heir"):
+    with engine_over(two_versions, redis_server.url, "heir"):
         assert client.texts(asked)[0]
         wait_until(lambda: client.redis.xlen(stream) == 0, "nothing counts as waiting")
 
@@ -255,7 +255,7 @@ def test_a_request_that_another_worker_claimed_meanwhile_is_left_to_it(
     """As where a worker comes back from a long sleep with what it was handed before."""
     taken, asked = client.ask(prompt(0)), client.ask(prompt(1))
     client.redis.set(claimed_key(taken), "another", ex=60)
-    with lane_over(two_versions, redis_server.url):
+    with engine_over(two_versions, redis_server.url):
         client.texts(asked)
         assert client.events(taken) == []
         assert client.redis.get(claimed_key(taken)) == b"another"

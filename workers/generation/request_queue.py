@@ -1,4 +1,4 @@
-"""Requests from the model's stream: each is taken by one worker, and by none whose client has gone."""
+"""The queue of generation requests in Redis: one worker takes each, and none takes one whose client has gone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workers.generation.claims import CLAIM_SECONDS, Claims
 log = structlog.get_logger(__name__)
 
 
-class Inbox:
+class RequestQueue:
     """The model's stream, read through its consumer group so that of several workers one answers each request.
 
     A request that was taken is acknowledged at once: if this worker dies, its clients get a 503 and ask again, rather
@@ -43,20 +43,20 @@ class Inbox:
             self._claims.disown(self._lost)
             self._lost.clear()
 
-    def lose(self, ids: Iterable[str]) -> None:
+    def mark_lost(self, ids: Iterable[str]) -> None:
         """Nobody works on these any more, and nobody could be told so."""
         self._lost.update(ids)
 
-    def take(self, most: int, block: int | None = None, *, again: bool = False) -> list[GenerationRequest]:
+    def take(self, most: int, block: int | None = None, *, redelivered: bool = False) -> list[GenerationRequest]:
         """Up to `most` requests that somebody waits for; `block` is for how many milliseconds to wait for the first.
 
-        `again`: what was handed to this worker before, when its connection broke or by another's death.
+        `redelivered`: what was handed to this worker before, when its connection broke or by another's death.
         """
-        first = "0" if again else ">"
-        found: Any = self._redis.xreadgroup(
+        first = "0" if redelivered else ">"
+        streams: Any = self._redis.xreadgroup(
             GENERATE_GROUP, self._worker_id, {self._stream: first}, count=most, block=block
         )
-        entries = [entry for _, of_stream in found or [] for entry in of_stream]
+        entries = [entry for _, stream_entries in streams or [] for entry in stream_entries]
         if not entries:
             return []
         requests = [request for _, fields in entries if (request := _read(fields)) is not None]
@@ -72,7 +72,7 @@ class Inbox:
             answers = pipeline.execute()
         except RedisError:
             # It may have been done: a claim that nobody works on must not stand.
-            self.lose(request.id for request in requests)
+            self.mark_lost(request.id for request in requests)
             raise
         now = time.time()
         taken = [

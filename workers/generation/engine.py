@@ -1,4 +1,4 @@
-"""The thread that owns decoding: requests from the model's Redis stream, tokens back, beside whatever is edited."""
+"""The generation engine: the thread that claims requests from Redis, schedules, prefills, decodes and replies."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from configuration.redis.generation_messages import ErrorEvent, GenerationReques
 from configuration.redis.keys import cancelled_key
 from editing.parallel import use_cores
 from workers.generation.claims import Claims
-from workers.generation.decoding import FAILED, DecodeBatch, RowEvents
-from workers.generation.inbox import Inbox
-from workers.generation.preparation import Preparation
-from workers.generation.replies import Active, Replies
-from workers.generation.waiting import WaitingRequests
+from workers.generation.replies import ActiveRequest, Replies
+from workers.generation.request_queue import RequestQueue
+from workers.generation.running_batch import FAILED, RunningBatch, SequenceEvents
+from workers.generation.scheduler import Scheduler
+from workers.generation.version_loader import VersionLoader
 from workers.metrics import GENERATED_TOKENS, GENERATION_SECONDS, TIME_TO_FIRST_TOKEN
 from workers.weights.materialise import MatrixCache
 
 BLOCK_MILLISECONDS = 1000
-LOOK_SECONDS = 0.5
+CHECK_SECONDS = 0.5
 PAUSE_SECONDS = 0.02
 """How long a turn waits where there is nothing to decode before some version is ready."""
 
 log = structlog.get_logger(__name__)
 
 
-class GenerationLane(threading.Thread):
-    """One turn after another: claim what fits, read a piece of the prompts of new rows, make one decode step.
+class GenerationEngine(threading.Thread):
+    """One turn after another: claim what fits, read a piece of the prompts of new sequences, make one decode step.
 
     Versions are made ready and claims renewed by other threads, so that nothing but decoding takes this one's time.
     """
@@ -45,13 +45,14 @@ class GenerationLane(threading.Thread):
         model: str,
         worker_id: str,
         redis: Redis,
-        batch: DecodeBatch,
+        batch: RunningBatch,
         matrices: MatrixCache,
         *,
         kv_cache_bytes: int,
         most_versions: int,
     ) -> None:
-        """`kv_cache_bytes` is what the rows' caches may come to need together, `most_versions` how many they are of."""
+        """`kv_cache_bytes` is what the sequences' caches may come to need together, `most_versions` how many they are
+        of."""
         super().__init__(name="generation", daemon=True)
         self.model = model
         self.worker_id = worker_id
@@ -59,12 +60,12 @@ class GenerationLane(threading.Thread):
         self.batch = batch
         self.matrices = matrices
         self.claims = Claims(model, worker_id, redis)
-        self._inbox = Inbox(model, worker_id, redis, self.claims)
-        self._preparation = Preparation(matrices)
-        self._waiting = WaitingRequests(batch, self._preparation, kv_cache_bytes, most_versions)
-        self._active: dict[str, Active] = {}
+        self._request_queue = RequestQueue(model, worker_id, redis, self.claims)
+        self._version_loader = VersionLoader(matrices)
+        self._scheduler = Scheduler(batch, self._version_loader, kv_cache_bytes, most_versions)
+        self._active: dict[str, ActiveRequest] = {}
         self._stop_requested = threading.Event()
-        self._looked = time.monotonic()
+        self._checked_at = time.monotonic()
         self._cores = torch.get_num_threads()
 
     def stop(self) -> None:
@@ -78,68 +79,68 @@ class GenerationLane(threading.Thread):
             self._run()
         finally:
             self.claims.stop()
-            self._preparation.stop()
+            self._version_loader.stop()
             self.batch.close()
 
     def _run(self) -> None:
-        delay = LOOK_SECONDS
+        delay = CHECK_SECONDS
         while not (self._stop_requested.is_set() and not self._active):
             try:
-                self._inbox.open()
-                self._claim(again=True)
+                self._request_queue.open()
+                self._claim(redelivered=True)
                 while not (self._stop_requested.is_set() and not self._active):
-                    self._turn()
-                    delay = LOOK_SECONDS
+                    self._step()
+                    delay = CHECK_SECONDS
             except RedisError as error:
                 # Nobody can hear what is being decoded; the front end has told its clients already.
-                self._inbox.lose(self._active)
-                self._forget_everything("redis_away")
+                self._request_queue.mark_lost(self._active)
+                self._release_all("redis_away")
                 log.warning("generation waits for redis", error=str(error), retry_seconds=delay)
                 self._stop_requested.wait(delay)
                 delay = min(delay * 2, 10)
 
-    def _turn(self) -> None:
+    def _step(self) -> None:
         try:
             self._claim()
-            self._admit()
-            self._send(self.batch.read())
+            self._schedule()
+            self._send(self.batch.prefill())
             self._send(self.batch.step())
-            if time.monotonic() - self._looked > LOOK_SECONDS:
-                self._looked = time.monotonic()
-                self._drop_unheard()
+            if time.monotonic() - self._checked_at > CHECK_SECONDS:
+                self._checked_at = time.monotonic()
+                self._drop_abandoned()
                 # A read whose answer was lost on the way is made again, but its entries are handed out only once.
-                self._claim(again=True)
+                self._claim(redelivered=True)
         except RedisError:
             raise
         except Exception:
             log.exception("decoding failed")
             self._fail(list(self._active), 500, "generation_failed", FAILED)
-        if not self.batch.members and self._waiting:
-            self._preparation.wait(PAUSE_SECONDS)
+        if not self.batch.all_sequences and self._scheduler:
+            self._version_loader.wait(PAUSE_SECONDS)
 
-    def _claim(self, *, again: bool = False) -> None:
-        room = 0 if self._stop_requested.is_set() else self._waiting.room
-        if not room:  # Redis reads no 0 entries
+    def _claim(self, *, redelivered: bool = False) -> None:
+        claimable = 0 if self._stop_requested.is_set() else self._scheduler.claimable
+        if not claimable:  # Redis reads no 0 entries
             return
         # While others wait here, one at a time: this turn's place may be all that there is.
-        most = 1 if self._waiting else room
-        block = None if self._active or again else BLOCK_MILLISECONDS
-        for request in self._inbox.take(most, block, again=again):
+        most = 1 if self._scheduler else claimable
+        block = None if self._active or redelivered else BLOCK_MILLISECONDS
+        for request in self._request_queue.take(most, block, redelivered=redelivered):
             with tracing.continuing(request.traceparent):
                 self._accept(request)
 
     def _accept(self, request: GenerationRequest) -> None:
-        self._active[request.id] = Active(request, len(request.prompts) * request.n, self._span(request))
+        self._active[request.id] = ActiveRequest(request, len(request.prompts) * request.n, self._span(request))
         embedded = self.batch.decoder.embedded
         highest = max(max(prompt) for prompt in request.prompts)
         if highest >= embedded:
             message = f"a prompt has the token id {highest}; this model knows those of 0 to {embedded - 1}"
             self._fail([request.id], 400, "invalid_fields", message)
         else:
-            self._waiting.add(request)
+            self._scheduler.add(request)
 
     def _span(self, request: GenerationRequest) -> Span:
-        about: tracing.Attributes = {
+        attributes: tracing.Attributes = {
             "gen_ai.request.model": request.model,
             "gen_ai.usage.input_tokens": sum(map(len, request.prompts)),
             "emmetd.version": version_name(request.version),
@@ -147,60 +148,60 @@ class GenerationLane(threading.Thread):
             "emmetd.generation.choices": len(request.prompts) * request.n,
             "emmetd.worker.id": self.worker_id,
         }
-        return tracing.begin("decode", about, kind="server", parent=request.traceparent)
+        return tracing.begin("decode", attributes, kind="server", parent=request.traceparent)
 
-    def _admit(self) -> None:
-        if not self.batch.takes_more or not self._waiting:
+    def _schedule(self) -> None:
+        if not self.batch.accepts_prefills or not self._scheduler:
             return
-        rows, refused = self._waiting.next_rows()
+        sequences, refused = self._scheduler.schedule()
         for request, reason in refused:
             self._fail([request.id], 503, "version_unavailable", reason)
-        if rows:
-            self._send(self.batch.join(rows))
+        if sequences:
+            self._send(self.batch.join(sequences))
 
-    def _send(self, found: Iterable[RowEvents]) -> None:
+    def _send(self, sequence_events: Iterable[SequenceEvents]) -> None:
         """Everything that one step brought, in one round trip."""
         replies = Replies(self.redis)
-        finished: list[Active] = []
+        finished: list[ActiveRequest] = []
         failed: dict[str, ErrorEvent] = {}
-        for row, events in found:
-            active = self._active.get(row.request.id)
-            if active is None or row.request.id in failed:
+        for sequence, events in sequence_events:
+            active = self._active.get(sequence.request.id)
+            if active is None or sequence.request.id in failed:
                 continue
             error = next((event for event in events if isinstance(event, ErrorEvent)), None)
             if error is not None:
-                failed[row.request.id] = error
+                failed[sequence.request.id] = error
                 continue
             if not active.tokens and any(event.kind == "tokens" for event in events):
                 TIME_TO_FIRST_TOKEN.labels(self.model).observe(time.monotonic() - active.claimed)
                 active.span.add_event("first token")
             active.tokens += sum(event.count for event in events if event.kind == "tokens")
-            active.open -= row.done
+            active.unfinished -= sequence.is_finished
             replies.add(active, events)
-            if not active.open:
+            if not active.unfinished:
                 replies.end(active)
                 finished.append(active)
         replies.send()
-        # Only now: an end that could not be told is a request to be forgotten like any other.
+        # Only now: an end that could not be told is a request to be released like any other.
         for active in finished:
-            self._forget([active.request.id])
+            self._release([active.request.id])
             GENERATED_TOKENS.labels(self.model).inc(active.tokens)
             GENERATION_SECONDS.labels(self.model).observe(time.monotonic() - active.claimed)
         for request_id, error in failed.items():
             self._fail([request_id], error.status, error.code, error.message)
 
-    def _drop_unheard(self) -> None:
-        """Free the rows of requests whose client hung up or whose time is over."""
+    def _drop_abandoned(self) -> None:
+        """Free the sequences of requests whose client hung up or whose time is over."""
         if not self._active:
             return
         ids = list(self._active)
         cancelled = self.redis.mget([cancelled_key(request_id) for request_id in ids])
-        late = time.time()
-        self._forget(
+        now = time.time()
+        self._release(
             [
                 request_id
                 for request_id, flag in zip(ids, cancelled, strict=True)
-                if flag is not None or self._active[request_id].request.deadline < late
+                if flag is not None or self._active[request_id].request.deadline < now
             ],
             "nobody_listens",
         )
@@ -211,19 +212,19 @@ class GenerationLane(threading.Thread):
         for request_id in ids:
             replies.fail(self._active[request_id], status, code, message)
         replies.send()
-        self._forget(ids, code)
+        self._release(ids, code)
 
-    def _forget_everything(self, reason: str) -> None:
-        self._forget(list(self._active), reason)
-        self._waiting.clear()
+    def _release_all(self, reason: str) -> None:
+        self._release(list(self._active), reason)
+        self._scheduler.clear()
 
-    def _forget(self, ids: list[str], reason: str | None = None) -> None:
+    def _release(self, ids: list[str], reason: str | None = None) -> None:
         """Nothing more is done for these; `reason` where they were not answered whole."""
         if not ids:
             return
-        gone = frozenset(ids)
-        self.claims.release(gone)
-        for request_id in gone:
-            self._waiting.drop(request_id)
-            self._active.pop(request_id).over(reason)
-        self.batch.leave(lambda row: row.request.id in gone)
+        released = frozenset(ids)
+        self.claims.release(released)
+        for request_id in released:
+            self._scheduler.drop(request_id)
+            self._active.pop(request_id).close(reason)
+        self.batch.leave(lambda sequence: sequence.request.id in released)

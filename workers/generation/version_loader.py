@@ -1,4 +1,4 @@
-"""Versions whose matrices are not in memory, made ready beside the thread that decodes: no row waits for them."""
+"""Loads the matrices of versions on threads of its own, so that no sequence waits while another's version is made."""
 
 from __future__ import annotations
 
@@ -27,41 +27,41 @@ class VersionUnavailable(Exception):
     """A version cannot be served; the message is for the client."""
 
 
-class Preparation:
-    """Belongs to the thread that decodes; only the making is done by others."""
+class VersionLoader:
+    """Belongs to the thread that decodes; only the loading is done by others."""
 
     def __init__(self, matrices: MatrixCache) -> None:
         self._matrices = matrices
         self._pool = ThreadPoolExecutor(
             THREADS, thread_name_prefix="prepare", initializer=use_cores, initargs=(torch.get_num_threads(),)
         )
-        self._made: dict[int, Future[Matrices]] = {}
+        self._loads: dict[int, Future[Matrices]] = {}
         self._failed: dict[int, float] = {}
 
     @property
     def versions(self) -> frozenset[int]:
-        """Those that are being made, or were and have not been asked for since."""
-        return frozenset(self._made)
+        """Those that are being loaded, or were and have not been asked for since."""
+        return frozenset(self._loads)
 
     def get(self, version: int) -> Matrices | None:
-        """The version's matrices, or None while they are made; ask again.
+        """The version's matrices, or None while they are loaded; ask again.
 
         Raises VersionUnavailable where they cannot be: once, which is the answer to all who wait for it then.
         """
-        made = self._made.get(version)
-        if made is None:
+        load = self._loads.get(version)
+        if load is None:
             held = self._matrices.held(version)
             if held is not None:
                 return held
             if time.monotonic() - self._failed.get(version, -math.inf) >= RETRY_SECONDS:
                 self._failed.pop(version, None)
-                self._made[version] = self._pool.submit(self._matrices.get, version)
+                self._loads[version] = self._pool.submit(self._matrices.get, version)
             return None
-        if not made.done():
+        if not load.done():
             return None
-        del self._made[version]
+        del self._loads[version]
         try:
-            return made.result()
+            return load.result()
         except StoreError as error:
             log.error("a version cannot be served", version=version, error=str(error))
             if isinstance(error, BlobError):
@@ -76,15 +76,15 @@ class Preparation:
 
     def wait(self, seconds: float) -> None:
         """Until a version is ready, `seconds` at most."""
-        if self._made:
-            wait(self._made.values(), timeout=seconds, return_when=FIRST_COMPLETED)
+        if self._loads:
+            wait(self._loads.values(), timeout=seconds, return_when=FIRST_COMPLETED)
         else:
             time.sleep(seconds)
 
     def keep_only(self, wanted: Collection[int]) -> None:
-        """Let go of what was made for requests that are gone."""
-        for version in [version for version, made in self._made.items() if made.done() and version not in wanted]:
-            del self._made[version]
+        """Let go of what was loaded for requests that are gone."""
+        for version in [version for version, load in self._loads.items() if load.done() and version not in wanted]:
+            del self._loads[version]
 
     def stop(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""From token ids to text as it becomes certain: incomplete characters and possible stop strings are held back."""
+"""Incremental detokenizer: token ids to text; incomplete characters and possible stop strings are held back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CONTEXT = 6
 _UNFINISHED = "\ufffd"
 
 
-class TextStream:
+class Detokenizer:
     """The text of one choice. `push` gives what can be shown; after `stopped` there is no more.
 
     Tokens are decoded with a few before them, because many tokenizers write a token at the start of a text without
@@ -33,9 +33,9 @@ class TextStream:
         after = self._decode(self._ids[self._shown_from :])
         if after.endswith(_UNFINISHED) and len(self._ids) - self._read < 8:
             return ""
-        fresh = after[len(before) :]
+        new_text = after[len(before) :]
         self._shown_from, self._read = max(0, self._read - _CONTEXT), len(self._ids)
-        return self._release(self._held + fresh)
+        return self._emit(self._held + new_text)
 
     def finish(self) -> str:
         """What was held back when generation ended for another reason than a stop string."""
@@ -44,18 +44,18 @@ class TextStream:
         self._read = len(self._ids)
         if self.stopped:
             return ""
-        out = self._release(self._held + rest)
+        out = self._emit(self._held + rest)
         held, self._held = self._held, ""
         return out + held
 
-    def _release(self, text: str) -> str:
-        found = [at for stop in self._stop if (at := text.find(stop)) >= 0]
-        if found:
+    def _emit(self, text: str) -> str:
+        stop_positions = [at for stop in self._stop if (at := text.find(stop)) >= 0]
+        if stop_positions:
             self.stopped, self._held = True, ""
-            return text[: min(found)]
-        keep = max((_overlap(text, stop) for stop in self._stop), default=0)
-        self._held = text[len(text) - keep :]
-        return text[: len(text) - keep]
+            return text[: min(stop_positions)]
+        held_length = max((_overlap(text, stop) for stop in self._stop), default=0)
+        self._held = text[len(text) - held_length :]
+        return text[: len(text) - held_length]
 
     def _decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode(list(ids), skip_special_tokens=True)
