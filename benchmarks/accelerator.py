@@ -35,14 +35,14 @@ from editing.covariance.statistic import Statistic, make_statistic
 from editing.errors import FactError
 from editing.methods import ALGORITHMS, EditSettings, ModelShape, resolve_settings
 from editing.model.decoder import Decoder
-from editing.model.token_rows import TokenRows
+from editing.model.token_sequences import TokenSequences
 from editing.solve.batch import solve_batch
 from editing.solve.layers import changed
 from editing.subjects import FactTokens, PromptTokens
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup, TokenizedFact, tokenize_facts
 from editing.values.optimisation import optimise_values
-from editing.values.rows import rows_of
+from editing.values.sequences import sequences_of
 
 STEPS = 20
 CONTEXTS, CONTEXT_TOKENS = 5, 10
@@ -103,7 +103,7 @@ def measure(
             values = optimise_values(decoder, {}, groups, contexts, settings)
         rates.append(matrix_rate(device, decoder.dtype))
         rate = sum(rates) / len(rates)
-        operations = flop(decoder, rows_of(groups, len(contexts), settings.kl_factor), values)
+        operations = flop(decoder, sequences_of(groups, len(contexts), settings.kl_factor), values)
         result: dict[str, Any] = {
             "model": name,
             "format": dtype,
@@ -202,7 +202,7 @@ def random_statistic(decoder: Decoder, layer: int) -> Statistic:
     chance = random.Random(0)
     tokens = STATISTIC_MULTIPLIER * decoder.projections[layer].d_in
     length = min(ROW_TOKENS, decoder.context_length)
-    rows = TokenRows.of(
+    rows = TokenSequences.of(
         [[chance.randrange(decoder.vocabulary) for _ in range(length)] for _ in range(-(-tokens // length))]
     )
     sums = key_moments(decoder, (layer,), rows, most_tokens=16 * length)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from benchmarks.results import environment
 from configuration.redis.generation_messages import GenerationRequest, TokensEvent
-from editing.covariance.corpus import SelfSampled, held_out_rows
+from editing.covariance.corpus import SelfSampled, held_out_sequences
 from editing.model.default_model import DEFAULT_MODEL
 from editing.model.loading import LoadedModel, load_model
 from editing.model.projection import Frame, GatheredRows, Matrices, RowVersions
@@ -191,7 +191,7 @@ def _alone(
 
 def _prompts(loaded: LoadedModel, data: Path, number: int, on_progress: Progress) -> list[list[int]]:
     """Pieces of ordinary text of several lengths."""
-    rows = held_out_rows(SelfSampled(), loaded, data / "statistics", on_progress=on_progress)
+    rows = held_out_sequences(SelfSampled(), loaded, data / "statistics", on_progress=on_progress)
     ids: list[int] = rows.flat.tolist()
     lengths = [SHORTEST + number % (LONGEST - SHORTEST + 1) for number in range(number)]
     starts = [0]

@@ -15,7 +15,7 @@ from editing.model.decoder import Decoder
 from editing.model.default_model import DEFAULT_MODEL
 from editing.model.loading import load_model
 from editing.model.projection import frame
-from editing.model.token_rows import TokenRows, causal_mask, padded_batches
+from editing.model.token_sequences import TokenSequences, causal_mask, padded_batches
 from editing.progress import Progress, silent
 
 ROW_TOKENS = 128
@@ -39,8 +39,8 @@ def run(
     layer = max(layers)
     generator = torch.Generator().manual_seed(0)
     text = torch.randint(decoder.vocabulary, (tokens // ROW_TOKENS, ROW_TOKENS), generator=generator)
-    rows = TokenRows.of(text.tolist())
-    some = TokenRows.of(text[: TOKENS_PER_BATCH // ROW_TOKENS].tolist())
+    rows = TokenSequences.of(text.tolist())
+    some = TokenSequences.of(text[: TOKENS_PER_BATCH // ROW_TOKENS].tolist())
     forward(decoder, layer, some)  # warm-up
     moment = key_moments(decoder, [layer], some).moment(layer)
     plain, ours = [], []
@@ -76,10 +76,10 @@ def show(result: dict[str, Any]) -> None:
 
 
 @torch.no_grad()
-def forward(decoder: Decoder, layer: int, rows: TokenRows) -> None:
+def forward(decoder: Decoder, layer: int, rows: TokenSequences) -> None:
     """Layers 0 to `layer` over `rows`, in the batches that C0 is made in."""
     with frame(None):
-        for batch in padded_batches(rows.rows(), TOKENS_PER_BATCH, decoder.device):
+        for batch in padded_batches(rows.sequences(), TOKENS_PER_BATCH, decoder.device):
             mask = causal_mask(batch.tokens.shape[1], decoder.dtype, decoder.device)
             hidden = decoder.embed(batch.tokens, batch.positions)
             float(decoder.run_layers(hidden, batch.positions, mask, 0, layer + 1)[0, 0, 0])  # waits for the device

@@ -20,7 +20,7 @@ from api_schemas.settings import SettingsOverrides
 from editing.errors import FactError
 from editing.methods import ALGORITHMS, EditSettings, resolve_settings
 from editing.model.loading import LoadedModel
-from editing.model.token_rows import TokenRows
+from editing.model.token_sequences import TokenSequences
 from editing.readings.perplexity import perplexity
 from editing.solve.batch import solve_batch
 from editing.solve.layers import changed
@@ -78,10 +78,10 @@ def shortened(fact: Fact, asked: int | None) -> Fact:
     return fact.model_copy(update={"paraphrases": fact.paraphrases[:asked], "neighbors": fact.neighbors[:asked]})
 
 
-def text_rows(model: LoadedModel, path: Path, tokens: int) -> TokenRows:
+def text_rows(model: LoadedModel, path: Path, tokens: int) -> TokenSequences:
     """The first `tokens` tokens of a text file in rows of `ROW_TOKENS`."""
     ids = model.backend_tokenizer.encode(path.read_text()[: tokens * 8]).ids[:tokens]
-    return TokenRows.of([ids[start : start + ROW_TOKENS] for start in range(0, len(ids), ROW_TOKENS)])
+    return TokenSequences.of([ids[start : start + ROW_TOKENS] for start in range(0, len(ids), ROW_TOKENS)])
 
 
 class Trial:
@@ -91,7 +91,12 @@ class Trial:
     """
 
     def __init__(
-        self, model: LoadedModel, statistics: Statistics, facts: list[Fact], text: TokenRows, cache: Path | None = None
+        self,
+        model: LoadedModel,
+        statistics: Statistics,
+        facts: list[Fact],
+        text: TokenSequences,
+        cache: Path | None = None,
     ) -> None:
         self.model, self.statistics, self.facts, self.text, self.cache = model, statistics, facts, text, cache
         self.measuring = Measuring(model, statistics)
@@ -127,7 +132,7 @@ class Trial:
             contexts,
             values,
             settings,
-            lambda matrices: self.measuring.unsaid_groups(matrices, self.groups, contexts),
+            lambda matrices: self.measuring.failing_groups(matrices, self.groups, contexts),
         )
         deltas = {layer: one.delta() for layer, one in edit.layers.items()}
         solve_seconds = time.monotonic() - started

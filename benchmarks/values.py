@@ -30,7 +30,7 @@ from editing.values.contexts import Context, sample_contexts
 from editing.values.facts import SubjectGroup
 from editing.values.keys import subject_states
 from editing.values.optimisation import ValueOptimisation, Values
-from editing.values.rows import Row
+from editing.values.sequences import ValueSequence
 
 FIXED = {"stop_loss": 0.0, "stop_after_argmax": -1}
 """Settings under which every fact takes all of its steps, so that times and losses can be compared."""
@@ -168,14 +168,14 @@ def ours(
         "seconds": seconds,
         "seconds_per_fact": seconds / len(groups),
         "preparation_seconds": prepared,
-        "gflop": flop(decoder, optimisation.rows, values) / 1e9,
+        "gflop": flop(decoder, optimisation.sequences, values) / 1e9,
         "mean_steps": float(values.steps.float().mean()),
         "mean_loss": float(values.losses.mean()),
         "reached": int(values.reached.sum()),
     }
 
 
-def flop(decoder: Decoder, rows: Sequence[Row], values: Values) -> float:
+def flop(decoder: Decoder, sequences: Sequence[ValueSequence], values: Values) -> float:
     """Multiplications and additions of the matrix products that the method needs; padding and attention's own left out.
 
     Once: all tokens through the layers to l, prefixes through the rest. Each step: suffixes through the rest, but for
@@ -188,9 +188,11 @@ def flop(decoder: Decoder, rows: Sequence[Row], values: Values) -> float:
     last = _matrix_entries(decoder.layers[-1].get_submodule(decoder.architecture.mlp)) if above else 0
     steps = values.steps.tolist()
     total = 0.0
-    for row in rows:
-        total += 2 * (below * len(row.tokens) + above * row.subject)
-        total += (4 * steps[row.group] + 2) * ((above - last) * row.suffix_length + (last + head) * row.reads)
+    for sequence in sequences:
+        total += 2 * (below * len(sequence.tokens) + above * sequence.subject)
+        total += (4 * steps[sequence.group] + 2) * (
+            (above - last) * sequence.suffix_length + (last + head) * sequence.loss_positions
+        )
     return total
 
 
@@ -241,18 +243,18 @@ def step_time(
 ) -> dict[str, Any]:
     """Where the time of one step goes: shares by kind of operation."""
     optimisation = ValueOptimisation(decoder, {}, groups, contexts, settings)
-    blocks = optimisation.blocks()
-    optimisation.evaluate(blocks, with_gradient=True)
+    packed_batches = optimisation.packed_batches()
+    optimisation.evaluate(packed_batches, with_gradient=True)
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
-        optimisation.evaluate(blocks, with_gradient=True)
+        optimisation.evaluate(packed_batches, with_gradient=True)
     kinds = dict.fromkeys([*OPERATIONS, "norms, activations and the rest"], 0.0)
     for event in profiled.key_averages():
         kind = next((kind for kind, names in OPERATIONS.items() if any(name in event.key for name in names)), None)
         kinds[kind or "norms, activations and the rest"] += event.self_cpu_time_total
     return {
         "shares": {kind: spent / sum(kinds.values()) for kind, spent in kinds.items()},
-        "blocks": len(blocks),
-        "tokens": sum(block.stream.shape[1] for block in blocks),
+        "blocks": len(packed_batches),
+        "tokens": sum(packed_batch.stream.shape[1] for packed_batch in packed_batches),
     }
 
 

@@ -53,7 +53,7 @@ class Measuring:
     ) -> dict[str, Measurement]:
         return self.evaluate(matrices, facts, metrics, should_stop).metrics
 
-    def unsaid_groups(
+    def failing_groups(
         self,
         matrices: Matrices,
         groups: Sequence[SubjectGroup],

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from editing.model.decoder import Decoder
 from editing.model.projection import Recorder, frame
-from editing.model.token_rows import TokenRows, causal_mask, padded_batches
+from editing.model.token_sequences import TokenSequences, causal_mask, padded_batches
 from editing.progress import Progress, ShouldStop, check, never, silent
 
 TOKENS_PER_BATCH = 4096
@@ -39,7 +39,7 @@ class MomentSums:
 def key_moments(
     decoder: Decoder,
     layers: Sequence[int],
-    rows: TokenRows,
+    sequences: TokenSequences,
     *,
     skip_first: int = 0,
     most_tokens: int = TOKENS_PER_BATCH,
@@ -48,18 +48,19 @@ def key_moments(
     on_progress: Progress = silent,
     should_stop: ShouldStop = never,
 ) -> MomentSums:
-    """Σ k kᵀ of the untouched base model at `layers` over `rows`; padding is left out.
+    """Σ k kᵀ of the untouched base model at `layers` over `sequences`; padding is left out.
 
-    `skip_first` leaves out each row's first tokens, which in some models carry activations hundreds of times larger
-    than all others (attention sinks). Only layers up to the last of `layers` are run. `save` is called about once a
-    minute and when the work is interrupted; given back as `resume`, with the same rows, the sum goes on from there.
+    `skip_first` leaves out each sequence's first tokens, which in some models carry activations hundreds of times
+    larger than all others (attention sinks). Only layers up to the last of `layers` are run. `save` is called about
+    once a minute and when the work is interrupted; given back as `resume`, with the same sequences, the sum goes on
+    from there.
     """
     last = max(layers)
     width = decoder.projections[last].d_in
     sums = resume or MomentSums({layer: _zeros(width, decoder) for layer in layers})
     saved = time.monotonic()
     with frame(None):
-        for number, batch in enumerate(padded_batches(rows.rows(), most_tokens, decoder.device)):
+        for number, batch in enumerate(padded_batches(sequences.sequences(), most_tokens, decoder.device)):
             if number < sums.batches:
                 continue
             if should_stop() and save is not None:
@@ -75,7 +76,7 @@ def key_moments(
                 sums.sums[layer].addmm_(keys.T, keys)
             sums.tokens += int(counted.sum())
             sums.batches = number + 1
-            on_progress("statistic", sums.tokens, rows.tokens - skip_first * len(rows))
+            on_progress("statistic", sums.tokens, sequences.tokens - skip_first * len(sequences))
             if save is not None and time.monotonic() - saved > _SAVE_SECONDS:
                 save(sums)
                 saved = time.monotonic()

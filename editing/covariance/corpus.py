@@ -1,4 +1,4 @@
-"""Ordinary text as token rows: what C0 is measured on, and, apart from it, what drift is measured on."""
+"""Corpora of ordinary text as token sequences: one part to measure C0 on, a held-out one to measure drift on."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from torch import Tensor
 
 from editing.atomic_files import exclusive, whole_file
 from editing.errors import CorpusError
-from editing.model.decoding import continue_rows, stop_tokens
+from editing.model.decoding import continue_prompts, stop_tokens
 from editing.model.loading import LoadedModel
 from editing.model.projection import frame
-from editing.model.token_rows import TokenRows
+from editing.model.token_sequences import TokenSequences
 from editing.progress import Progress, ShouldStop, check, never, silent
 
 HELD_OUT_TOKENS = 4096
 
-_SPARE_ROWS = 1.15
-"""Sampled rows end early now and then; this many times the rows are planned that full ones would need."""
+_SPARE_SEQUENCES = 1.15
+"""Sampled sequences end early now and then; this many times the sequences are planned that full ones would need."""
 
 
 class Corpus(Protocol):
@@ -36,19 +36,22 @@ class Corpus(Protocol):
         """A short description that tells this text from any other, for keys and provenance."""
         ...
 
-    def rows(self, model: LoadedModel, tokens: int, held_out: bool, should_stop: ShouldStop) -> Iterator[Sequence[int]]:
-        """Token rows, the same each time, at least until they hold `tokens` tokens or the text is used up.
+    def sequences(
+        self, model: LoadedModel, tokens: int, held_out: bool, should_stop: ShouldStop
+    ) -> Iterator[Sequence[int]]:
+        """Token sequences, the same each time, at least until they hold `tokens` tokens or the text is used up.
 
-        No row of the held-out part may be one of the other part, and reading one must not need the other.
+        No sequence of the held-out part may be one of the other part, and reading one must not need the other.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """What was sampled up to the end of a round: `rows`, and the `state` of the generator that the next begins with."""
+    """What was sampled up to the end of a round: `sequences`, and the `state` of the generator that the next begins
+    with."""
 
-    rows: list[list[int]]
+    sequences: list[list[int]]
     state: Tensor
 
 
@@ -56,7 +59,7 @@ class Sampled:
 class SelfSampled:
     """Text that the model itself makes: from its BOS token, temperature 1, whole vocabulary, up to `length` tokens.
 
-    Serves C0 as well as Wikipedia's text, and needs no data set. At most `batch` rows are sampled together, which
+    Serves C0 as well as Wikipedia's text, and needs no data set. At most `batch` sequences are sampled together, which
     bounds the memory.
     """
 
@@ -68,11 +71,13 @@ class SelfSampled:
     def name(self) -> str:
         return f"self-sampled (seed {self.seed}, {self.batch} × {self.length} tokens)"
 
-    def rows(self, model: LoadedModel, tokens: int, held_out: bool, should_stop: ShouldStop) -> Iterator[Sequence[int]]:
-        known = 0
+    def sequences(
+        self, model: LoadedModel, tokens: int, held_out: bool, should_stop: ShouldStop
+    ) -> Iterator[Sequence[int]]:
+        yielded = 0
         for sampled in self.rounds(model, tokens, held_out, should_stop):
-            yield from sampled.rows[known:]
-            known = len(sampled.rows)
+            yield from sampled.sequences[yielded:]
+            yielded = len(sampled.sequences)
 
     def rounds(
         self,
@@ -80,16 +85,17 @@ class SelfSampled:
         tokens: int,
         held_out: bool,
         should_stop: ShouldStop,
-        begun: Sampled | None = None,
+        resume_from: Sampled | None = None,
     ) -> Iterator[Sampled]:
-        """All that is sampled, after each round. With one of these as `begun` the same text goes on from there."""
+        """All that is sampled, after each round. With one of these as `resume_from` the same text goes on from
+        there."""
         start = _opening_token(model)
         stop = stop_tokens(model.decoder)
         generator = torch.Generator(device="cpu").manual_seed(2 * self.seed + int(held_out))
-        rows: list[list[int]] = []
-        if begun is not None:
-            rows = list(begun.rows)
-            generator.set_state(begun.state)
+        sequences: list[list[int]] = []
+        if resume_from is not None:
+            sequences = list(resume_from.sequences)
+            generator.set_state(resume_from.state)
 
         def pick(logits: Tensor, _: Tensor) -> Tensor:
             check(should_stop, "sampling text")
@@ -98,16 +104,18 @@ class SelfSampled:
             chosen = torch.searchsorted(cumulative, drawn * cumulative[:, -1:])[:, 0]
             return chosen.clamp_(max=logits.shape[1] - 1)
 
-        left = tokens - sum(map(len, rows))
+        left = tokens - sum(map(len, sequences))
         while left > 0:
-            expected = math.ceil(_SPARE_ROWS * left / self.length)  # rows, in equal rounds: none is sampled for a rest
+            expected = math.ceil(
+                _SPARE_SEQUENCES * left / self.length
+            )  # sequences, in equal rounds: none is sampled for a rest
             together = math.ceil(expected / math.ceil(expected / self.batch))
             lengths = [self.length - 1] * together
             with frame(None):
-                sampled = continue_rows(model.decoder, [[start]] * together, lengths, pick, stop=stop)
-            left -= sum(len(row) + 1 for row in sampled)
-            rows += [[start, *row] for row in sampled]
-            yield Sampled(list(rows), generator.get_state())
+                sampled = continue_prompts(model.decoder, [[start]] * together, lengths, pick, stop=stop)
+            left -= sum(len(sequence) + 1 for sequence in sampled)
+            sequences += [[start, *sequence] for sequence in sampled]
+            yield Sampled(list(sequences), generator.get_state())
 
 
 def _opening_token(model: LoadedModel) -> int:
@@ -117,7 +125,7 @@ def _opening_token(model: LoadedModel) -> int:
     raise CorpusError(f"model {model.name} has no BOS or EOS token to sample text from; name a text corpus instead")
 
 
-def token_rows(
+def corpus_sequences(
     corpus: Corpus,
     model: LoadedModel,
     tokens: int,
@@ -126,7 +134,7 @@ def token_rows(
     held_out: bool = False,
     on_progress: Progress = silent,
     should_stop: ShouldStop = never,
-) -> TokenRows:
+) -> TokenSequences:
     """About `tokens` tokens of `corpus` (all there are, if fewer), kept under `folder` for the next time.
 
     Sampling that is interrupted, by `should_stop` or a kill, goes on from its last round. Raises CorpusError where
@@ -138,34 +146,36 @@ def token_rows(
         if file.is_file():
             return _read(file)
         part = file.with_name(f"sampled-{file.name}")
-        text = corpus.rows(model, tokens, held_out, should_stop)
+        text = corpus.sequences(model, tokens, held_out, should_stop)
         if isinstance(corpus, SelfSampled):
             text = _sampled(corpus, model, tokens, held_out, should_stop, part)
-        rows = TokenRows.of(_first(text, tokens, on_progress, should_stop))
-        if len(rows) == 0:
+        sequences = TokenSequences.of(_truncated(text, tokens, on_progress, should_stop))
+        if len(sequences) == 0:
             raise CorpusError(f"corpus {corpus.name} holds no text{' to hold out' if held_out else ''}; name another")
         with whole_file(file) as unfinished:
-            save_file({"flat": rows.flat, "lengths": rows.lengths}, unfinished, metadata={"corpus": corpus.name})
+            save_file(
+                {"flat": sequences.flat, "lengths": sequences.lengths}, unfinished, metadata={"corpus": corpus.name}
+            )
         part.unlink(missing_ok=True)
-        return rows
+        return sequences
 
 
-def _first(
+def _truncated(
     text: Iterator[Sequence[int]], tokens: int, on_progress: Progress, should_stop: ShouldStop
 ) -> Iterator[Sequence[int]]:
-    """The rows of `text` until they hold `tokens` tokens, the last one cut."""
-    found = 0
-    for row in text:
+    """The sequences of `text` until they hold `tokens` tokens, the last one cut."""
+    read = 0
+    for sequence in text:
         check(should_stop, "reading the corpus")
-        kept = row[: tokens - found]
-        found += len(kept)
-        on_progress("text", found, tokens)
-        yield kept
-        if found >= tokens:
+        part_of_sequence = sequence[: tokens - read]
+        read += len(part_of_sequence)
+        on_progress("text", read, tokens)
+        yield part_of_sequence
+        if read >= tokens:
             return
 
 
-def held_out_rows(
+def held_out_sequences(
     corpus: Corpus,
     model: LoadedModel,
     folder: Path,
@@ -173,34 +183,36 @@ def held_out_rows(
     tokens: int = HELD_OUT_TOKENS,
     on_progress: Progress = silent,
     should_stop: ShouldStop = never,
-) -> TokenRows:
+) -> TokenSequences:
     """The part of `corpus` that no statistic is made of, to measure drift on."""
-    return token_rows(corpus, model, tokens, folder, held_out=True, on_progress=on_progress, should_stop=should_stop)
+    return corpus_sequences(
+        corpus, model, tokens, folder, held_out=True, on_progress=on_progress, should_stop=should_stop
+    )
 
 
 def _sampled(
     corpus: SelfSampled, model: LoadedModel, tokens: int, held_out: bool, should_stop: ShouldStop, part: Path
 ) -> Iterator[Sequence[int]]:
-    """`corpus.rows`, with what is sampled kept in `part` after each round and gone on from."""
-    begun = _read_sampled(part) if part.is_file() else None
-    known = 0
-    if begun is not None:
-        yield from begun.rows
-        known = len(begun.rows)
-    for sampled in corpus.rounds(model, tokens, held_out, should_stop, begun):
-        rows = TokenRows.of(sampled.rows)
+    """`corpus.sequences`, with what is sampled kept in `part` after each round and gone on from."""
+    resume_from = _read_sampled(part) if part.is_file() else None
+    yielded = 0
+    if resume_from is not None:
+        yield from resume_from.sequences
+        yielded = len(resume_from.sequences)
+    for sampled in corpus.rounds(model, tokens, held_out, should_stop, resume_from):
+        sequences = TokenSequences.of(sampled.sequences)
         with whole_file(part) as unfinished:
-            save_file({"flat": rows.flat, "lengths": rows.lengths, "state": sampled.state}, unfinished)
-        yield from sampled.rows[known:]
-        known = len(sampled.rows)
+            save_file({"flat": sequences.flat, "lengths": sequences.lengths, "state": sampled.state}, unfinished)
+        yield from sampled.sequences[yielded:]
+        yielded = len(sampled.sequences)
 
 
 def _read_sampled(part: Path) -> Sampled:
-    rows = _read(part)
+    sequences = _read(part)
     with safe_open(str(part), framework="pt") as stored:
-        return Sampled([row.tolist() for row in rows.rows()], stored.get_tensor("state"))
+        return Sampled([sequence.tolist() for sequence in sequences.sequences()], stored.get_tensor("state"))
 
 
-def _read(file: Path) -> TokenRows:
+def _read(file: Path) -> TokenSequences:
     with safe_open(str(file), framework="pt") as stored:
-        return TokenRows(stored.get_tensor("flat"), stored.get_tensor("lengths"))
+        return TokenSequences(stored.get_tensor("flat"), stored.get_tensor("lengths"))

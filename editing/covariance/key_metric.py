@@ -101,5 +101,5 @@ def pinned_metric(metric: KeyMetric, keys: Tensor) -> Pinned:
     Y = metric.whiten(keys.to(metric.device))
     lengths = torch.linalg.vector_norm(Y, dim=0).clamp(min=torch.finfo(Y.dtype).tiny)
     U, S, Vh = torch.linalg.svd(Y / lengths, full_matrices=False)
-    kept = S.gt(DEPENDENT * float(S[0]))
-    return Pinned(metric, U[:, kept], Vh[kept].T / S[kept] / lengths[:, None])
+    independent = S.gt(DEPENDENT * float(S[0]))
+    return Pinned(metric, U[:, independent], Vh[independent].T / S[independent] / lengths[:, None])

@@ -1,4 +1,4 @@
-"""What a build of C0 has summed so far, on disk, until its layers are there."""
+"""Checkpoints of a build of C0: the sums so far, on disk until its layers are complete."""
 
 from __future__ import annotations
 

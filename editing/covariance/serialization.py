@@ -1,4 +1,4 @@
-"""A statistic as bytes that travel: C alone, whose factor is made again where it arrives."""
+"""Serialises a statistic for other workers: C alone, whose Cholesky factor is computed again on arrival."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ def unpack(content: bytes, device: torch.device | str = "cpu") -> Statistic:
 def _metadata(content: bytes) -> dict[str, str]:
     """The header's own part, which `load` does not hand out: its length in 8 bytes, then JSON."""
     length = int.from_bytes(content[:8], "little")
-    found = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    return dict(found)
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return dict(metadata)

@@ -23,7 +23,7 @@ def largest_eigenvalue(apply: Callable[[Tensor], Tensor], size: int, device: tor
     diagonal, beside = torch.zeros(steps, dtype=torch.float64), torch.zeros(steps, dtype=torch.float64)
     vector = torch.randn(size, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(device)
     vector /= vector.norm()
-    found = 0.0
+    estimate = 0.0
     for step in range(steps):
         basis[:, step] = vector
         image = apply(vector)
@@ -31,12 +31,14 @@ def largest_eigenvalue(apply: Callable[[Tensor], Tensor], size: int, device: tor
         seen = basis[:, : step + 1]
         for _ in range(2):  # once loses orthogonality to rounding, twice is enough (Kahan, Parlett)
             image = image - seen @ (seen.T @ image)
-        before, found = found, float(_tridiagonal(diagonal, beside, step + 1)[-1])
+        before, estimate = estimate, float(_tridiagonal(diagonal, beside, step + 1)[-1])
         beside[step] = image.norm().cpu()
-        if beside[step] <= _BREAKDOWN * abs(found) or (step > 8 and abs(found - before) <= _TOLERANCE * abs(found)):
+        if beside[step] <= _BREAKDOWN * abs(estimate) or (
+            step > 8 and abs(estimate - before) <= _TOLERANCE * abs(estimate)
+        ):
             break
         vector = image / beside[step].to(device)
-    return found
+    return estimate
 
 
 def _tridiagonal(diagonal: Tensor, beside: Tensor, size: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""C0 on disk: built once for exact weights, a layer, a corpus and a token count; found again by that key."""
+"""Store of C0 on disk: built once for exact weights, a layer, a corpus and a token count, which are its key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from editing.atomic_files import exclusive, whole_file
 from editing.covariance.accumulation import key_moments
-from editing.covariance.corpus import Corpus, token_rows
+from editing.covariance.corpus import Corpus, corpus_sequences
 from editing.covariance.partial_sums import SavedSums
 from editing.covariance.statistic import Statistic, make_statistic
 from editing.errors import StatisticError
@@ -58,17 +58,17 @@ def prepare_statistics(
     unknown = [layer for layer in layers if not 0 <= layer < model.shape.n_layers]
     if unknown:
         raise StatisticError(f"layers {unknown} do not exist; the model has layers 0 to {model.shape.n_layers - 1}")
-    found = {layer: load_statistic(model, layer, request, folder) for layer in layers}
-    missing = sorted(layer for layer, statistic in found.items() if statistic is None)
+    statistics = {layer: load_statistic(model, layer, request, folder) for layer in layers}
+    missing = sorted(layer for layer, statistic in statistics.items() if statistic is None)
     sums = SavedSums(folder, _key(model, [], request))
     if missing:
         with exclusive(sums.lock):  # a second process waits here and then finds what the first has built
-            found |= {layer: load_statistic(model, layer, request, folder) for layer in missing}
-            missing = [layer for layer in missing if found[layer] is None]
+            statistics |= {layer: load_statistic(model, layer, request, folder) for layer in missing}
+            missing = [layer for layer in missing if statistics[layer] is None]
             if missing:
-                found |= _build(model, missing, request, folder, sums, on_progress, should_stop)
+                statistics |= _build(model, missing, request, folder, sums, on_progress, should_stop)
     sums.forget(lambda layer: has_statistic(model, layer, request, folder))
-    return {layer: statistic for layer, statistic in found.items() if statistic is not None}
+    return {layer: statistic for layer, statistic in statistics.items() if statistic is not None}
 
 
 def load_statistic(model: LoadedModel, layer: int, request: StatisticRequest, folder: Path) -> Statistic | None:
@@ -103,17 +103,17 @@ def read_statistic(file: Path, device: torch.device | str = "cpu") -> Statistic:
     """Read one statistic file. Raises StatisticError naming the file where it is not one."""
     try:
         with safe_open(str(file), framework="pt", device=str(device)) as stored:
-            about = json.loads((stored.metadata() or {}).get("statistic", "{}"))
-            if about.pop("format", None) != _FORMAT:
+            metadata = json.loads((stored.metadata() or {}).get("statistic", "{}"))
+            if metadata.pop("format", None) != _FORMAT:
                 raise StatisticError(f"{file} is no statistic of this version of emmetd; remove it to build it again")
-            return Statistic(C=stored.get_tensor("C"), factor=stored.get_tensor("factor"), **about)
+            return Statistic(C=stored.get_tensor("C"), factor=stored.get_tensor("factor"), **metadata)
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise StatisticError(f"{file} cannot be read ({error}); remove it to build it again") from error
 
 
 def write_statistic(statistic: Statistic, file: Path) -> None:
     """Write `file` whole: C and its factor in float64, the rest as JSON metadata."""
-    about: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "format": _FORMAT,
         "layer": statistic.layer,
         "tokens": statistic.tokens,
@@ -124,7 +124,7 @@ def write_statistic(statistic: Statistic, file: Path) -> None:
     }
     arrays = {"C": statistic.C.cpu().contiguous(), "factor": statistic.factor.cpu().contiguous()}
     with whole_file(file) as part:
-        save_file(arrays, part, metadata={"statistic": json.dumps(about)})
+        save_file(arrays, part, metadata={"statistic": json.dumps(metadata)})
 
 
 def _build(
@@ -137,11 +137,13 @@ def _build(
     should_stop: ShouldStop,
 ) -> dict[int, Statistic]:
     tokens = _tokens(model, request)
-    rows = token_rows(request.corpus, model, tokens, folder, on_progress=on_progress, should_stop=should_stop)
+    sequences = corpus_sequences(
+        request.corpus, model, tokens, folder, on_progress=on_progress, should_stop=should_stop
+    )
     sums = key_moments(
         model.decoder,
         layers,
-        rows,
+        sequences,
         skip_first=request.skip_first,
         resume=saved.read(layers, model.decoder.device),
         save=saved.write,

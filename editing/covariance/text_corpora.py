@@ -1,4 +1,4 @@
-"""Text that the operator names: a local text, JSONL or Parquet file, or such files of a data set on the hub."""
+"""Text corpora that the operator configures: a local text, JSONL or Parquet file, or such files of a hub data set."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ANSWER_SECONDS = 10.0
 class TextFile:
     """A local file: `.jsonl` and `.parquet` hold a document in `field` of each record, any other is plain UTF-8 text.
 
-    Documents are cut into rows of at most `length` tokens. Every tenth document is held out.
+    Documents are cut into sequences of at most `length` tokens. Every tenth document is held out.
     """
 
     path: Path
@@ -48,8 +48,10 @@ class TextFile:
             raise CorpusError(f"corpus file {str(self.path)!r} cannot be read: {error.strerror}") from error
         return f"{self.path.name} ({size} bytes, {digest.hexdigest()[:16]}, field {self.field}, rows of {self.length})"
 
-    def rows(self, model: LoadedModel, tokens: int, held_out: bool, should_stop: ShouldStop) -> Iterator[Sequence[int]]:
-        yield from _rows(documents(self.path, self.field), model.backend_tokenizer, self.length, held_out)
+    def sequences(
+        self, model: LoadedModel, tokens: int, held_out: bool, should_stop: ShouldStop
+    ) -> Iterator[Sequence[int]]:
+        yield from _sequences(documents(self.path, self.field), model.backend_tokenizer, self.length, held_out)
 
 
 @dataclass(frozen=True)
@@ -70,17 +72,19 @@ class HubDataSet:
     def name(self) -> str:
         return f"{self.data_set} at {self.revision} ({self.files}, field {self.field}, rows of {self.length})"
 
-    def rows(self, model: LoadedModel, tokens: int, held_out: bool, should_stop: ShouldStop) -> Iterator[Sequence[int]]:
-        yield from _rows(self._documents(), model.backend_tokenizer, self.length, held_out)
+    def sequences(
+        self, model: LoadedModel, tokens: int, held_out: bool, should_stop: ShouldStop
+    ) -> Iterator[Sequence[int]]:
+        yield from _sequences(self._documents(), model.backend_tokenizer, self.length, held_out)
 
     def _documents(self) -> Iterator[str]:
         from huggingface_hub import HfApi, hf_hub_download
 
         try:
-            found: Any = HfApi(token=self.token).dataset_info(
+            repository: Any = HfApi(token=self.token).dataset_info(
                 self.data_set, revision=self.revision, timeout=_ANSWER_SECONDS
             )
-            paths = sorted(file.rfilename for file in found.siblings or () if fnmatch(file.rfilename, self.files))
+            paths = sorted(file.rfilename for file in repository.siblings or () if fnmatch(file.rfilename, self.files))
         except Exception as error:  # the client's own, its HTTP library's, or the operating system's
             raise CorpusError(
                 f"data set {self.name}: the hub does not give it ({error}); name another corpus"
@@ -90,7 +94,7 @@ class HubDataSet:
         for path in paths:
             try:
                 local = hf_hub_download(
-                    self.data_set, path, repo_type="dataset", revision=str(found.sha), token=self.token
+                    self.data_set, path, repo_type="dataset", revision=str(repository.sha), token=self.token
                 )
             except Exception as error:
                 raise CorpusError(f"data set {self.name}: {path} was not downloaded ({error})") from error
@@ -107,7 +111,7 @@ def documents(path: Path, field: str) -> Iterator[str]:
 
 
 def _plain(path: Path, field: str) -> Iterator[str]:
-    """Paragraphs, put together until they are a page long, so that rows are not cut at every line."""
+    """Paragraphs, put together until they are a page long, so that sequences are not cut at every line."""
     page: list[str] = []
     with path.open(encoding="utf-8") as lines:
         for line in lines:
@@ -148,7 +152,7 @@ def _parquet(path: Path, field: str) -> Iterator[str]:
             yield from (str(text) for text in batch.column(0).to_pylist() if text is not None)
 
 
-def _rows(texts: Iterator[str], tokenizer: Tokenizer, length: int, held_out: bool) -> Iterator[Sequence[int]]:
+def _sequences(texts: Iterator[str], tokenizer: Tokenizer, length: int, held_out: bool) -> Iterator[Sequence[int]]:
     for number, text in enumerate(texts):
         if (number % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1) == held_out:
             ids = tokenizer.encode(text).ids

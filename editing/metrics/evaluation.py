@@ -12,7 +12,7 @@ from api_schemas.metrics import Measurement
 from editing.metrics import METRICS
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
-from editing.model.token_rows import TokenRows
+from editing.model.token_sequences import TokenSequences
 from editing.progress import Progress, ShouldStop, never, silent
 from editing.readings.observations import Observations, Reading
 from editing.readings.perplexity import perplexity, predicted_tokens
@@ -37,7 +37,7 @@ def evaluate(
     facts: Sequence[Fact],
     metrics: Iterable[str] = DEFAULT_METRICS,
     *,
-    held_out: TokenRows | None = None,
+    held_out: TokenSequences | None = None,
     base_perplexity: float | None = None,
     seed: int = 0,
     on_progress: Progress = silent,

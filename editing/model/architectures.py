@@ -1,4 +1,5 @@
-"""Where the parts of each model family lie. A new architecture is one new row of `ARCHITECTURES`.
+"""Table of the supported architectures: where the parts of each model family lie. A new architecture is one new row of
+`ARCHITECTURES`.
 
 Only what differs between families is data here; how the parts are run is `editing.model.decoder`.
 """

@@ -1,4 +1,4 @@
-"""Which rows run together: rows of one length need no padding, but a batch of few rows keeps no processor busy."""
+"""Cuts sequences into padded batches: little padding, but batches large enough to keep a processor busy."""
 
 from __future__ import annotations
 
@@ -12,38 +12,41 @@ BATCH_OVERHEAD = {"cpu": 32}
 time to start their kernels (measured)."""
 OTHER_OVERHEAD = 512
 
-RowBytes = Callable[[int, int], float]
-"""(row, tokens that it is padded to) → bytes of memory that the row needs while its batch runs."""
+SequenceBytes = Callable[[int, int], float]
+"""(sequence, tokens that it is padded to) → bytes of memory that the sequence needs while its batch runs."""
 
 
-def in_batches(lengths: Sequence[int], row_bytes: RowBytes, limit: float, device: torch.device) -> Iterator[list[int]]:
-    """Indices of rows of `lengths` tokens that run together, padded to the longest of them; every row once.
+def in_batches(
+    lengths: Sequence[int], sequence_bytes: SequenceBytes, limit: float, device: torch.device
+) -> Iterator[list[int]]:
+    """Indices of sequences of `lengths` tokens that run together, padded to the longest of them; every sequence once.
 
-    A batch of more than one row needs at most `limit` bytes, where each row counts as its batch's largest: rows of like
-    size run together. Lengths are merged where another batch would cost more than padding.
+    A batch of more than one sequence needs at most `limit` bytes, where each sequence counts as its batch's largest:
+    sequences of like size run together. Lengths are merged where another batch would cost more than padding.
     """
     overhead = BATCH_OVERHEAD.get(device.type, OTHER_OVERHEAD)
     by_length: dict[int, list[int]] = {}
     for number, length in enumerate(lengths):
         by_length.setdefault(length, []).append(number)
-    for bucket in _buckets(by_length, row_bytes, limit, overhead):
-        sizes = {number: row_bytes(number, max(bucket)) for length in bucket for number in by_length[length]}
+    for bucket in _buckets(by_length, sequence_bytes, limit, overhead):
+        sizes = {number: sequence_bytes(number, max(bucket)) for length in bucket for number in by_length[length]}
         numbers = sorted(sizes, key=lambda number: (sizes[number], number))
         yield from _cut(numbers, [sizes[number] for number in numbers], limit)
 
 
 def even_parts(sizes: Sequence[float], parts: int) -> list[list[int]]:
     """The indices of `sizes`, in their order, in at most `parts` runs of nearly the same sum; none is empty."""
-    total, done = sum(sizes), 0.0
-    found: list[list[int]] = [[] for _ in range(parts)]
+    total, sum_so_far = sum(sizes), 0.0
+    runs: list[list[int]] = [[] for _ in range(parts)]
     for index, size in enumerate(sizes):
-        found[min(int((done + size / 2) * parts / total), parts - 1)].append(index)
-        done += size
-    return [part for part in found if part]
+        runs[min(int((sum_so_far + size / 2) * parts / total), parts - 1)].append(index)
+        sum_so_far += size
+    return [part for part in runs if part]
 
 
 def _cut(numbers: Sequence[int], sizes: Sequence[float], limit: float) -> list[list[int]]:
-    """`numbers`, in order of their `sizes`, in the fewest even batches; each row takes its batch's largest size."""
+    """`numbers`, in order of their `sizes`, in the fewest even batches; each sequence takes its batch's largest
+    size."""
     for parts in range(max(1, math.ceil(sum(sizes) / limit)), len(numbers)):
         batches = even_parts(sizes, parts)
         if all(len(batch) * sizes[batch[-1]] <= limit for batch in batches):
@@ -51,18 +54,20 @@ def _cut(numbers: Sequence[int], sizes: Sequence[float], limit: float) -> list[l
     return [[number] for number in numbers]
 
 
-def _buckets(by_length: dict[int, list[int]], row_bytes: RowBytes, limit: float, overhead: int) -> list[list[int]]:
+def _buckets(
+    by_length: dict[int, list[int]], sequence_bytes: SequenceBytes, limit: float, overhead: int
+) -> list[list[int]]:
     """The cheapest cut of the sorted lengths into runs that are padded to their longest, by dynamic programming."""
     order = sorted(by_length)
     best: list[tuple[float, int]] = [(0.0, 0)]
     for stop in range(1, len(order) + 1):
         widest = order[stop - 1]
-        rows, size = 0, 0.0
+        sequences, size = 0, 0.0
         choices = []
         for start in range(stop - 1, -1, -1):
             members = by_length[order[start]]
-            rows, size = rows + len(members), size + len(members) * row_bytes(members[0], widest)
-            choices.append((best[start][0] + rows * widest + max(1.0, size / limit) * overhead, start))
+            sequences, size = sequences + len(members), size + len(members) * sequence_bytes(members[0], widest)
+            choices.append((best[start][0] + sequences * widest + max(1.0, size / limit) * overhead, start))
         best.append(min(choices))
     cuts = []
     stop = len(order)

@@ -21,7 +21,8 @@ from editing.model.windows import mask_of_each, windows_of
 
 
 class LayerCache(Protocol):
-    """What an attention layer asks of its cache: keys and values (rows, kv_heads, tokens, head_dim) in, all out."""
+    """What an attention layer asks of its cache: keys and values (sequences, kv_heads, tokens, head_dim) in, all
+    out."""
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]: ...
 
@@ -38,16 +39,16 @@ class Decoder:
     def __init__(self, model: nn.Module) -> None:
         self.architecture: Architecture = architecture_of(model)
         self.model = model.eval().requires_grad_(False)
-        row = self.architecture
-        self.layers: list[nn.Module] = list(model.get_submodule(row.layers).children())
-        self.embedding = model.get_submodule(row.embedding)
-        self.positions = model.get_submodule(row.positions) if row.positions else None
-        self.rotary = model.get_submodule(row.rotary) if row.rotary else None
-        self.final_norm = model.get_submodule(row.final_norm)
-        self.head = model.get_submodule(row.head)
-        self.softcap: float | None = getattr(self.config, row.softcap) if row.softcap else None
-        self.context_length = context_length_of(row, self.config)
-        self.windows = windows_of(row, self.config, len(self.layers))
+        architecture = self.architecture
+        self.layers: list[nn.Module] = list(model.get_submodule(architecture.layers).children())
+        self.embedding = model.get_submodule(architecture.embedding)
+        self.positions = model.get_submodule(architecture.positions) if architecture.positions else None
+        self.rotary = model.get_submodule(architecture.rotary) if architecture.rotary else None
+        self.final_norm = model.get_submodule(architecture.final_norm)
+        self.head = model.get_submodule(architecture.head)
+        self.softcap: float | None = getattr(self.config, architecture.softcap) if architecture.softcap else None
+        self.context_length = context_length_of(architecture, self.config)
+        self.windows = windows_of(architecture, self.config, len(self.layers))
         self.projections: list[EditableProjection] = [self._open(n, layer) for n, layer in enumerate(self.layers)]
 
     def _open(self, number: int, layer: nn.Module) -> EditableProjection:
@@ -108,7 +109,8 @@ class Decoder:
         return int(self.head.get_parameter("weight").shape[0])
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Token ids (rows, T) and position ids (rows, T) → the stream before layer 0, (rows, T, d_out)."""
+        """Token ids (sequences, T) and position ids (sequences, T) → the stream before layer 0, (sequences, T,
+        d_out)."""
         hidden: Tensor = self.embedding(tokens)
         return hidden if self.positions is None else hidden + self.positions(positions)
 
@@ -121,9 +123,9 @@ class Decoder:
         last: int,
         cache: LayerCache | None = None,
     ) -> Tensor:
-        """Layers first..last-1 on the stream `hidden` (rows, T, d_out), which it returns after layer last-1.
+        """Layers first..last-1 on the stream `hidden` (sequences, T, d_out), which it returns after layer last-1.
 
-        `mask` is additive and four-dimensional, (rows, 1, T, T_all) in the stream's dtype, where T_all counts what
+        `mask` is additive and four-dimensional, (sequences, 1, T, T_all) in the stream's dtype, where T_all counts what
         the cache puts before these tokens; each token sees itself, and no slot after that. Layers with sliding windows
         see less of it (`editing.model.windows`). None is plain causal attention over these tokens alone. Raises
         ValueError for None beside a cache where there are windows.

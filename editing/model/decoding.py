@@ -1,6 +1,6 @@
-"""Decoding many rows together for measuring and for sampling text, on any version that the thread's frame shows.
+"""Decodes many sequences together for measuring and for sampling text, on any version that the thread's frame shows.
 
-Serving completions has an engine of its own; here rows start together and are only counted in tokens.
+Serving completions has an engine of its own; here sequences start together and are only counted in tokens.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from torch import Tensor
 from editing.model.decoder import Decoder
 
 Pick = Callable[[Tensor, Tensor], Tensor]
-"""Logits (rows, vocabulary) in float32 or better and the rows' numbers (rows,) → the next token ids (rows,)."""
+"""Logits (sequences, vocabulary) in float32 or better and the sequences' numbers (sequences,) → the next token ids
+(sequences,)."""
 
 
 class GrowingCache:
@@ -30,28 +31,28 @@ class GrowingCache:
         if layer not in self._layers:
             shape = (*keys.shape[:2], self.capacity, keys.shape[3])
             self._layers[layer] = (keys.new_empty(shape), values.new_empty((*shape[:3], values.shape[3])))
-        kept_keys, kept_values = self._layers[layer]
+        cached_keys, cached_values = self._layers[layer]
         end = self.length + keys.shape[2]
-        kept_keys[:, :, self.length : end] = keys
-        kept_values[:, :, self.length : end] = values
-        return kept_keys[:, :, :end], kept_values[:, :, :end]
+        cached_keys[:, :, self.length : end] = keys
+        cached_values[:, :, self.length : end] = values
+        return cached_keys[:, :, :end], cached_values[:, :, :end]
 
     def advance(self, tokens: int) -> None:
         """Count `tokens` as present, once all layers have put theirs in."""
         self.length += tokens
 
-    def keep(self, rows: Tensor) -> None:
-        """Let go of all rows but `rows` (int64)."""
+    def select(self, sequences: Tensor) -> None:
+        """Let go of all sequences but `sequences` (int64)."""
         for layer, (keys, values) in self._layers.items():
-            self._layers[layer] = (keys[rows], values[rows])
+            self._layers[layer] = (keys[sequences], values[sequences])
 
 
 def stop_tokens(decoder: Decoder) -> frozenset[int]:
     """The tokens after which the model's own settings end a text (EOS, an end of turn)."""
     for settings in (getattr(decoder.model, "generation_config", None), decoder.config):
-        found = getattr(settings, "eos_token_id", None)
-        if found is not None:
-            return frozenset(found if isinstance(found, list | tuple) else [int(found)])
+        eos = getattr(settings, "eos_token_id", None)
+        if eos is not None:
+            return frozenset(eos if isinstance(eos, list | tuple) else [int(eos)])
     return frozenset()
 
 
@@ -62,7 +63,7 @@ def control_tokens(decoder: Decoder, tokenizer: Tokenizer) -> list[int]:
 
 
 @torch.no_grad()
-def continue_rows(
+def continue_prompts(
     decoder: Decoder,
     prompts: Sequence[Sequence[int]],
     lengths: Sequence[int],
@@ -71,9 +72,10 @@ def continue_rows(
 ) -> list[list[int]]:
     """Continue each prompt (token ids, at least one) by up to `lengths[n]` tokens, chosen by `pick`.
 
-    Returns the new tokens only. A row ends after a token of `stop`. All rows run together: callers bound their number.
+    Returns the new tokens only. A sequence ends after a token of `stop`. All sequences run together: callers bound
+    their number.
     """
-    done: list[list[int]] = [[] for _ in prompts]
+    continuations: list[list[int]] = [[] for _ in prompts]
     device, n_layers = decoder.device, len(decoder.layers)
     width = max(len(prompt) for prompt in prompts)
     present = torch.zeros(len(prompts), width, dtype=torch.bool, device=device)
@@ -84,37 +86,43 @@ def continue_rows(
     positions = (present.cumsum(1) - 1).clamp_(min=0)
     masked = decoder.has_windows or not bool(present.all())
     mask: Tensor | None = _mask(present, width, decoder.dtype)
-    alive = torch.arange(len(prompts), device=device)
+    active = torch.arange(len(prompts), device=device)
     cache = GrowingCache(width + max(lengths))
     while True:
         hidden = decoder.run_layers(decoder.embed(tokens, positions), positions, mask, 0, n_layers, cache)
         cache.advance(tokens.shape[1])
         logits = decoder.logits(hidden[:, -1])
-        chosen = pick(logits.to(torch.promote_types(logits.dtype, torch.float32)), alive)
-        going = []
-        for slot, (number, token) in enumerate(zip(alive.tolist(), chosen.tolist(), strict=True)):
-            done[number].append(token)
-            if token not in stop and len(done[number]) < lengths[number]:
-                going.append(slot)
-        if not going:
-            return done
-        if len(going) < alive.shape[0]:
-            left = torch.tensor(going, device=device)
-            alive, chosen, positions, present = alive[left], chosen[left], positions[left], present[left]
-            cache.keep(left)
+        chosen = pick(logits.to(torch.promote_types(logits.dtype, torch.float32)), active)
+        continuing = []
+        for slot, (number, token) in enumerate(zip(active.tolist(), chosen.tolist(), strict=True)):
+            continuations[number].append(token)
+            if token not in stop and len(continuations[number]) < lengths[number]:
+                continuing.append(slot)
+        if not continuing:
+            return continuations
+        if len(continuing) < active.shape[0]:
+            remaining = torch.tensor(continuing, device=device)
+            active, chosen, positions, present = (
+                active[remaining],
+                chosen[remaining],
+                positions[remaining],
+                present[remaining],
+            )
+            cache.select(remaining)
         tokens, positions = chosen[:, None], positions[:, -1:] + 1
-        present = torch.cat([present, present.new_ones(len(going), 1)], 1)
+        present = torch.cat([present, present.new_ones(len(continuing), 1)], 1)
         # Without padding or windows a new token sees everything before it: no mask, for attention's faster path.
         mask = _mask(present, 1, decoder.dtype) if masked else None
 
 
 def _mask(present: Tensor, new: int, dtype: torch.dtype) -> Tensor:
-    """The additive mask (rows, 1, new, T) of the last `new` of T slots; `present` (rows, T) says which hold a token.
+    """The additive mask (sequences, 1, new, T) of the last `new` of T slots; `present` (sequences, T) says which hold a
+    token.
 
     A slot sees the present ones up to itself, and itself in any case: an empty row of a softmax would be NaN.
     """
     slots = torch.arange(present.shape[1], device=present.device)
     queries = slots[-new:]
-    seen = (slots[None, :] <= queries[:, None]) & present[:, None, :] | (slots[None, :] == queries[:, None])
-    mask = torch.zeros(seen.shape, dtype=dtype, device=present.device)
-    return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
+    visible = (slots[None, :] <= queries[:, None]) & present[:, None, :] | (slots[None, :] == queries[:, None])
+    mask = torch.zeros(visible.shape, dtype=dtype, device=present.device)
+    return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]

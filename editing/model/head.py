@@ -1,4 +1,4 @@
-"""A model's head, from the stream to logits.
+"""The language model head: from the stream to logits.
 
 BLAS takes longer for one tall product with few vectors than for many small ones. A float32 head of 49,152 × 576 took
 for 8, 16, 32 and 64 vectors on two cores 21, 30, 37 and 53 ms as one product and 16, 22, 27 and 43 ms in pieces of

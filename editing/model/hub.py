@@ -1,4 +1,4 @@
-"""Models from the Hugging Face hub, fetched into a folder of our own: safetensors only, one commit, resumable."""
+"""Downloads models from the Hugging Face hub into a folder of our own: safetensors only, one commit, resumable."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def fetch_from_hub(
 
     described = hub_id if revision is None else f"{hub_id} at {revision}"
     try:
-        found: Any = HfApi(token=token).model_info(
+        repository: Any = HfApi(token=token).model_info(
             hub_id, revision=revision, timeout=_ANSWER_SECONDS, files_metadata=True
         )
     except Exception as error:  # the client's own, its HTTP library's, or the operating system's
         raise ModelLoadError(f"Hugging Face hub, {described}: {_reason(error)}") from error
-    files = [file for file in found.siblings or () if "/" not in file.rfilename]
+    files = [file for file in repository.siblings or () if "/" not in file.rfilename]
     if not any(file.rfilename.endswith(".safetensors") for file in files):
         raise ModelLoadError(
             f"Hugging Face hub, {described}: has no .safetensors file; only that format is read, "
             "since others can run code. Convert it and give the local folder"
         )
     total = sum(file.size or 0 for file in files if file.rfilename.endswith((".safetensors", ".json")))
-    commit = str(found.sha)
+    commit = str(repository.sha)
     mark = folder / ".commit"
     if folder.exists() and (not mark.exists() or mark.read_text() != commit):
         shutil.rmtree(folder)

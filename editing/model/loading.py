@@ -1,4 +1,4 @@
-"""From a model's name, hub id or folder to a `LoadedModel`, ready to be edited.
+"""Loads a model by its name, hub id or folder as a `LoadedModel`, ready to be edited.
 
 Fetched models are kept as `<cache>/models/<slug>/`, whole or not at all; a start that finds one needs no network.
 """

@@ -1,4 +1,4 @@
-"""Keys and values of tokens that come before, as constants.
+"""Constant prefixes: keys and values of tokens that come before, computed once.
 
 Causality: no token before a subject's last one sees that token's value change δ. Their keys and values in every layer
 are constants, computed once; each optimiser step then runs only the tokens from the subject's last one on.
@@ -14,23 +14,23 @@ import torch
 from torch import Tensor
 
 KeysValues = tuple[Tensor, Tensor]
-"""Of one layer: keys and values, each (rows, kv_heads, tokens, head_dim)."""
+"""Of one layer: keys and values, each (sequences, kv_heads, tokens, head_dim)."""
 
 
 @dataclass(frozen=True)
 class Prefix:
     """Keys and values by layer number of the tokens that stand before, and which of these slots hold a token.
 
-    `present` is (rows, tokens), bool. With `index` (rows,), int64, row n is row `index[n]` of `layers`: a text that
-    stands before many rows is kept once.
+    `present` is (sequences, tokens), bool. With `index` (sequences,), int64, sequence n is sequence `index[n]` of
+    `layers`: a text that stands before many sequences is kept once.
     """
 
     layers: Mapping[int, KeysValues]
     present: Tensor
     index: Tensor | None = None
 
-    def rows(self, index: Tensor) -> Prefix:
-        """The rows that `index` (int64) names, in its order; a row may be named many times."""
+    def select(self, index: Tensor) -> Prefix:
+        """The sequences that `index` (int64) names, in its order; a sequence may be named many times."""
         return Prefix(self.layers, self.present[index], index if self.index is None else self.index[index])
 
     def layer(self, number: int) -> KeysValues:
@@ -58,14 +58,14 @@ class PrefixCache:
 
 
 def attention_mask(before: Sequence[Tensor], shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The additive mask (rows, 1, tokens, slots before + tokens) of causal attention over prefixes and new tokens.
+    """The additive mask (sequences, 1, tokens, slots before + tokens) of causal attention over prefixes and new tokens.
 
-    `shape` is that of the new tokens, (rows, tokens). `before` are bool, (rows, slots): which slots of each prefix hold
-    a token. New tokens are padded on the right, so that none sees padding; every slot sees at least itself (a softmax
-    over nothing would be NaN).
+    `shape` is that of the new tokens, (sequences, tokens). `before` are bool, (sequences, slots): which slots of each
+    prefix hold a token. New tokens are padded on the right, so that none sees padding; every slot sees at least itself
+    (a softmax over nothing would be NaN).
     """
-    rows, tokens = shape
-    causal = torch.ones(tokens, tokens, dtype=torch.bool, device=device).tril().expand(rows, -1, -1)
-    seen = torch.cat([*(present[:, None].expand(rows, tokens, -1) for present in before), causal], -1)
-    mask = torch.zeros(seen.shape, dtype=dtype, device=device)
-    return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
+    sequences, tokens = shape
+    causal = torch.ones(tokens, tokens, dtype=torch.bool, device=device).tril().expand(sequences, -1, -1)
+    visible = torch.cat([*(present[:, None].expand(sequences, tokens, -1) for present in before), causal], -1)
+    mask = torch.zeros(visible.shape, dtype=dtype, device=device)
+    return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]

@@ -87,7 +87,7 @@ class EditableProjection(nn.Module):
 
 
 class Version:
-    """A frame in which every row sees the same matrices; a layer that is not in `matrices` keeps the base's."""
+    """A frame in which every sequence sees the same matrices; a layer that is not in `matrices` keeps the base's."""
 
     def __init__(self, matrices: Matrices) -> None:
         self.matrices = matrices
@@ -97,56 +97,57 @@ class Version:
 
 
 class RowVersions:
-    """A frame in which every row of a batch sees the matrices of its own version.
+    """A frame in which every sequence of a batch sees the matrices of its own version.
 
-    Each product is computed at full shape for every matrix present, and rows are selected from the results. Gathering
-    a matrix's rows first would be less work but changes the product's shape, and with it the last bits: this way a row
-    gets bit for bit what it gets in the same batch with all rows on its version.
+    Each product is computed at full shape for every matrix present, and sequences are selected from the results.
+    Gathering a matrix's sequences first would be less work but changes the product's shape, and with it the last bits:
+    this way a sequence gets bit for bit what it gets in the same batch with all sequences on its version.
     """
 
-    def __init__(self, rows: Sequence[Matrices]) -> None:
-        self.rows = tuple(rows)
+    def __init__(self, sequences: Sequence[Matrices]) -> None:
+        self.sequences = tuple(sequences)
         self._parts: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
     def project(self, projection: EditableProjection, x: Tensor) -> Tensor:
         parts = self._parts.get(projection.layer)
         if parts is None:
-            parts = self._parts[projection.layer] = _by_matrix(self.rows, projection)
+            parts = self._parts[projection.layer] = _by_matrix(self.sequences, projection)
         out: Tensor | None = None
-        for matrix, rows in parts:
+        for matrix, sequences in parts:
             product = projection.apply_matrix(x, matrix)
-            out = product if out is None else out.index_copy(0, rows, product.index_select(0, rows))
-        assert out is not None, "a batch has rows"
+            out = product if out is None else out.index_copy(0, sequences, product.index_select(0, sequences))
+        assert out is not None, "a batch has sequences"
         return out
 
 
 class GatheredRows:
-    """As `RowVersions`, with each matrix multiplied by its own rows alone: less work, and last bits that differ."""
+    """As `RowVersions`, with each matrix multiplied by its own sequences alone: less work, and last bits that
+    differ."""
 
-    def __init__(self, rows: Sequence[Matrices]) -> None:
-        self.rows = tuple(rows)
+    def __init__(self, sequences: Sequence[Matrices]) -> None:
+        self.sequences = tuple(sequences)
         self._parts: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
     def project(self, projection: EditableProjection, x: Tensor) -> Tensor:
         parts = self._parts.get(projection.layer)
         if parts is None:
-            parts = self._parts[projection.layer] = _by_matrix(self.rows, projection)
+            parts = self._parts[projection.layer] = _by_matrix(self.sequences, projection)
         if len(parts) == 1:
             return projection.apply_matrix(x, parts[0][0])
         out = x.new_empty(*x.shape[:-1], projection.d_out)
-        for matrix, rows in parts:
-            out.index_copy_(0, rows, projection.apply_matrix(x.index_select(0, rows), matrix))
+        for matrix, sequences in parts:
+            out.index_copy_(0, sequences, projection.apply_matrix(x.index_select(0, sequences), matrix))
         return out
 
 
-def _by_matrix(rows: Sequence[Matrices], projection: EditableProjection) -> list[tuple[Tensor, Tensor]]:
-    """The distinct matrices of a layer and which of the rows see each, as index tensors."""
-    found: dict[int, tuple[Tensor, list[int]]] = {}
-    for number, matrices in enumerate(rows):
+def _by_matrix(sequences: Sequence[Matrices], projection: EditableProjection) -> list[tuple[Tensor, Tensor]]:
+    """The distinct matrices of a layer and which of the sequences see each, as index tensors."""
+    by_matrix: dict[int, tuple[Tensor, list[int]]] = {}
+    for number, matrices in enumerate(sequences):
         matrix = matrices.get(projection.layer, projection.weight)
-        found.setdefault(id(matrix), (matrix, []))[1].append(number)
+        by_matrix.setdefault(id(matrix), (matrix, []))[1].append(number)
     device = projection.weight.device
-    return [(matrix, torch.tensor(numbers, device=device)) for matrix, numbers in found.values()]
+    return [(matrix, torch.tensor(numbers, device=device)) for matrix, numbers in by_matrix.values()]
 
 
 class Recorder:

@@ -18,20 +18,21 @@ FIXED = ("default", "linear", "yarn", "llama3")
 `original_max_position_embeddings`."""
 
 
-def context_length_of(row: Architecture, config: Any) -> int:
+def context_length_of(architecture: Architecture, config: Any) -> int:
     """The longest text, in tokens, that a model of `config` is read with.
 
     Raises UnsupportedModelError, naming the field, for a kind of scaling that is not known here.
     """
     longest = int(config.max_position_embeddings)
-    found = getattr(config, "rope_parameters", None) or {}
-    for rope in [part for part in found.values() if isinstance(part, Mapping)] or [found]:
+    parameters = getattr(config, "rope_parameters", None) or {}
+    for rope in [part for part in parameters.values() if isinstance(part, Mapping)] or [parameters]:
         kind = rope.get("rope_type", "default")
         if kind == "longrope":
             longest = min(longest, int(rope["original_max_position_embeddings"]))
         elif kind != "dynamic" and kind not in FIXED:
             known = ", ".join((*FIXED, "dynamic", "longrope"))
             raise UnsupportedModelError(
-                f"{row.model_type} model with rope_parameters of rope_type={kind!r} cannot be edited; known: {known}"
+                f"{architecture.model_type} model with rope_parameters of rope_type={kind!r} cannot be edited; "
+                f"known: {known}"
             )
     return longest

@@ -19,31 +19,35 @@ from editing.model.architectures import Architecture
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 
-def windows_of(row: Architecture, config: Any, layers: int) -> tuple[int | None, ...]:
+def windows_of(architecture: Architecture, config: Any, layers: int) -> tuple[int | None, ...]:
     """How many tokens each of `layers` layers sees, the token itself included; None: all that stand before.
 
     Raises UnsupportedModelError, naming the field of `config`, for attention that is neither, or that looks ahead, and
     for a list of layer types in a family whose model does not read it.
     """
     if ahead := getattr(config, "use_bidirectional_attention", None):
-        raise _refused(row, "use_bidirectional_attention", ahead, "its tokens see those after them")
-    if row.windows == "none":
+        raise _refused(architecture, "use_bidirectional_attention", ahead, "its tokens see those after them")
+    if architecture.windows == "none":
         return (None,) * layers
     window = getattr(config, "sliding_window", None)
     if window is not None and window < 1:
-        raise _refused(row, "sliding_window", window, "a window sees at least its own token")
+        raise _refused(architecture, "sliding_window", window, "a window sees at least its own token")
     types: Sequence[str] | None = getattr(config, "layer_types", None)
-    if row.windows == "every layer":
+    if architecture.windows == "every layer":
         expected = FULL if window is None else SLIDING
         if types is not None and set(types) != {expected}:
-            raise _refused(row, "layer_types", types, "transformers gives all layers of this family the same attention")
+            raise _refused(
+                architecture, "layer_types", types, "transformers gives all layers of this family the same attention"
+            )
         return (window,) * layers
-    found: list[int | None] = []
+    windows: list[int | None] = []
     for kind in (types or [FULL] * layers)[:layers]:
         if kind not in (FULL, SLIDING) or (kind == SLIDING and window is None):
-            raise _refused(row, "layer_types", types, f"{kind!r} with sliding_window={window} is not known here")
-        found.append(window if kind == SLIDING else None)
-    return tuple(found)
+            raise _refused(
+                architecture, "layer_types", types, f"{kind!r} with sliding_window={window} is not known here"
+            )
+        windows.append(window if kind == SLIDING else None)
+    return tuple(windows)
 
 
 def mask_of_each(mask: Tensor, windows: Sequence[int | None]) -> list[Tensor]:
@@ -64,5 +68,5 @@ def narrowed(mask: Tensor, window: int | None) -> Tensor:
     return mask.masked_fill(from_here > window, hidden)
 
 
-def _refused(row: Architecture, field: str, value: object, why: str) -> UnsupportedModelError:
-    return UnsupportedModelError(f"{row.model_type} model with {field}={value!r} cannot be edited: {why}")
+def _refused(architecture: Architecture, field: str, value: object, why: str) -> UnsupportedModelError:
+    return UnsupportedModelError(f"{architecture.model_type} model with {field}={value!r} cannot be edited: {why}")

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from editing.model.decoder import Decoder
-from editing.model.decoding import Pick, continue_rows, control_tokens
+from editing.model.decoding import Pick, continue_prompts, control_tokens
 from editing.model.projection import Matrices, Version, frame
 from editing.progress import Progress, ShouldStop, check, never, silent
 
@@ -95,7 +95,7 @@ def _texts(
             return pick(logits, rows)
 
         with frame(Version(matrices)):
-            made = continue_rows(
+            made = continue_prompts(
                 decoder, [prompts[n] for n in numbers], [lengths[n] for n in numbers], pick_or_stop, stop=stop
             )
         for number, row in zip(numbers, made, strict=True):

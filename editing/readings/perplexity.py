@@ -8,7 +8,7 @@ import torch
 
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices, Version, frame
-from editing.model.token_rows import TokenRows, causal_mask, padded_batches
+from editing.model.token_sequences import TokenSequences, causal_mask, padded_batches
 from editing.progress import Progress, ShouldStop, check, never, silent
 from editing.readings.scoring import TOKENS_PER_BATCH, label_log_probabilities
 
@@ -17,7 +17,7 @@ from editing.readings.scoring import TOKENS_PER_BATCH, label_log_probabilities
 def perplexity(
     decoder: Decoder,
     matrices: Matrices,
-    rows: TokenRows,
+    rows: TokenSequences,
     *,
     most_tokens: int = TOKENS_PER_BATCH,
     on_progress: Progress = silent,
@@ -29,7 +29,7 @@ def perplexity(
     """
     total, counted = 0.0, 0
     with frame(Version(matrices)):
-        for batch in padded_batches(rows.rows(), most_tokens, decoder.device):
+        for batch in padded_batches(rows.sequences(), most_tokens, decoder.device):
             check(should_stop, "measuring perplexity")
             mask = causal_mask(batch.tokens.shape[1], decoder.dtype, decoder.device)
             hidden = decoder.embed(batch.tokens, batch.positions)
@@ -44,6 +44,6 @@ def perplexity(
     return math.exp(mean) if mean < 700.0 else math.inf
 
 
-def predicted_tokens(rows: TokenRows) -> int:
+def predicted_tokens(rows: TokenSequences) -> int:
     """How many tokens `perplexity` is taken over."""
     return rows.tokens - len(rows)

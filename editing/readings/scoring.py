@@ -10,7 +10,7 @@ from torch import Tensor
 
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices, Version, frame
-from editing.model.token_rows import padded_batches
+from editing.model.token_sequences import padded_batches
 from editing.progress import Progress, ShouldStop, check, never, silent
 from editing.readings.observations import AnswerScore
 

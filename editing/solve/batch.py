@@ -1,4 +1,4 @@
-"""From a batch's values to the change of its layers: solve, listen, repair.
+"""Solves a batch for its layers, checks which facts fail, and repairs those in further rounds.
 
 A joint solve blurs small values, so some facts of a large batch are not said afterwards although each value alone would
 make them said. Instead of optimising longer, a repair round looks which facts the edited weights do not say, finds
@@ -20,14 +20,14 @@ from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
 from editing.progress import Progress, ShouldStop, never, silent
 from editing.solve.closed_form import KeyFactor, Solution, factor_keys
-from editing.solve.layer_report import LayerReport, layer_report
+from editing.solve.layer_measures import LayerMeasures, layer_measures
 from editing.solve.layers import changed, edit_layers
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
 from editing.values.keys import subject_states
 from editing.values.optimisation import Values, optimise_values
 
-Unsaid = Callable[[Matrices], Sequence[int]]
+FailingGroups = Callable[[Matrices], Sequence[int]]
 """Given edited matrices, the groups (by number) with a fact that they do not say."""
 
 
@@ -64,7 +64,7 @@ class LayerEdit:
             return pair[1] @ pair[0]
         return torch.stack([solution.matrix() for solution in self.solutions]).sum(0)
 
-    def report(self, weight: Tensor, statistic: Statistic) -> LayerReport:
+    def report(self, weight: Tensor, statistic: Statistic) -> LayerMeasures:
         """Measured for the whole change, `weight` (d_out, d_in) being the parent's."""
         pair = self.factors
         total = replace(
@@ -73,7 +73,7 @@ class LayerEdit:
             B=None if pair is None else pair[1],
             dense=self.delta() if pair is None else None,
         )
-        return layer_report(weight, self.keys, self.residual, total, statistic.factor)
+        return layer_measures(weight, self.keys, self.residual, total, statistic.factor)
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,12 @@ def solve_batch(
     contexts: Sequence[Context],
     values: Values,
     settings: EditSettings,
-    unsaid: Unsaid,
+    failing_groups: FailingGroups,
     *,
     should_stop: ShouldStop = never,
     on_progress: Progress = silent,
 ) -> BatchEdit:
-    """Solve for all layers of `settings` on top of `matrices`, then listen and repair `repair_rounds` times.
+    """Solve for all layers of `settings` on top of `matrices`, then check and repair `repair_rounds` times.
 
     Raises SingularSolveError where `strict` refuses, EditInterrupted where `should_stop` says so.
     """
@@ -106,21 +106,32 @@ def solve_batch(
     deltas = edit_layers(
         decoder, matrices, groups, contexts, values, settings.layers, rounds.solve, should_stop=should_stop
     )
-    edited = _edited(decoder, matrices, deltas)
+    edited_matrices = _edited_matrices(decoder, matrices, deltas)
     repaired = []
     repair = settings.model_copy(update={"steps": settings.repair_steps})
     for number in range(settings.repair_rounds):
         on_progress("solving", 1 + number, 1 + settings.repair_rounds)
-        failing = sorted(unsaid(edited))
+        failing = sorted(failing_groups(edited_matrices))
         if not failing:
             break
         repaired.append(len(failing))
-        again = optimise_values(
-            decoder, edited, [groups[n] for n in failing], contexts, repair, should_stop=should_stop
+        repaired_values = optimise_values(
+            decoder, edited_matrices, [groups[n] for n in failing], contexts, repair, should_stop=should_stop
         )
-        more = _spread(decoder, edited, groups, contexts, values, again, failing)
-        edit_layers(decoder, edited, groups, contexts, more, settings.layers, rounds.solve, should_stop=should_stop)
-        edited = _edited(decoder, matrices, {layer: edit.delta() for layer, edit in rounds.edits().items()})
+        round_values = _repair_values(decoder, edited_matrices, groups, contexts, values, repaired_values, failing)
+        edit_layers(
+            decoder,
+            edited_matrices,
+            groups,
+            contexts,
+            round_values,
+            settings.layers,
+            rounds.solve,
+            should_stop=should_stop,
+        )
+        edited_matrices = _edited_matrices(
+            decoder, matrices, {layer: edit.delta() for layer, edit in rounds.edits().items()}
+        )
     on_progress("solving", 1, 1)
     return BatchEdit(rounds.edits(), tuple(repaired))
 
@@ -170,23 +181,25 @@ class _Rounds:
         return dict(sorted(self._edits.items()))
 
 
-def _edited(decoder: Decoder, matrices: Matrices, deltas: Mapping[int, Tensor]) -> dict[int, Tensor]:
+def _edited_matrices(decoder: Decoder, matrices: Matrices, deltas: Mapping[int, Tensor]) -> dict[int, Tensor]:
     own = {layer: changed(decoder.projections[layer], matrices.get(layer), delta) for layer, delta in deltas.items()}
     return {**matrices, **own}
 
 
-def _spread(
+def _repair_values(
     decoder: Decoder,
-    edited: Matrices,
+    edited_matrices: Matrices,
     groups: Sequence[SubjectGroup],
     contexts: Sequence[Context],
-    first: Values,
-    again: Values,
+    first_values: Values,
+    repaired_values: Values,
     failing: Sequence[int],
 ) -> Values:
     """Values of all groups for a repair round: δ of those that failed, 0 for those that hold."""
-    index = torch.tensor(failing, device=first.deltas.device)
-    deltas = torch.zeros_like(first.deltas).index_copy(0, index, again.deltas.to(first.deltas.dtype))
+    index = torch.tensor(failing, device=first_values.deltas.device)
+    deltas = torch.zeros_like(first_values.deltas).index_copy(
+        0, index, repaired_values.deltas.to(first_values.deltas.dtype)
+    )
     # In a single layer the keys and so the solve see no state; several layers measure from where the stream is now.
-    states = subject_states(decoder, edited, groups, contexts, [], first.layer).stream
-    return replace(first, deltas=deltas, states=states)
+    states = subject_states(decoder, edited_matrices, groups, contexts, [], first_values.layer).stream
+    return replace(first_values, deltas=deltas, states=states)

@@ -1,4 +1,4 @@
-"""One batch written into one layer, or spread over several: MEMIT's distribution (arXiv 2210.07229, section 4.3)."""
+"""Writes a batch into one layer, or spreads it over several: MEMIT's distribution (arXiv 2210.07229, section 4.3)."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def edit_layers(
     for number, layer in enumerate(order):
         check(should_stop, "spreading the edit over layers")
         on_progress("layers", number, len(order))
-        now = subject_states(decoder, current, groups, contexts, [layer], values.layer)
-        residual = (wanted - now.stream.double()) / (len(order) - number)
-        deltas[layer] = solve(layer, now.keys[layer].double().T, residual.T)
+        current_states = subject_states(decoder, current, groups, contexts, [layer], values.layer)
+        residual = (wanted - current_states.stream.double()) / (len(order) - number)
+        deltas[layer] = solve(layer, current_states.keys[layer].double().T, residual.T)
         current[layer] = changed(decoder.projections[layer], current.get(layer), deltas[layer])
     return deltas
 

@@ -1,4 +1,4 @@
-"""A sum of deltas as one product of small factors, of the rank that it has or of fewer, with the error that costs."""
+"""Compresses a sum of deltas into one product of low-rank factors, and measures the error of that."""
 
 from __future__ import annotations
 

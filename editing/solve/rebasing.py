@@ -1,4 +1,4 @@
-"""A batch carried over to another parent, without another optimisation: what it wants stays as it is."""
+"""Rebases a batch onto another parent without optimising again: the wanted outputs or states stay as they are."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def values_in_stream(
     Keys are the version's own, and the wanted states z of the stream stay: δ' = z − h. Several layers need nothing
     like it: they measure keys and z − h themselves, as they are solved (`editing.solve.layers`).
     """
-    now = subject_states(decoder, after, groups, contexts, [values.layer], values.layer)
-    deltas = values.states.double() + values.deltas.double() - now.stream.double()
-    keys, dtype = now.keys[values.layer], values.deltas.dtype
-    return replace(values, deltas=deltas.to(dtype), keys=keys.to(dtype), states=now.stream.to(dtype))
+    current_states = subject_states(decoder, after, groups, contexts, [values.layer], values.layer)
+    deltas = values.states.double() + values.deltas.double() - current_states.stream.double()
+    keys, dtype = current_states.keys[values.layer], values.deltas.dtype
+    return replace(values, deltas=deltas.to(dtype), keys=keys.to(dtype), states=current_states.stream.to(dtype))
 
 
 def rebased(edit: LayerEdit, before: Tensor, after: Tensor, statistic: Statistic, settings: EditSettings) -> LayerEdit:

@@ -1,4 +1,4 @@
-"""Taking back what a solved batch writes at some keys, while it writes the same as before at its others.
+"""Reverts columns of a solved batch: takes back what it writes at their keys, and holds what it writes at the others.
 
 A batch's change Δ of a layer is what was published, whatever it was solved from. Without some of its columns it is
 Δ' = Δ + D, and D is an edit like any other, of the same family (`editing.solve.closed_form`): the least in the
@@ -52,7 +52,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class KeptLayer:
+class RemainingLayer:
     """What one layer of a batch is: its Δ, as the sum of `changes`, and the `keys` K (d_in, E) of its columns.
 
     `pins` (d_in, p) are keys at which it changes nothing; at the keys `held` (d_in, h) it goes on to write what it
@@ -69,57 +69,65 @@ class KeptLayer:
         return torch.stack([change.at(keys) for change in self.changes]).sum(0)
 
 
-def taken_out(
-    kept: KeptLayer, columns: Sequence[int], metric: KeyMetric, pins: Tensor | None = None
-) -> tuple[KeptLayer, Change]:
+def without_columns(
+    remaining: RemainingLayer, columns: Sequence[int], metric: KeyMetric, pins: Tensor | None = None
+) -> tuple[RemainingLayer, Change]:
     """The batch without `columns`, changing nothing at the keys `pins` (d_in, p) from now on either, and Δ' − Δ.
 
     A key that is pinned already is not pinned again: what differs is rounding, which needs no direction. Where nothing
     is left of the batch, Δ' = 0.
     """
     leaving = set(columns)
-    out = _index(columns, kept.keys.device)
-    stay = _index([n for n in range(kept.keys.shape[1]) if n not in leaving], out.device)
-    more = replace(kept, pins=_both(kept.pins, _new(pins, kept.pins)))
-    if not len(stay):
-        change = _undone(kept.changes)
+    leaving_index = _index(columns, remaining.keys.device)
+    staying_index = _index([n for n in range(remaining.keys.shape[1]) if n not in leaving], leaving_index.device)
+    extended = replace(remaining, pins=_side_by_side(remaining.pins, _not_yet_pinned(pins, remaining.pins)))
+    if not len(staying_index):
+        change = _negated(remaining.changes)
     else:
         # At the older pins there is nothing to take back but rounding; the new ones may be combinations of them.
-        at_pins = None if more.pins is None else -kept.at(more.pins)
-        change = _moved(more, columns, -kept.at(kept.keys[:, out]), metric, at_pins)
-    return replace(more, keys=kept.keys[:, stay], changes=(*kept.changes, change)), change
+        at_pins = None if extended.pins is None else -remaining.at(extended.pins)
+        change = _moving_change(extended, columns, -remaining.at(remaining.keys[:, leaving_index]), metric, at_pins)
+    return replace(extended, keys=remaining.keys[:, staying_index], changes=(*remaining.changes, change)), change
 
 
-def put_in(kept: KeptLayer, keys: Tensor, moved: Tensor, metric: KeyMetric) -> tuple[KeptLayer, Change]:
-    """The batch with more `keys` (d_in, n), whose outputs move by `moved` (d_out, n), and Δ' − Δ, of rank n."""
-    more = replace(kept, keys=torch.cat([kept.keys, keys], 1))
-    return moved_on(more, range(kept.keys.shape[1], more.keys.shape[1]), moved, metric)
+def put_in(
+    remaining: RemainingLayer, keys: Tensor, movement: Tensor, metric: KeyMetric
+) -> tuple[RemainingLayer, Change]:
+    """The batch with more `keys` (d_in, n), whose outputs move by `movement` (d_out, n), and Δ' − Δ, of rank n."""
+    extended = replace(remaining, keys=torch.cat([remaining.keys, keys], 1))
+    return with_moved_outputs(extended, range(remaining.keys.shape[1], extended.keys.shape[1]), movement, metric)
 
 
-def moved_on(kept: KeptLayer, columns: Sequence[int], moved: Tensor, metric: KeyMetric) -> tuple[KeptLayer, Change]:
-    """The batch whose outputs at `columns` move by `moved` (d_out, n), and Δ' − Δ, of rank n."""
-    change = _moved(kept, columns, moved, metric)
-    return replace(kept, changes=(*kept.changes, change)), change
+def with_moved_outputs(
+    remaining: RemainingLayer, columns: Sequence[int], movement: Tensor, metric: KeyMetric
+) -> tuple[RemainingLayer, Change]:
+    """The batch whose outputs at `columns` move by `movement` (d_out, n), and Δ' − Δ, of rank n."""
+    change = _moving_change(remaining, columns, movement, metric)
+    return replace(remaining, changes=(*remaining.changes, change)), change
 
 
-def _moved(
-    kept: KeptLayer, columns: Sequence[int], moved: Tensor, metric: KeyMetric, at_pins: Tensor | None = None
+def _moving_change(
+    remaining: RemainingLayer,
+    columns: Sequence[int],
+    movement: Tensor,
+    metric: KeyMetric,
+    at_pins: Tensor | None = None,
 ) -> Change:
-    """The least change by `moved` (d_out, n) at `columns`, by `at_pins` (d_out, p; None: nothing) at the pins, and by
-    nothing at the other columns and where the batch is held."""
-    wanted = moved if at_pins is None else torch.cat([moved, at_pins], 1)
+    """The least change by `movement` (d_out, n) at `columns`, by `at_pins` (d_out, p; None: nothing) at the pins, and
+    by nothing at the other columns and where the batch is held."""
+    wanted = movement if at_pins is None else torch.cat([movement, at_pins], 1)
     B = _basis(wanted)
     if not B.shape[1]:
-        return Change(kept.keys.new_zeros(0, kept.keys.shape[0]), B)
-    A = kept.keys.new_zeros(B.shape[1], kept.keys.shape[0])
-    if kept.pins is not None:
-        pinned = pinned_metric(metric, kept.pins)
+        return Change(remaining.keys.new_zeros(0, remaining.keys.shape[0]), B)
+    A = remaining.keys.new_zeros(B.shape[1], remaining.keys.shape[0])
+    if remaining.pins is not None:
+        pinned = pinned_metric(metric, remaining.pins)
         if at_pins is not None:
             A = pinned.meeting(B.T @ at_pins)
         metric = pinned
-    keys = kept.keys if kept.held is None else torch.cat([kept.keys, kept.held], 1)
+    keys = remaining.keys if remaining.held is None else torch.cat([remaining.keys, remaining.held], 1)
     outputs = keys.new_zeros(B.shape[1], keys.shape[1])
-    outputs[:, _index(columns, keys.device)] = B.T @ moved
+    outputs[:, _index(columns, keys.device)] = B.T @ movement
     factor = factor_keys(keys, metric, mu=0.0, condition_limit=CONDITION_LIMIT, d_out=B.shape[1])
     return Change(A + factor.solve(outputs - A @ keys).matrix(), B, factor.mu_used, factor.condition_number)
 
@@ -131,11 +139,11 @@ def _basis(outputs: Tensor) -> Tensor:
     return basis
 
 
-def _undone(changes: Sequence[Change]) -> Change:
-    return Change(torch.cat([one.A for one in changes]), torch.cat([-one.B for one in changes], dim=1))
+def _negated(changes: Sequence[Change]) -> Change:
+    return Change(torch.cat([change.A for change in changes]), torch.cat([-change.B for change in changes], dim=1))
 
 
-def _new(pins: Tensor | None, known: Tensor | None) -> Tensor | None:
+def _not_yet_pinned(pins: Tensor | None, known: Tensor | None) -> Tensor | None:
     """Those of `pins` that are not `known`."""
     if pins is None or known is None:
         return pins
@@ -143,9 +151,9 @@ def _new(pins: Tensor | None, known: Tensor | None) -> Tensor | None:
     return pins[:, nearest.gt(_SAME_KEY * torch.linalg.vector_norm(pins, dim=0))]
 
 
-def _both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+def _side_by_side(first: Tensor | None, second: Tensor | None) -> Tensor | None:
     """Side by side; None where there is no column."""
-    present = [one for one in (first, second) if one is not None and one.shape[1]]
+    present = [keys for keys in (first, second) if keys is not None and keys.shape[1]]
     return torch.cat(present, 1) if present else None
 
 

@@ -1,4 +1,4 @@
-"""The short texts that are put before prompts, so that an edit holds whatever was said before.
+"""Samples the context texts that are put before prompts, so that an edit holds whatever was said before.
 
 They are sampled from the model itself (MEMIT, arXiv 2210.07229, appendix; ROME samples them likewise), and belong to a
 version's provenance: given back in, they reproduce its keys and values.
@@ -53,24 +53,26 @@ def sample_contexts(
         return ()
     generator = torch.Generator().manual_seed(seed)
     control = control_tokens(decoder, tokenizer)
-    rows = [context_opening(tokenizer, OPENINGS[n % len(OPENINGS)]) for n in range(number)]
-    starts = [sum(1 for token in row if token in control) for row in rows]
+    sequences = [context_opening(tokenizer, OPENINGS[n % len(OPENINGS)]) for n in range(number)]
+    starts = [sum(1 for token in sequence if token in control) for sequence in sequences]
     with frame(Version(matrices)):
-        while any(len(row) - start < length for row, start in zip(rows, starts, strict=True)):
-            ends = torch.tensor([len(row) - 1 for row in rows])
+        while any(len(sequence) - start < length for sequence, start in zip(sequences, starts, strict=True)):
+            ends = torch.tensor([len(sequence) - 1 for sequence in sequences])
             width = int(ends.max()) + 1
-            tokens = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=decoder.device)
+            tokens = torch.tensor(
+                [sequence + [0] * (width - len(sequence)) for sequence in sequences], device=decoder.device
+            )
             positions = torch.arange(width, device=decoder.device).expand(number, width)
             hidden = decoder.run_layers(decoder.embed(tokens, positions), positions, None, 0, len(decoder.layers))
             logits = decoder.logits(hidden[torch.arange(number), ends]).double().cpu() / temperature
             logits[:, control] = -torch.inf
             best = logits.topk(min(top_k, logits.shape[1]))
-            picked = torch.multinomial(best.values.softmax(-1), 1, generator=generator)
-            chosen = best.indices.gather(1, picked)[:, 0].tolist()
-            for row, start, token in zip(rows, starts, chosen, strict=True):
-                if len(row) - start < length:
-                    row.append(token)
-    return contexts_from_texts(tokenizer, [_sentence(tokenizer.decode(row)) for row in rows])
+            drawn = torch.multinomial(best.values.softmax(-1), 1, generator=generator)
+            chosen = best.indices.gather(1, drawn)[:, 0].tolist()
+            for sequence, start, token in zip(sequences, starts, chosen, strict=True):
+                if len(sequence) - start < length:
+                    sequence.append(token)
+    return contexts_from_texts(tokenizer, [_sentence(tokenizer.decode(sequence)) for sequence in sequences])
 
 
 def context_opening(tokenizer: Tokenizer, opening: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""A batch's facts in tokens, grouped by subject and cut into shards."""
+"""Tokenises a batch's facts, groups them by subject and cuts the groups into shards."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def tokenize_facts(
 
     `reserve` is the number of tokens kept for a context text before a prompt.
     """
-    found = []
+    tokenized = []
     for index, fact in enumerate(facts):
         try:
             tokens = fact_tokens(tokenizer, fact)
@@ -57,8 +57,8 @@ def tokenize_facts(
             check_length(tokens, context_length, reserve)
         except FactTokensError as error:
             raise ContextLengthError(index, error.field, error.message) from error
-        found.append(TokenizedFact(index, fact, tokens))
-    return tuple(found)
+        tokenized.append(TokenizedFact(index, fact, tokens))
+    return tuple(tokenized)
 
 
 def group_by_subject(facts: Sequence[TokenizedFact]) -> tuple[SubjectGroup, ...]:
@@ -81,7 +81,7 @@ def tokens_per_step(group: SubjectGroup, contexts: int) -> int:
 
 
 def tokens_once(group: SubjectGroup, contexts: int) -> int:
-    """What `group` costs before the first step: the tokens of its whole rows, which run once."""
+    """What `group` costs before the first step: the tokens of its whole sequences, which run once."""
     cost = len(group.facts[0].tokens.essence.prompt)
     for fact in group.facts:
         cost += fact.tokens.bare.length + contexts * fact.tokens.continued.length
@@ -92,13 +92,13 @@ def cut_shards(groups: Sequence[SubjectGroup], contexts: int, tokens: int, steps
     """Cut `groups` into shards of about `tokens` tokens per optimiser step; a shard is a tuple of their indices.
 
     What runs once is spread over the `steps` that are expected: with long prompts it is most of the work. Groups of
-    like length stay together, since rows of one length need no padding; a group is never cut, however many facts are
-    about its subject, since they share one value. All shards cost nearly the same, so that none is a mere rest.
+    like length stay together, since sequences of one length need no padding; a group is never cut, however many facts
+    are about its subject, since they share one value. All shards cost nearly the same, so that none is a mere rest.
     """
-    in_steps = [tokens_per_step(group, contexts) for group in groups]
-    once = [tokens_once(group, contexts) for group in groups]
-    costs = [step + before / steps for step, before in zip(in_steps, once, strict=True)]
-    order = sorted(range(len(groups)), key=lambda number: (in_steps[number], number))
+    step_costs = [tokens_per_step(group, contexts) for group in groups]
+    single_costs = [tokens_once(group, contexts) for group in groups]
+    costs = [step + before / steps for step, before in zip(step_costs, single_costs, strict=True)]
+    order = sorted(range(len(groups)), key=lambda number: (step_costs[number], number))
     parts = max(1, math.ceil(sum(costs) / max(tokens, 1)))
     shards = even_parts([costs[number] for number in order], parts)
     return tuple(tuple(order[place] for place in shard) for shard in shards)

@@ -1,4 +1,4 @@
-"""Values that are numbers, or the names of the facts for which none was found."""
+"""Checks that values are finite, and names the facts whose values are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys: the projection's input at the subject's last token, one for each group."""
+"""Computes keys: the projection's input at the subject's last token, one for each group of facts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
-from editing.values.lower_run import Lower, context_prefix, run_lower
-from editing.values.rows import Row, rows_of, subject_only
+from editing.values.lower_run import LowerStates, context_prefix, run_lower
+from editing.values.sequences import ValueSequence, sequences_of, subject_only
 
 
 @dataclass(frozen=True)
@@ -34,33 +34,39 @@ def subject_states(
 ) -> SubjectStates:
     """Keys and states of `groups` in the version `matrices`; no optimisation.
 
-    What weighs how much in a key and in a state is said by `editing.values.rows.rows_of`.
+    The weights of a key's and a state's sequences are those of `editing.values.sequences.sequences_of`.
     """
     layers = frozenset(key_layers)
-    rows = [subject_only(row) for row in rows_of(groups, len(contexts), kl_factor=0.0)]
+    sequences = [subject_only(sequence) for sequence in sequences_of(groups, len(contexts), kl_factor=0.0)]
     shared = context_prefix(decoder, matrices, contexts, stream_layer + 1)
-    lower = run_lower(decoder, matrices, shared, rows, stream_layer, layers, steps_from=None)
+    lower = run_lower(decoder, matrices, shared, sequences, stream_layer, layers, steps_from=None)
     return SubjectStates(
-        keys={layer: mean_keys(rows, lower, layer, len(groups)) for layer in layers},
-        stream=mean_states(rows, lower, len(groups)),
+        keys={layer: mean_keys(sequences, lower, layer, len(groups)) for layer in layers},
+        stream=mean_states(sequences, lower, len(groups)),
     )
 
 
-def mean_keys(rows: Sequence[Row], lower: Sequence[Lower], layer: int, groups: int) -> Tensor:
+def mean_keys(sequences: Sequence[ValueSequence], lower: Sequence[LowerStates], layer: int, groups: int) -> Tensor:
     """Weighted mean (G, d_in) of the projection's inputs at the subject's last token, float32 (float64 if they are)."""
-    return _weighted([part.inputs[layer] for part in lower], [row.key_weight for row in rows], rows, groups)
+    return _weighted(
+        [part.inputs[layer] for part in lower], [sequence.key_weight for sequence in sequences], sequences, groups
+    )
 
 
-def mean_states(rows: Sequence[Row], lower: Sequence[Lower], groups: int) -> Tensor:
+def mean_states(sequences: Sequence[ValueSequence], lower: Sequence[LowerStates], groups: int) -> Tensor:
     """z₀ (G, d_out): the weighted mean of the stream at the subject's last token."""
-    return _weighted([part.state for part in lower], [row.state_weight for row in rows], rows, groups)
+    return _weighted(
+        [part.state for part in lower], [sequence.state_weight for sequence in sequences], sequences, groups
+    )
 
 
-def _weighted(parts: Sequence[Tensor], weights: Sequence[float], rows: Sequence[Row], groups: int) -> Tensor:
+def _weighted(
+    parts: Sequence[Tensor], weights: Sequence[float], sequences: Sequence[ValueSequence], groups: int
+) -> Tensor:
     """Σ weight · part by group, (groups, width); what has no weight is not looked at."""
     some = [number for number, weight in enumerate(weights) if weight > 0]
     stacked = torch.stack([parts[number] for number in some])
     stacked = stacked.to(torch.promote_types(stacked.dtype, torch.float32))
     share = torch.tensor([weights[number] for number in some], dtype=stacked.dtype, device=stacked.device)
-    index = torch.tensor([rows[number].group for number in some], device=stacked.device)
+    index = torch.tensor([sequences[number].group for number in some], device=stacked.device)
     return stacked.new_zeros(groups, stacked.shape[1]).index_add(0, index, stacked * share[:, None])

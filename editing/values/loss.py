@@ -1,4 +1,4 @@
-"""The loss of values, read from logits: NLL of the targets, and KL of what is said about the subject."""
+"""The loss of values: NLL of the targets, and KL of the next token after the essence prompt."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from editing.values.rows import Row
+from editing.values.sequences import ValueSequence
 
 Direction = Literal["forward", "reverse"]
 
 
 @dataclass(frozen=True)
-class Reads:
-    """Where a packed sequence's logits are read, `token` (reads,), int64, and for which `group` (reads,).
+class LossPositions:
+    """Where a packed sequence's logits are read, `token` (positions,), int64, and for which `group` (positions,).
 
-    The first `labels.shape[0]` reads predict `labels` with `weights` in their groups' losses; the others are KL reads.
+    The first `labels.shape[0]` of them predict `labels` with `weights` in their groups' losses; the others are read for
+    KL.
     """
 
     token: Tensor
@@ -30,52 +31,64 @@ class Reads:
 
 @dataclass(frozen=True)
 class Loss:
-    """A block's part of its groups' losses: `loss` (groups,), and `said` (groups,), bool: every label is the argmax."""
+    """A packed batch's part of its groups' losses: `loss` (groups,), and `reached` (groups,), bool: every label is the
+    argmax."""
 
     loss: Tensor
-    said: Tensor
+    reached: Tensor
 
 
-def reads_of(rows: Sequence[Row], first_tokens: Sequence[int], dtype: torch.dtype, device: torch.device) -> Reads:
-    """The reads of `rows`, whose suffixes begin at `first_tokens` of the packed sequence."""
-    answers = [
-        (first + row.first_read + offset, row.group, label, row.loss_weight / len(row.labels))
-        for row, first in zip(rows, first_tokens, strict=True)
-        for offset, label in enumerate(row.labels)
+def loss_positions(
+    sequences: Sequence[ValueSequence], first_tokens: Sequence[int], dtype: torch.dtype, device: torch.device
+) -> LossPositions:
+    """The loss positions of `sequences`, whose suffixes begin at `first_tokens` of the packed sequence."""
+    target_positions = [
+        (first + sequence.first_predicting + offset, sequence.group, label, sequence.loss_weight / len(sequence.labels))
+        for sequence, first in zip(sequences, first_tokens, strict=True)
+        for offset, label in enumerate(sequence.labels)
     ]
-    essences = [(first, row.group) for row, first in zip(rows, first_tokens, strict=True) if not row.labels]
-    where = torch.tensor([read[:2] for read in answers] + essences, device=device)
-    return Reads(
-        token=where[:, 0],
-        group=where[:, 1],
-        labels=torch.tensor([read[2] for read in answers], dtype=torch.long, device=device),
-        weights=torch.tensor([read[3] for read in answers], dtype=dtype, device=device),
+    essence_positions = [
+        (first, sequence.group) for sequence, first in zip(sequences, first_tokens, strict=True) if not sequence.labels
+    ]
+    token_and_group = torch.tensor([position[:2] for position in target_positions] + essence_positions, device=device)
+    return LossPositions(
+        token=token_and_group[:, 0],
+        group=token_and_group[:, 1],
+        labels=torch.tensor([position[2] for position in target_positions], dtype=torch.long, device=device),
+        weights=torch.tensor([position[3] for position in target_positions], dtype=dtype, device=device),
     )
 
 
 def value_loss(
-    reads: Reads, logits: Tensor, reference: Tensor, known: Tensor, kl_factor: float, direction: Direction
+    positions: LossPositions,
+    logits: Tensor,
+    reference: Tensor,
+    has_reference: Tensor,
+    kl_factor: float,
+    direction: Direction,
 ) -> Loss:
-    """mean NLL of the targets + kl_factor · KL, by group, from logits (reads, vocabulary).
+    """mean NLL of the targets + kl_factor · KL, by group, from logits (positions, vocabulary).
 
-    `reference` (groups, vocabulary) holds log p₀. Where `known` (groups,) is false it is filled in from these logits,
-    which must then be those of δ = 0. forward is KL(p₀ ‖ p), reverse KL(p ‖ p₀) (the authors').
+    `reference` (groups, vocabulary) holds log p₀. Where `has_reference` (groups,) is false it is filled in from these
+    logits, which must then be those of δ = 0. forward is KL(p₀ ‖ p), reverse KL(p ‖ p₀) (the authors').
     """
-    groups = known.shape[0]
-    parts = [reads.labels.shape[0], logits.shape[0] - reads.labels.shape[0]]
-    log_answers, log_now = logits.to(reads.weights.dtype).log_softmax(-1).split(parts)
-    of_answer, of_essence = reads.group.split(parts)
-    nll = functional.nll_loss(log_answers, reads.labels, reduction="none")
-    loss = nll.new_zeros(groups).index_add(0, of_answer, nll * reads.weights)
-    said = torch.ones(groups, dtype=torch.bool, device=logits.device)
-    said[of_answer[log_answers.detach().argmax(-1) != reads.labels]] = False
+    groups = has_reference.shape[0]
+    parts = [positions.labels.shape[0], logits.shape[0] - positions.labels.shape[0]]
+    target_logprobs, essence_logprobs = logits.to(positions.weights.dtype).log_softmax(-1).split(parts)
+    target_groups, essence_groups = positions.group.split(parts)
+    nll = functional.nll_loss(target_logprobs, positions.labels, reduction="none")
+    loss = nll.new_zeros(groups).index_add(0, target_groups, nll * positions.weights)
+    reached = torch.ones(groups, dtype=torch.bool, device=logits.device)
+    reached[target_groups[target_logprobs.detach().argmax(-1) != positions.labels]] = False
 
-    if of_essence.shape[0]:
-        new = ~known[of_essence]
-        reference[of_essence[new]] = log_now[new].detach()
-        known[of_essence] = True
-        log_before = reference[of_essence]
-        target, given = (log_before, log_now) if direction == "forward" else (log_now, log_before)
+    if essence_groups.shape[0]:
+        is_first = ~has_reference[essence_groups]
+        reference[essence_groups[is_first]] = essence_logprobs[is_first].detach()
+        has_reference[essence_groups] = True
+        reference_logprobs = reference[essence_groups]
+        target, given = (
+            (reference_logprobs, essence_logprobs) if direction == "forward" else (essence_logprobs, reference_logprobs)
+        )
         divergence = functional.kl_div(given, target, log_target=True, reduction="none").sum(-1)
-        loss = loss.index_add(0, of_essence, kl_factor * divergence)
-    return Loss(loss, said)
+        loss = loss.index_add(0, essence_groups, kl_factor * divergence)
+    return Loss(loss, reached)

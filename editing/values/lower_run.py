@@ -1,4 +1,4 @@
-"""The lower run: layers 0 to l, once, for all rows; and the constant prefixes for the layers that each step runs.
+"""Runs layers 0 to l once for all sequences, and computes the constant prefixes of the layers that each step runs.
 
 Nothing below δ's layer changes while δ is optimised, and no prefix changes at any layer (`editing.model.prefix`).
 """
@@ -18,7 +18,7 @@ from editing.model.prefix import KeysValues, Prefix, PrefixCache, attention_mask
 from editing.model.projection import Matrices, Recorder, Version, frame
 from editing.progress import ShouldStop, check, never
 from editing.values.contexts import Context
-from editing.values.rows import BARE, Row
+from editing.values.sequences import BARE, ValueSequence
 
 TOKENS_AT_ONCE = {"cpu": 2048}
 ACCELERATOR_TOKENS_AT_ONCE = 16384
@@ -26,13 +26,14 @@ ACCELERATOR_TOKENS_AT_ONCE = 16384
 
 
 @dataclass(frozen=True)
-class Lower:
-    """What one row keeps of its lower run.
+class LowerStates:
+    """What one sequence keeps of its lower run.
 
     `inputs` (d_in,) by layer: the projection's input at the subject's last token, for the layers asked for. `state`
     (d_out,): the stream after layer l at that token. `stream` (suffix_length, d_out): the stream before the first layer
     that each step runs. `prefix` (layers from that one on, 2, kv_heads, tokens, head_dim): the keys and values of the
-    row's own prefix there, without the context text's; None where the row has no prefix, or where none was asked for.
+    sequence's own prefix there, without the context text's; None where the sequence has no prefix, or where none was
+    asked for.
     """
 
     inputs: dict[int, Tensor]
@@ -56,17 +57,19 @@ def context_prefix(decoder: Decoder, matrices: Matrices, contexts: Sequence[Cont
     return Prefix(recorded, present)
 
 
-def before_rows(contexts: Prefix | None, rows: Sequence[Row], device: torch.device) -> list[Prefix]:
-    """The context texts' prefix for each of `rows`, as a list of none or one; nothing of it is there for a bare row."""
+def contexts_before(contexts: Prefix | None, sequences: Sequence[ValueSequence], device: torch.device) -> list[Prefix]:
+    """The context texts' prefix for each of `sequences`, as a list of none or one; nothing of it is there for a bare
+    sequence."""
     if contexts is None:
         return []
-    index = torch.tensor([row.context for row in rows], device=device)
-    taken = contexts.rows(index.clamp(min=0))
+    index = torch.tensor([sequence.context for sequence in sequences], device=device)
+    taken = contexts.select(index.clamp(min=0))
     return [Prefix(taken.layers, taken.present & (index != BARE)[:, None], taken.index)]
 
 
 def positions_after(before: Sequence[Prefix], shape: torch.Size, decoder: Decoder) -> Tensor:
-    """Position ids of `shape` (rows, tokens) for tokens after prefixes; padding stays within what the model knows."""
+    """Position ids of `shape` (sequences, tokens) for tokens after prefixes; padding stays within what the model
+    knows."""
     start = sum(
         (prefix.present.sum(1) for prefix in before), torch.zeros(shape[0], dtype=torch.long, device=decoder.device)
     )
@@ -79,69 +82,76 @@ def run_lower(
     decoder: Decoder,
     matrices: Matrices,
     contexts: Prefix | None,
-    rows: Sequence[Row],
+    sequences: Sequence[ValueSequence],
     layer: int,
     key_layers: frozenset[int],
     steps_from: int | None,
     should_stop: ShouldStop = never,
-) -> list[Lower]:
-    """Run all rows through layers 0..layer, and their prefixes through the rest; in the rows' order.
+) -> list[LowerStates]:
+    """Run all sequences through layers 0..layer, and their prefixes through the rest; in the sequences' order.
 
     `steps_from` is the first layer that each optimiser step will run, `layer` or the one after; None: there is no step,
     and nothing is kept for one.
     """
     split = layer + 1 if steps_from is None else steps_from
-    found: list[Lower | None] = [None] * len(rows)
+    lower_states: list[LowerStates | None] = [None] * len(sequences)
     streams: dict[int, Tensor] = {}
     recorder = Recorder(key_layers, Version(matrices))
-    for numbers in _batches([len(row.tokens) for row in rows], decoder.device):
+    for numbers in _batches([len(sequence.tokens) for sequence in sequences], decoder.device):
         check(should_stop, "the optimisation of values")
-        batch = [rows[number] for number in numbers]
-        tokens, _ = _padded([row.tokens for row in batch], decoder.device)
-        before = before_rows(contexts, batch, decoder.device)
+        batch = [sequences[number] for number in numbers]
+        tokens, _ = _padded([sequence.tokens for sequence in batch], decoder.device)
+        before = contexts_before(contexts, batch, decoder.device)
         positions = positions_after(before, tokens.shape, decoder)
         with frame(recorder):
             stream = _run(decoder, before, decoder.embed(tokens, positions), positions, 0, split)
             after = _run(decoder, before, stream, positions, split, layer + 1)
         for slot, number in enumerate(numbers):
-            row = rows[number]
-            inputs = {at: recorder.inputs[at][slot, row.subject].clone() for at in key_layers}
-            whole = stream[slot, : len(row.tokens)].clone()
-            found[number] = Lower(inputs, after[slot, row.subject].clone(), whole[row.subject :])
-            streams[number] = whole
+            sequence = sequences[number]
+            inputs = {key_layer: recorder.inputs[key_layer][slot, sequence.subject].clone() for key_layer in key_layers}
+            sequence_stream = stream[slot, : len(sequence.tokens)].clone()
+            lower_states[number] = LowerStates(
+                inputs, after[slot, sequence.subject].clone(), sequence_stream[sequence.subject :]
+            )
+            streams[number] = sequence_stream
     if steps_from is not None:
-        prefixes = _prefixes(decoder, matrices, contexts, rows, streams, steps_from, should_stop)
-        return [replace(lower, prefix=prefixes.get(number)) for number, lower in enumerate(found) if lower is not None]
-    return [lower for lower in found if lower is not None]
+        prefixes = _prefixes(decoder, matrices, contexts, sequences, streams, steps_from, should_stop)
+        return [
+            replace(lower, prefix=prefixes.get(number))
+            for number, lower in enumerate(lower_states)
+            if lower is not None
+        ]
+    return [lower for lower in lower_states if lower is not None]
 
 
 def _prefixes(
     decoder: Decoder,
     matrices: Matrices,
     contexts: Prefix | None,
-    rows: Sequence[Row],
+    sequences: Sequence[ValueSequence],
     streams: dict[int, Tensor],
     first: int,
     should_stop: ShouldStop,
 ) -> dict[int, Tensor]:
-    """Keys and values, from layer `first` on, of the rows' own prefixes, whose streams before it are in `streams`."""
-    found: dict[int, Tensor] = {}
-    some = [number for number, row in enumerate(rows) if row.subject]
-    for places in _batches([rows[number].subject for number in some], decoder.device):
+    """Keys and values, from layer `first` on, of the sequences' own prefixes, whose streams before it are in
+    `streams`."""
+    prefixes: dict[int, Tensor] = {}
+    with_prefix = [number for number, sequence in enumerate(sequences) if sequence.subject]
+    for places in _batches([sequences[number].subject for number in with_prefix], decoder.device):
         check(should_stop, "the optimisation of values")
-        numbers = [some[place] for place in places]
-        batch = [rows[number] for number in numbers]
-        hidden = pad_sequence([streams[number][: rows[number].subject] for number in numbers], batch_first=True)
-        before = before_rows(contexts, batch, decoder.device)
+        numbers = [with_prefix[place] for place in places]
+        batch = [sequences[number] for number in numbers]
+        hidden = pad_sequence([streams[number][: sequences[number].subject] for number in numbers], batch_first=True)
+        before = contexts_before(contexts, batch, decoder.device)
         positions = positions_after(before, hidden.shape[:2], decoder)
         recorded: dict[int, KeysValues] = {}
         with frame(Version(matrices)):
             _run(decoder, before, hidden, positions, first, len(decoder.layers), recorded)
         if recorded:
-            whole = torch.stack([torch.stack(kv) for kv in recorded.values()])
+            stacked = torch.stack([torch.stack(kv) for kv in recorded.values()])
             for slot, number in enumerate(numbers):
-                found[number] = whole[:, :, slot, :, : rows[number].subject].clone()
-    return found
+                prefixes[number] = stacked[:, :, slot, :, : sequences[number].subject].clone()
+    return prefixes
 
 
 def _run(
@@ -163,7 +173,7 @@ def _batches(lengths: Sequence[int], device: torch.device) -> list[list[int]]:
 
 
 def _padded(sequences: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids (rows, T), padded on the right, and which slots hold a token (bool)."""
+    """Token ids (sequences, T), padded on the right, and which slots hold a token (bool)."""
     lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
     tokens = pad_sequence([torch.tensor(sequence) for sequence in sequences], batch_first=True).to(device)
     return tokens, torch.arange(tokens.shape[1], device=device) < lengths[:, None]

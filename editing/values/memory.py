@@ -1,4 +1,4 @@
-"""How much memory an optimisation of values may take beside the model, and how a batch is cut to keep to it."""
+"""Memory budget of the optimisation of values, and the portions into which a batch is cut to keep within it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 from editing.model.batching import even_parts
 from editing.model.decoder import Decoder
 from editing.values.facts import SubjectGroup, tokens_per_step
-from editing.values.rows import Row, rows_of
+from editing.values.sequences import ValueSequence, sequences_of
 
 LEAST_BYTES = 16 * 1024**2
-"""Where so little is too much, smaller blocks do not help."""
+"""Where so little is too much, smaller packed batches do not help."""
 PROCESSOR_CONSTANTS, PROCESSOR_BACKWARD = 2 * 1024**3, 512 * 1024**2
 ACCELERATOR_SHARE = 0.4
 """Of the memory that is free, for the constants as for the backward pass; the rest is for what neither counts."""
@@ -23,7 +23,7 @@ ACCELERATOR_SHARE = 0.4
 @dataclass(frozen=True)
 class MemoryBudget:
     """Bytes: `constants` for what is computed once for all groups that are optimised together (prefixes' keys and
-    values, mostly), `backward` for what blocks that run at once keep for their backward pass."""
+    values, mostly), `backward` for what packed batches that run at once keep for their backward pass."""
 
     constants: float
     backward: float
@@ -63,10 +63,10 @@ def portions(
     the first that each optimiser step runs.
     """
     order = sorted(range(len(groups)), key=lambda number: (tokens_per_step(groups[number], contexts), number))
-    rows = rows_of([groups[number] for number in order], contexts, kl_factor)
+    sequences = sequences_of([groups[number] for number in order], contexts, kl_factor)
     sizes = [0.0] * len(order)
-    for row in rows:
-        sizes[row.group] += _constants(decoder, row, first_layer)
+    for sequence in sequences:
+        sizes[sequence.group] += _constants(decoder, sequence, first_layer)
     for number in range(max(1, math.ceil(sum(sizes) / limit)), len(order)):
         parts = even_parts(sizes, number)
         if all(sum(sizes[place] for place in part) <= limit for part in parts):
@@ -74,10 +74,10 @@ def portions(
     return [[number] for number in order]
 
 
-def _constants(decoder: Decoder, row: Row, first_layer: int) -> float:
-    """About what is kept of `row` for all steps: once for the row, once in its block."""
+def _constants(decoder: Decoder, sequence: ValueSequence, first_layer: int) -> float:
+    """About what is kept of `sequence` for all steps: once for the sequence, once in its packed batch."""
     projection = decoder.projections[-1]
-    prefix = 2 * decoder.key_value_width * row.subject * (len(decoder.layers) - first_layer)
-    stream = row.suffix_length * projection.d_out
-    reference = 0 if row.labels else 4 * decoder.vocabulary
+    prefix = 2 * decoder.key_value_width * sequence.subject * (len(decoder.layers) - first_layer)
+    stream = sequence.suffix_length * projection.d_out
+    reference = 0 if sequence.labels else 4 * decoder.vocabulary
     return float((2 * (prefix + stream) + projection.d_in) * decoder.dtype.itemsize + reference)

@@ -1,9 +1,10 @@
-"""Values: for each group of facts the change δ of the projection's output that makes the model say the targets.
+"""Optimises values: for each group of facts the change δ of the projection's output that makes the model say the
+targets.
 
 All groups are optimised together. What is constant is computed once: layers 0 to l (`editing.values.lower_run`), the
 keys and values of every token before a subject's last one (`editing.model.prefix`), and the context texts' for all
 facts at once. Each step then runs only layers l+1 and up over the tokens from the subject's last one on
-(`editing.values.upper_run`), with gradients for δ alone; on a processor several blocks side by side
+(`editing.values.upper_run`), with gradients for δ alone; on a processor several packed batches side by side
 (`editing.parallel`). The shared model is neither written to nor hooked.
 """
 
@@ -28,17 +29,17 @@ from editing.values.facts import SubjectGroup
 from editing.values.finite import require_finite
 from editing.values.keys import mean_keys, mean_states
 from editing.values.loss import Loss, value_loss
-from editing.values.lower_run import Lower, context_prefix, run_lower
+from editing.values.lower_run import LowerStates, context_prefix, run_lower
 from editing.values.memory import MemoryBudget, memory_budget, portions
 from editing.values.packed_layers import PackedLayers
-from editing.values.rows import Row, rows_of
-from editing.values.upper_run import Block, blocks_of, steps_from
+from editing.values.sequences import ValueSequence, sequences_of
+from editing.values.upper_run import PackedBatch, packed_batches_of, steps_from
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
-REBUILDING = {"cpu": 1.0}
-ACCELERATOR_REBUILDING = 0.85
-"""Blocks are made anew, without the groups that are done, once these leave at most this share of the tokens: on an
-accelerator many small copies cost more than a few tokens too many."""
+REPACKING = {"cpu": 1.0}
+ACCELERATOR_REPACKING = 0.85
+"""Packed batches are made anew, without the groups that are done, once these leave at most this share of the tokens: on
+an accelerator many small copies cost more than a few tokens too many."""
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +49,9 @@ class Values:
     """What the solve needs, for G groups, in the groups' order; float32, or float64 for a float64 model.
 
     `deltas` (G, d_out) is R's transpose, `keys` (G, d_in) K's transpose, at `layer`. `states` (G, d_out) is z₀, the
-    stream after `layer` at the subject's last token (of the bare prompt; `editing.values.rows`): the wanted state is
-    z₀ + δ. `losses` (G,) and `reached` (G,), bool (every target token is the argmax in all contexts) hold for `deltas`;
-    `steps` (G,), int64, counts the optimiser's steps.
+    stream after `layer` at the subject's last token (of the bare prompt; `editing.values.sequences`): the wanted state
+    is z₀ + δ. `losses` (G,) and `reached` (G,), bool (every target token is the argmax in all contexts) hold for
+    `deltas`; `steps` (G,), int64, counts the optimiser's steps.
     """
 
     layer: int
@@ -81,7 +82,7 @@ def optimise_values(
     targets are the argmax in all contexts, `stop_after_argmax` steps after they first were.
 
     `on_progress` hears of stage "values" in optimiser steps of a group; a group that is done early counts as whole.
-    `should_stop` is asked between blocks of rows; EditInterrupted when it says so. As many groups are optimised
+    `should_stop` is asked between packed batches; EditInterrupted when it says so. As many groups are optimised
     together as the memory `budget` holds, by default the device's. Where that was too much for an accelerator, those
     that it ran out of memory with are tried again in smaller portions; torch.OutOfMemoryError where none is left.
     ValuesNotFiniteError names the facts whose loss is not finite, as may happen in float16.
@@ -89,18 +90,18 @@ def optimise_values(
     if not groups:
         raise ValueError("there is no group of facts to optimise a value for")
 
-    def cut(numbers: Sequence[int], room: MemoryBudget) -> list[tuple[list[int], MemoryBudget]]:
-        some = [groups[number] for number in numbers]
+    def portions_within(numbers: Sequence[int], room: MemoryBudget) -> list[tuple[list[int], MemoryBudget]]:
+        subset = [groups[number] for number in numbers]
         first_layer = steps_from(decoder, max(settings.layers))
-        parts = portions(decoder, some, len(contexts), settings.kl_factor, first_layer, room.constants)
+        parts = portions(decoder, subset, len(contexts), settings.kl_factor, first_layer, room.constants)
         return [([numbers[place] for place in part], room) for part in parts]
 
     def report(stage: str, done: int, total: int) -> None:
         on_progress(stage, len(order) * settings.steps + done, len(groups) * settings.steps)
 
-    def attempt(some: Sequence[SubjectGroup], room: MemoryBudget) -> Values | None:
+    def attempt(subset: Sequence[SubjectGroup], room: MemoryBudget) -> Values | None:
         try:
-            return ValueOptimisation(decoder, matrices, some, contexts, settings, should_stop, room.backward).run(
+            return ValueOptimisation(decoder, matrices, subset, contexts, settings, should_stop, room.backward).run(
                 report
             )
         except torch.OutOfMemoryError:
@@ -109,32 +110,32 @@ def optimise_values(
             return None
 
     order: list[int] = []
-    found: list[Values] = []
-    waiting = cut(range(len(groups)), budget or memory_budget(decoder.device))
-    while waiting:
-        numbers, room = waiting.pop(0)
+    portions_done: list[Values] = []
+    pending = portions_within(range(len(groups)), budget or memory_budget(decoder.device))
+    while pending:
+        numbers, room = pending.pop(0)
         values = attempt([groups[number] for number in numbers], room)
         if values is not None:
             order += numbers
-            found.append(values)
+            portions_done.append(values)
         elif smaller := room.halved():
             log.warning("out of memory with %d subjects at a time; trying again with less", len(numbers))
             torch.cuda.empty_cache()
-            waiting[:0] = cut(numbers, smaller)
-    values = _joined(found, order)
+            pending[:0] = portions_within(numbers, smaller)
+    values = _in_group_order(portions_done, order)
     require_finite(groups, decoder.dtype, values.losses, values.deltas, values.keys, values.states)
     return values
 
 
-def _joined(found: Sequence[Values], order: Sequence[int]) -> Values:
-    """`found`, which hold the groups that `order` names, one after another, in the groups' order."""
-    back = torch.tensor(order).argsort().to(found[0].deltas.device)
-    of_all = {
-        field.name: torch.cat([getattr(values, field.name) for values in found])[back]
+def _in_group_order(portions_done: Sequence[Values], order: Sequence[int]) -> Values:
+    """`portions_done`, which hold the groups that `order` names, one after another, in the groups' order."""
+    restored_order = torch.tensor(order).argsort().to(portions_done[0].deltas.device)
+    joined = {
+        field.name: torch.cat([getattr(values, field.name) for values in portions_done])[restored_order]
         for field in fields(Values)
         if field.name != "layer"
     }
-    return Values(layer=found[0].layer, **of_all)
+    return Values(layer=portions_done[0].layer, **joined)
 
 
 class ValueOptimisation:
@@ -155,23 +156,25 @@ class ValueOptimisation:
         self.backward_bytes = memory_budget(decoder.device).backward if backward_bytes is None else backward_bytes
         self.layer = max(settings.layers)
         self.first_layer = steps_from(decoder, self.layer)
-        self.rows: list[Row] = rows_of(groups, len(contexts), settings.kl_factor)
+        self.sequences: list[ValueSequence] = sequences_of(groups, len(contexts), settings.kl_factor)
         self.contexts: Prefix | None = context_prefix(decoder, matrices, contexts, len(decoder.layers))
-        self.lower: list[Lower] = run_lower(
+        self.lower: list[LowerStates] = run_lower(
             decoder,
             matrices,
             self.contexts,
-            self.rows,
+            self.sequences,
             self.layer,
             frozenset({self.layer}),
             self.first_layer,
             should_stop,
         )
-        self.parallel = Parallel(threads_for(sum(row.suffix_length for row in self.rows), decoder.device))
-        self.of_thread = threading.local()
+        self.parallel = Parallel(
+            threads_for(sum(sequence.suffix_length for sequence in self.sequences), decoder.device)
+        )
+        self.thread_local = threading.local()
         number = len(groups)
-        self.keys = mean_keys(self.rows, self.lower, self.layer, number)
-        self.states = mean_states(self.rows, self.lower, number)
+        self.keys = mean_keys(self.sequences, self.lower, self.layer, number)
+        self.states = mean_states(self.sequences, self.lower, number)
         self.norms = torch.linalg.vector_norm(self.states, dim=1)
         self.deltas = torch.zeros_like(self.states)
         self.losses = self.states.new_full((number,), torch.inf)
@@ -179,12 +182,14 @@ class ValueOptimisation:
         self.first_reached = torch.full((number,), -1, device=decoder.device)
         self.steps = torch.zeros(number, dtype=torch.long, device=decoder.device)
         self.active = torch.ones(number, dtype=torch.bool, device=decoder.device)
-        of_row = torch.tensor([(row.group, row.suffix_length) for row in self.rows], device=decoder.device)
-        self.tokens = torch.zeros_like(self.steps).index_add(0, *of_row.unbind(1))
-        self.worth_rebuilding = REBUILDING.get(decoder.device.type, ACCELERATOR_REBUILDING)
+        group_and_length = torch.tensor(
+            [(sequence.group, sequence.suffix_length) for sequence in self.sequences], device=decoder.device
+        )
+        self.tokens = torch.zeros_like(self.steps).index_add(0, *group_and_length.unbind(1))
+        self.repacking_share = REPACKING.get(decoder.device.type, ACCELERATOR_REPACKING)
         vocabulary = decoder.vocabulary if settings.kl_factor > 0 else 0
         self.reference = self.states.new_zeros(number, vocabulary)
-        self.known = torch.zeros_like(self.reached)
+        self.has_reference = torch.zeros_like(self.reached)
         self.moments = (torch.zeros_like(self.states), torch.zeros_like(self.states))
 
     def run(self, on_progress: Progress = silent) -> Values:
@@ -193,77 +198,92 @@ class ValueOptimisation:
 
     def _run(self, on_progress: Progress) -> Values:
         steps = self.settings.steps
-        blocks, in_blocks = self.blocks(), self.active
+        packed_batches, packed_groups = self.packed_batches(), self.active
         for step in range(steps + 1):
-            gradient = self.evaluate(blocks, with_gradient=step < steps)
+            gradient = self.evaluate(packed_batches, with_gradient=step < steps)
             done = self.done(step)
-            left = self.active & ~done
-            to_come = int(left.sum()) * (steps - step)
-            on_progress("values", left.numel() * steps - to_come, left.numel() * steps)
-            if step == steps or not bool(left.any()):
+            still_active = self.active & ~done
+            remaining_steps = int(still_active.sum()) * (steps - step)
+            on_progress("values", still_active.numel() * steps - remaining_steps, still_active.numel() * steps)
+            if step == steps or not bool(still_active.any()):
                 break
             if bool((self.active & done).any()):
-                self.active = left
-                if int(self.tokens[left].sum()) <= self.worth_rebuilding * int(self.tokens[in_blocks].sum()):
-                    blocks, in_blocks = self.blocks(), left
+                self.active = still_active
+                if int(self.tokens[still_active].sum()) <= self.repacking_share * int(self.tokens[packed_groups].sum()):
+                    packed_batches, packed_groups = self.packed_batches(), still_active
             self.update(gradient, step + 1)
         return Values(self.layer, self.deltas, self.keys, self.states, self.losses, self.steps, self.reached)
 
-    def blocks(self) -> list[Block]:
-        """Blocks of the rows of groups that are not done; as many for each thread, where there are enough of them."""
+    def packed_batches(self) -> list[PackedBatch]:
+        """Packed batches of the sequences of groups that are not done; as many for each thread, where there are enough
+        of them."""
         active = self.active.tolist()
-        numbers = [number for number, row in enumerate(self.rows) if active[row.group]]
-        rows, lower = [self.rows[n] for n in numbers], [self.lower[n] for n in numbers]
-        threads = min(self.parallel.number, threads_for(sum(row.suffix_length for row in rows), self.decoder.device))
+        numbers = [number for number, sequence in enumerate(self.sequences) if active[sequence.group]]
+        sequences, lower = [self.sequences[n] for n in numbers], [self.lower[n] for n in numbers]
+        threads = min(
+            self.parallel.number,
+            threads_for(sum(sequence.suffix_length for sequence in sequences), self.decoder.device),
+        )
         limit = self.backward_bytes
-        return list(blocks_of(self.decoder, self.contexts, rows, lower, self.layer, self.row_bytes, limit, threads))
+        return list(
+            packed_batches_of(
+                self.decoder, self.contexts, sequences, lower, self.layer, self.sequence_bytes, limit, threads
+            )
+        )
 
-    def row_bytes(self, row: Row) -> float:
-        """About what `row` keeps for the backward pass."""
-        decoder, width = self.decoder, row.suffix_length
+    def sequence_bytes(self, sequence: ValueSequence) -> float:
+        """About what `sequence` keeps for the backward pass."""
+        decoder, width = self.decoder, sequence.suffix_length
         projection = decoder.projections[self.layer]
-        slots = row.subject + width + (0 if self.contexts is None else self.contexts.present.shape[1])
+        slots = sequence.subject + width + (0 if self.contexts is None else self.contexts.present.shape[1])
         token = 10 * projection.d_out + 3 * projection.d_in + 3 * decoder.attention_heads * slots
-        logits = 3 * row.reads * decoder.vocabulary * self.deltas.element_size()
+        logits = 3 * sequence.loss_positions * decoder.vocabulary * self.deltas.element_size()
         return (len(decoder.layers) - self.first_layer) * width * token * decoder.dtype.itemsize + logits
 
-    def evaluate(self, blocks: Sequence[Block], with_gradient: bool) -> Tensor:
+    def evaluate(self, packed_batches: Sequence[PackedBatch], with_gradient: bool) -> Tensor:
         """Loss and argmax of the active groups at the present δ, and the loss's gradient (G, d_out)."""
         settings = self.settings
         loss = torch.zeros_like(self.losses)
-        said = torch.ones_like(self.reached)
+        reached = torch.ones_like(self.reached)
         gradient = torch.zeros_like(self.deltas)
         check(self.should_stop, "the optimisation of values")
-        for part, of_part in self.parallel.map(lambda block: self.pass_over(block, with_gradient), blocks):
+        for part, part_gradient in self.parallel.map(
+            lambda packed_batch: self.loss_and_gradient(packed_batch, with_gradient), packed_batches
+        ):
             check(self.should_stop, "the optimisation of values")
             loss += part.loss.detach()
-            said &= part.said
-            if of_part is not None:
-                gradient += of_part
+            reached &= part.reached
+            if part_gradient is not None:
+                gradient += part_gradient
         length = torch.linalg.vector_norm(self.deltas, dim=1)
         decay = settings.weight_decay / self.norms**2
         gradient += (decay / length.clamp(min=torch.finfo(length.dtype).tiny))[:, None] * self.deltas
         self.losses = torch.where(self.active, loss + decay * length, self.losses)
-        self.reached = torch.where(self.active, said, self.reached)
+        self.reached = torch.where(self.active, reached, self.reached)
         return gradient
 
-    def pass_over(self, block: Block, with_gradient: bool) -> tuple[Loss, Tensor | None]:
-        """One block's part of the loss, and of its gradient (G, d_out). Blocks may run at once: no two share a group's
-        essence row, so each fills in other rows of `reference`."""
+    def loss_and_gradient(self, packed_batch: PackedBatch, with_gradient: bool) -> tuple[Loss, Tensor | None]:
+        """One packed batch's part of the loss, and of its gradient (G, d_out). Packed batches may run at once: no two
+        share a group's essence sequence, so each fills in other rows of `reference`."""
         settings = self.settings
         deltas = self.deltas.clone().requires_grad_(with_gradient)
         with torch.set_grad_enabled(with_gradient):
-            logits = block.logits(self.packed(), self.matrices, deltas)
+            logits = packed_batch.logits(self.packed_layers(), self.matrices, deltas)
             part = value_loss(
-                block.reads, logits, self.reference, self.known, settings.kl_factor, settings.kl_direction
+                packed_batch.loss_positions,
+                logits,
+                self.reference,
+                self.has_reference,
+                settings.kl_factor,
+                settings.kl_direction,
             )
         return part, torch.autograd.grad(part.loss.sum(), deltas)[0] if with_gradient else None
 
-    def packed(self) -> PackedLayers:
+    def packed_layers(self) -> PackedLayers:
         """The layers of each step, for the calling thread."""
-        if not hasattr(self.of_thread, "packed"):
-            self.of_thread.packed = PackedLayers(self.decoder, self.first_layer)
-        layers: PackedLayers = self.of_thread.packed
+        if not hasattr(self.thread_local, "packed_layers"):
+            self.thread_local.packed_layers = PackedLayers(self.decoder, self.first_layer)
+        layers: PackedLayers = self.thread_local.packed_layers
         return layers
 
     def done(self, step: int) -> Tensor:
@@ -283,7 +303,7 @@ class ValueOptimisation:
         scale = (second / (1 - BETAS[1] ** step)).sqrt_().add_(EPSILON)
         moved = self.deltas - self.settings.lr / (1 - BETAS[0] ** step) * first / scale
         length = torch.linalg.vector_norm(moved, dim=1)
-        most = self.settings.clamp * self.norms
-        moved *= torch.where(length > most, most / length, 1.0)[:, None]
+        largest = self.settings.clamp * self.norms
+        moved *= torch.where(length > largest, largest / length, 1.0)[:, None]
         self.deltas = torch.where(self.active[:, None], moved, self.deltas)
         self.steps += self.active

@@ -1,8 +1,8 @@
-"""Decoder layers run over many suffixes packed into one sequence, none of it padding.
+"""Runs decoder layers over many suffixes packed into one sequence, without padding.
 
 All that a layer does to each token alone (norms, projections, MLP) then works on one matrix of tokens, as large as
-memory allows. Attention alone looks at the rows: each attends to its constant prefixes, which are neither copied nor
-given gradients, and to its own tokens.
+memory allows. Attention alone looks at the sequences: each attends to its constant prefixes, which are neither copied
+nor given gradients, and to its own tokens.
 
 To put their own attention into a model's layers without touching the model, layers are copied shallowly: a copy shares
 every parameter with the shared model and differs in the attention it calls, and in how GELU is computed. The last
@@ -39,17 +39,18 @@ class Padding:
 
 @dataclass(frozen=True)
 class Segment:
-    """Rows in a packed sequence, whose segments follow each other: `rows` rows of `width` tokens, or of fewer.
+    """Sequences packed into one, whose segments follow each other: `sequences` sequences of `width` tokens, or of
+    fewer.
 
-    Where they differ in length, `padding` brings them to one for attention alone: `slots` (rows · width,) names the
-    token of the segment that stands in each slot, a row's last one also in those behind it, which causality hides from
-    the row's own; `tokens` names the slot of each token.
-    `contexts`, of N texts, stand before N × F rows, text after text; None: nothing stands before. `own` are the rows'
-    own prefixes. `masks` has for each of the model's layers an additive one, (rows, 1, 1, width, slots): over the slots
-    of `contexts`, of `own`, and the row's tokens, in this order.
+    Where they differ in length, `padding` brings them to one for attention alone: `slots` (sequences · width,) names
+    the token of the segment that stands in each slot, a sequence's last one also in those behind it, which causality
+    hides from the sequence's own; `tokens` names the slot of each token. `contexts`, of N texts, stand before N × F
+    sequences, text after text; None: nothing stands before. `own` are the sequences' own prefixes. `masks` has for each
+    of the model's layers an additive one, (sequences, 1, 1, width, slots): over the slots of `contexts`, of `own`, and
+    the sequence's tokens, in this order.
     """
 
-    rows: int
+    sequences: int
     width: int
     contexts: Prefix | None
     own: Prefix | None
@@ -58,7 +59,7 @@ class Segment:
 
     @property
     def tokens(self) -> int:
-        return self.rows * self.width if self.padding is None else self.padding.tokens.shape[0]
+        return self.sequences * self.width if self.padding is None else self.padding.tokens.shape[0]
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float, softcap: float | None
@@ -71,17 +72,17 @@ class Segment:
             query, key, value = (x.index_select(1, self.padding.slots) for x in (query, key, value))
         heads, kv_heads, size = query.shape[0], key.shape[0], query.shape[2]
         group = heads // kv_heads
-        q = (query * scaling).reshape(kv_heads, group, self.rows, self.width, size)
-        q = q.permute(2, 0, 1, 3, 4).reshape(self.rows, kv_heads, group * self.width, size)
-        k, v = (x.reshape(kv_heads, self.rows, self.width, size).transpose(0, 1) for x in (key, value))
+        q = (query * scaling).reshape(kv_heads, group, self.sequences, self.width, size)
+        q = q.permute(2, 0, 1, 3, 4).reshape(self.sequences, kv_heads, group * self.width, size)
+        k, v = (x.reshape(kv_heads, self.sequences, self.width, size).transpose(0, 1) for x in (key, value))
 
         parts = [q @ k.transpose(2, 3)]
         if self.own is not None:
             parts.insert(0, q @ self.own.layer(layer)[0].transpose(2, 3))
         if self.contexts is not None:
             by_text = self._by_text(q) @ self.contexts.layer(layer)[0].transpose(2, 3)
-            parts.insert(0, self._by_row(by_text, group * self.width))
-        scores = torch.cat(parts, -1).view(self.rows, kv_heads, group, self.width, -1)
+            parts.insert(0, self._by_sequence(by_text, group * self.width))
+        scores = torch.cat(parts, -1).view(self.sequences, kv_heads, group, self.width, -1)
         if softcap is not None:
             scores = (scores / softcap).tanh() * softcap
         scores = scores.add_(self.masks[layer])
@@ -93,18 +94,18 @@ class Segment:
             out = out + shares.pop() @ self.own.layer(layer)[1]
         if self.contexts is not None:
             by_text = self._by_text(shares.pop()) @ self.contexts.layer(layer)[1]
-            out = out + self._by_row(by_text, group * self.width)
-        by_head: Tensor = out.view(self.rows, kv_heads, group, self.width, size).permute(1, 2, 0, 3, 4)
-        by_head = by_head.reshape(heads, self.rows * self.width, size)
+            out = out + self._by_sequence(by_text, group * self.width)
+        by_head: Tensor = out.view(self.sequences, kv_heads, group, self.width, size).permute(1, 2, 0, 3, 4)
+        by_head = by_head.reshape(heads, self.sequences * self.width, size)
         return by_head if self.padding is None else by_head.index_select(1, self.padding.tokens)
 
     def _by_text(self, x: Tensor) -> Tensor:
-        """(texts · F, kv_heads, n, m) → (texts, kv_heads, F · n, m): one product for all rows after a text."""
+        """(texts · F, kv_heads, n, m) → (texts, kv_heads, F · n, m): one product for all sequences after a text."""
         assert self.contexts is not None
         texts = self.contexts.present.shape[0]
         return x.view(texts, -1, *x.shape[1:]).transpose(1, 2).flatten(2, 3)
 
-    def _by_row(self, x: Tensor, n: int) -> Tensor:
+    def _by_sequence(self, x: Tensor, n: int) -> Tensor:
         """(texts, kv_heads, F · n, m) → (texts · F, kv_heads, n, m)."""
         return x.view(*x.shape[:2], -1, n, x.shape[3]).transpose(1, 2).flatten(0, 1)
 
@@ -141,17 +142,17 @@ class PackedLayers:
         return torch.cat([segment.attend(layer, q, k, v, scaling, softcap) for segment, q, k, v in parts], 1)[None]
 
     def _own(self, layer: nn.Module) -> nn.Module:
-        row = self.decoder.architecture
+        architecture = self.decoder.architecture
         mine: Any = copy.copy(layer)
-        attention: Any = copy.copy(layer.get_submodule(row.attention))
-        mlp = _with_fused_gelu(layer.get_submodule(row.mlp))
-        mine._modules = {**layer._modules, row.attention: attention, row.mlp: mlp}
+        attention: Any = copy.copy(layer.get_submodule(architecture.attention))
+        mlp = _with_fused_gelu(layer.get_submodule(architecture.mlp))
+        mine._modules = {**layer._modules, architecture.attention: attention, architecture.mlp: mlp}
         attention.packed_layers = self
-        if row.attention_method is None:
+        if architecture.attention_method is None:
             attention.config = copy.copy(attention.config)
             attention.config._attn_implementation = _INTERFACE
         else:
-            setattr(attention, row.attention_method, _Method(self, attention))
+            setattr(attention, architecture.attention_method, _Method(self, attention))
         return cast(nn.Module, mine)
 
 

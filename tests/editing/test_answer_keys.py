@@ -11,8 +11,8 @@ from editing.covariance.key_metric import InverseSecondMoment
 from editing.model.decoder import Decoder
 from editing.solve.closed_form import solve
 from editing.solve.layers import changed
-from editing.solve.reverting import Change, KeptLayer, taken_out
-from editing.values.answer_keys import AnswerTokens, Prefix, answer_tokens, keys_at
+from editing.solve.reverting import Change, RemainingLayer, without_columns
+from editing.values.answer_keys import AnswerTokens, TokenPrefix, answer_tokens, keys_at
 from tests.editing import plain
 from tests.editing.tiny_models import CONFIGS, FACTS, tiny_model, tiny_tokenizer
 
@@ -27,7 +27,7 @@ ASKED = [
 ]
 
 
-def prefixes(of: list[AnswerTokens]) -> list[Prefix]:
+def prefixes(of: list[AnswerTokens]) -> list[TokenPrefix]:
     return list(dict.fromkeys(prefix for one in of for prefix in one.prefixes()))
 
 
@@ -66,7 +66,7 @@ def test_an_edit_pinned_at_every_token_answers_there_as_the_base(name: str) -> N
     for layer in (1, 2):
         edit, metric = random_edit(layer)
         keys = keys_at(decoder, matrices, prefixes(texts), layer)
-        edit, _ = taken_out(edit, [0], metric, keys)
+        edit, _ = without_columns(edit, [0], metric, keys)
         matrices[layer] = changed(decoder.projections[layer], None, edit.at(torch.eye(48, dtype=torch.float64)))
     base, edited = tiny_model(name), plain.merged(tiny_model(name), matrices)
     for text in (text for one in texts for text in one.texts):
@@ -75,7 +75,7 @@ def test_an_edit_pinned_at_every_token_answers_there_as_the_base(name: str) -> N
     assert float((logits(edited, elsewhere) - logits(base, elsewhere)).abs().max()) > 0.1
 
 
-def random_edit(layer: int) -> tuple[KeptLayer, InverseSecondMoment]:
+def random_edit(layer: int) -> tuple[RemainingLayer, InverseSecondMoment]:
     generator = torch.Generator().manual_seed(layer)
     text = torch.randn(48, 400, dtype=torch.float64, generator=generator)
     keys = torch.randn(48, 5, dtype=torch.float64, generator=generator)
@@ -84,10 +84,10 @@ def random_edit(layer: int) -> tuple[KeptLayer, InverseSecondMoment]:
     solution = solve(keys, residual, metric, mu=2.0)
     assert solution.A is not None
     assert solution.B is not None
-    return KeptLayer(keys, (Change(solution.A, solution.B),)), metric
+    return RemainingLayer(keys, (Change(solution.A, solution.B),)), metric
 
 
-def logits(model: torch.nn.Module, text: Prefix) -> Tensor:
+def logits(model: torch.nn.Module, text: TokenPrefix) -> Tensor:
     with torch.no_grad():
         found: Tensor = model(torch.tensor([text])).logits[0]
     return found

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from editing.covariance.corpus import SelfSampled, held_out_rows, token_rows
+from editing.covariance.corpus import SelfSampled, corpus_sequences, held_out_sequences
 from editing.covariance.text_corpora import TextFile, documents
 from editing.errors import CorpusError, EditInterrupted
 from editing.model.loading import LoadedModel
@@ -28,7 +28,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 
 def take(corpus: SelfSampled, model: LoadedModel, tokens: int, held_out: bool = False) -> list[list[int]]:
-    return [list(row) for row in corpus.rows(model, tokens, held_out, never)]
+    return [list(row) for row in corpus.sequences(model, tokens, held_out, never)]
 
 
 def test_sampled_rows_begin_with_bos_and_are_the_same_for_a_seed(model: LoadedModel) -> None:
@@ -59,17 +59,17 @@ def test_text_is_sampled_at_temperature_one_from_the_whole_vocabulary(model: Loa
 def test_rows_are_kept_and_found_again_without_sampling(model: LoadedModel, tmp_path: Path) -> None:
     corpus = SelfSampled(length=12, batch=8)
     stages: list[tuple[str, int, int]] = []
-    first = token_rows(corpus, model, 100, tmp_path, on_progress=lambda *at: stages.append(at))
+    first = corpus_sequences(corpus, model, 100, tmp_path, on_progress=lambda *at: stages.append(at))
     assert first.tokens == 100
     assert stages[-1] == ("text", 100, 100)
 
     def stop() -> bool:
         raise AssertionError("nothing is to be done")
 
-    again = token_rows(corpus, model, 100, tmp_path, should_stop=stop)
+    again = corpus_sequences(corpus, model, 100, tmp_path, should_stop=stop)
     assert torch.equal(first.flat, again.flat)
     assert torch.equal(first.lengths, again.lengths)
-    apart = held_out_rows(corpus, model, tmp_path, tokens=50)
+    apart = held_out_sequences(corpus, model, tmp_path, tokens=50)
     assert apart.tokens == 50
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
 
@@ -80,7 +80,7 @@ class Endless:
 
     name: str = "endless"
 
-    def rows(self, *_: object) -> Iterator[Sequence[int]]:
+    def sequences(self, *_: object) -> Iterator[Sequence[int]]:
         while True:
             yield list(range(1000, 1250))
 
@@ -89,7 +89,7 @@ def test_a_long_text_takes_few_bytes_a_token(model: LoadedModel, tmp_path: Path)
     """Python's own lists take 36."""
     tokens = 300_000
     tracemalloc.start()
-    rows = token_rows(Endless(), model, tokens, tmp_path)
+    rows = corpus_sequences(Endless(), model, tokens, tmp_path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert rows.tokens == tokens
@@ -105,7 +105,7 @@ def test_an_interrupted_sampling_keeps_nothing(model: LoadedModel, tmp_path: Pat
         return len(calls) > 5
 
     with pytest.raises(EditInterrupted):
-        token_rows(SelfSampled(length=30, batch=4), model, 1000, tmp_path, should_stop=stop)
+        corpus_sequences(SelfSampled(length=30, batch=4), model, 1000, tmp_path, should_stop=stop)
     assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
@@ -125,12 +125,12 @@ def test_an_interrupted_sampling_goes_on_from_its_last_round_with_the_same_text(
 
         return should_stop
 
-    whole = token_rows(corpus, model, 400, tmp_path / "whole", should_stop=steps())
+    whole = corpus_sequences(corpus, model, 400, tmp_path / "whole", should_stop=steps())
     all_steps = len(calls)
     for _ in range(2):
         with pytest.raises(EditInterrupted):
-            token_rows(corpus, model, 400, tmp_path / "cut", should_stop=steps(all_steps // 3))
-    resumed = token_rows(
+            corpus_sequences(corpus, model, 400, tmp_path / "cut", should_stop=steps(all_steps // 3))
+    resumed = corpus_sequences(
         corpus, model, 400, tmp_path / "cut", should_stop=steps(), on_progress=lambda _, done, __: found.append(done)
     )
 
@@ -148,13 +148,13 @@ def test_a_corpus_without_text_is_refused(model: LoadedModel, tmp_path: Path) ->
     class Nothing:
         name: str = "nothing"
 
-        def rows(
+        def sequences(
             self, model: LoadedModel, tokens: int, held_out: bool, should_stop: ShouldStop
         ) -> Iterator[Sequence[int]]:
             return iter(())
 
     with pytest.raises(CorpusError, match="corpus nothing holds no text to hold out"):
-        held_out_rows(Nothing(), model, tmp_path)
+        held_out_sequences(Nothing(), model, tmp_path)
 
 
 def write_jsonl(path: Path, texts: list[str], field: str = "text") -> Path:
@@ -167,7 +167,7 @@ def test_a_jsonl_file_gives_its_documents_in_rows_every_tenth_held_out(model: Lo
     corpus = TextFile(write_jsonl(tmp_path / "a.jsonl", texts), length=4)
 
     def text_of(held_out: bool) -> list[str]:
-        rows = list(corpus.rows(model, 10_000, held_out, never))
+        rows = list(corpus.sequences(model, 10_000, held_out, never))
         assert all(1 <= len(row) <= 4 for row in rows)
         return [model.backend_tokenizer.decode([token for row in rows for token in row])]
 

@@ -12,13 +12,13 @@ from editing.covariance.spectrum import condition_number, largest_eigenvalue
 from editing.covariance.statistic import Statistic, make_statistic
 from editing.errors import EditInterrupted, FingerprintMismatchError, StatisticError
 from editing.model.decoder import Decoder
-from editing.model.token_rows import TokenRows
+from editing.model.token_sequences import TokenSequences
 from tests.editing import plain
 from tests.editing.tiny_models import CONFIGS, VOCABULARY, tiny_model
 
 GENERATOR = random.Random(0)
 TEXTS = [tuple(GENERATOR.randrange(VOCABULARY) for _ in range(length)) for length in (7, 1, 19, 12, 3, 30)]
-ROWS = TokenRows.of(TEXTS)
+ROWS = TokenSequences.of(TEXTS)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

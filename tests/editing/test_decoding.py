@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from editing.model.decoder import Decoder
-from editing.model.decoding import continue_rows, stop_tokens
+from editing.model.decoding import continue_prompts, stop_tokens
 from editing.model.projection import Version, frame
 from editing.readings.continuations import greedy_texts, sampled_texts
 from tests.editing import plain
@@ -26,7 +26,7 @@ def argmax(logits: Tensor, rows: Tensor) -> Tensor:
 def test_greedy_rows_are_what_each_says_alone(name: str) -> None:
     model = tiny_model(name)
     expected = [plain.greedy(model, prompt, length) for prompt, length in zip(PROMPTS, (6, 1, 4, 9), strict=True)]
-    found = continue_rows(Decoder(tiny_model(name)), PROMPTS, (6, 1, 4, 9), argmax)
+    found = continue_prompts(Decoder(tiny_model(name)), PROMPTS, (6, 1, 4, 9), argmax)
     assert found == expected
 
 
@@ -37,14 +37,14 @@ def test_a_row_ends_after_a_stop_token_and_the_others_go_on() -> None:
     expected = [plain.greedy(model, prompt, 8, stop=[stop]) for prompt in PROMPTS]
     assert len(expected[0]) < 8
     assert max(map(len, expected)) == 8
-    assert continue_rows(Decoder(tiny_model("llama")), PROMPTS, [8] * 4, argmax, stop={stop}) == expected
+    assert continue_prompts(Decoder(tiny_model("llama")), PROMPTS, [8] * 4, argmax, stop={stop}) == expected
 
 
 def test_rows_continue_on_the_version_of_the_frame() -> None:
     decoder = Decoder(tiny_model("gpt2"))
     changed = {2: decoder.projections[2].weight.flip(0)}
     with frame(Version(changed)):
-        found = continue_rows(decoder, PROMPTS, [5] * 4, argmax)
+        found = continue_prompts(decoder, PROMPTS, [5] * 4, argmax)
     alone = plain.merged(tiny_model("gpt2"), changed)
     assert found == [plain.greedy(alone, prompt, 5) for prompt in PROMPTS]
 

@@ -12,7 +12,7 @@ from editing.covariance.accumulation import key_moments
 from editing.covariance.statistic import make_statistic
 from editing.methods import EditSettings
 from editing.model.decoder import Decoder
-from editing.model.token_rows import TokenRows
+from editing.model.token_sequences import TokenSequences
 from editing.readings.perplexity import perplexity
 from editing.solve.batch import BatchEdit, solve_batch
 from editing.solve.layers import changed
@@ -31,7 +31,7 @@ from tests.editing.tiny_models import (
 SETTINGS = EditSettings(layers=(0, 1), steps=6, mu=1.0, repair_rounds=1)
 ONE_LAYER = SETTINGS.model_copy(update={"layers": (1,)})
 GENERATOR = random.Random(0)
-ROWS = TokenRows.of([tuple(GENERATOR.randrange(VOCABULARY) for _ in range(30)) for _ in range(20)])
+ROWS = TokenSequences.of([tuple(GENERATOR.randrange(VOCABULARY) for _ in range(30)) for _ in range(20)])
 
 pytestmark = [pytest.mark.parametrize("device", DEVICES), pytest.mark.parametrize("name", CONFIGS)]
 
@@ -61,7 +61,7 @@ def test_in_float32_loss_and_first_gradient_are_those_of_the_plain_way(name: str
     groups, contexts = tiny_groups(tokenizer), tiny_contexts(tokenizer)
     chosen = ONE_LAYER.model_copy(update={"steps": 1})
     optimisation = ValueOptimisation(decoder_of(name, device, torch.float32), {}, groups, contexts, chosen)
-    gradient = optimisation.evaluate(optimisation.blocks(), with_gradient=True).cpu()
+    gradient = optimisation.evaluate(optimisation.packed_batches(), with_gradient=True).cpu()
     expected = [plain_value(tiny_model(name), group, contexts, chosen) for group in groups]
     for row, one in zip(gradient, expected, strict=True):
         off = torch.linalg.vector_norm(row - one.first_gradient) / torch.linalg.vector_norm(one.first_gradient)

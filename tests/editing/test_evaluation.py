@@ -18,7 +18,7 @@ from editing.metrics.evaluation import Evaluation, evaluate
 from editing.metrics.generation_entropy import n_gram_entropy
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
-from editing.model.token_rows import TokenRows
+from editing.model.token_sequences import TokenSequences
 from tests.editing import plain
 from tests.editing.tiny_models import tiny_model, tiny_tokenizer
 
@@ -115,7 +115,9 @@ def test_every_metric_is_that_of_the_plain_computation(name: str) -> None:
     for version in ({}, edit):
         base = tiny_model(name)
         expected = Plain(plain.merged(tiny_model(name), version), tokenizer).values()
-        found = evaluate(decoder, tokenizer, version, FACTS, [*expected, "S", "drift"], held_out=TokenRows.of(HELD_OUT))
+        found = evaluate(
+            decoder, tokenizer, version, FACTS, [*expected, "S", "drift"], held_out=TokenSequences.of(HELD_OUT)
+        )
         for metric, values in expected.items():
             assert found.metrics[metric].n == len(values)
             assert found.metrics[metric].value == pytest.approx(mean(values), abs=1e-12)
@@ -185,7 +187,7 @@ def test_generation_entropy_by_hand() -> None:
 
 def test_a_known_base_perplexity_saves_the_base_run() -> None:
     tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model("llama"))
-    held_out = TokenRows.of(HELD_OUT)
+    held_out = TokenSequences.of(HELD_OUT)
     edit = {1: decoder.projections[1].weight * 1.5}
     whole = evaluate(decoder, tokenizer, edit, [], ["drift"], held_out=held_out)
     stages: list[tuple[str, int, int]] = []
@@ -207,7 +209,7 @@ def test_a_known_base_perplexity_saves_the_base_run() -> None:
 def test_a_broken_version_has_no_drift_value() -> None:
     decoder = Decoder(tiny_model("llama", torch.float32))
     broken = {1: torch.full_like(decoder.projections[1].weight, torch.inf)}
-    found = evaluate(decoder, tiny_tokenizer(), broken, [], ["drift"], held_out=TokenRows.of(HELD_OUT))
+    found = evaluate(decoder, tiny_tokenizer(), broken, [], ["drift"], held_out=TokenSequences.of(HELD_OUT))
     assert (found.metrics["drift"].value, found.metrics["drift"].n) == (None, 6)
 
 

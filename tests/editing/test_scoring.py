@@ -11,7 +11,7 @@ from torch import Tensor
 
 from editing.errors import EditInterrupted
 from editing.model.decoder import Decoder
-from editing.model.token_rows import TokenRows, padded_batches
+from editing.model.token_sequences import TokenSequences, padded_batches
 from editing.readings.perplexity import perplexity, predicted_tokens
 from editing.readings.scoring import AnswerScore, Question, score
 from tests.editing import plain
@@ -116,7 +116,7 @@ def test_a_question_without_tokens_is_refused() -> None:
 def test_perplexity_is_that_of_one_row_at_a_time(name: str) -> None:
     generator = random.Random(1)
     texts = [tokens(generator, length) for length in (1, 2, 17, 30)]
-    rows = TokenRows.of(texts)
+    rows = TokenSequences.of(texts)
     matrices = edited(name)
     decoder = Decoder(tiny_model(name, attention="eager"))
     for version in ({}, matrices) if name == "llama" else (matrices,):
@@ -128,16 +128,16 @@ def test_perplexity_is_that_of_one_row_at_a_time(name: str) -> None:
 def test_a_broken_version_has_infinite_perplexity() -> None:
     decoder = Decoder(tiny_model("llama", torch.float32))
     broken = {1: torch.full_like(decoder.projections[1].weight, torch.nan)}
-    assert perplexity(decoder, broken, TokenRows.of([(1, 2, 3)])) == float("inf")
+    assert perplexity(decoder, broken, TokenSequences.of([(1, 2, 3)])) == float("inf")
 
 
 def test_padded_batches_hold_every_row_once_and_keep_to_the_budget() -> None:
     generator = random.Random(2)
     texts = [tokens(generator, generator.randint(1, 30)) for _ in range(40)]
-    rows = TokenRows.of([*texts, ()])
+    rows = TokenSequences.of([*texts, ()])
     assert (len(rows), rows.tokens) == (40, sum(map(len, texts)))
     seen = []
-    for batch in padded_batches(rows.rows(), 64, torch.device("cpu")):
+    for batch in padded_batches(rows.sequences(), 64, torch.device("cpu")):
         assert batch.tokens.numel() <= 64
         for slot, number in enumerate(batch.index.tolist()):
             assert batch.tokens[slot][batch.present[slot]].tolist() == list(texts[number])

@@ -13,7 +13,7 @@ from torch import Tensor
 from editing.covariance.key_metric import InverseSecondMoment
 from editing.errors import SingularSolveError, StatisticError
 from editing.solve.closed_form import CONDITION_LIMIT, factor_keys, solve
-from editing.solve.layer_report import layer_report
+from editing.solve.layer_measures import layer_measures
 
 EXACT = {"condition_limit": math.inf}
 
@@ -234,7 +234,7 @@ def test_the_report_is_that_of_the_definitions() -> None:
         W = torch.randn(8, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
         found = solve(K, R, metric(C), mu=0.3)
         delta, V = found.matrix(), W @ K + R
-        report = layer_report(W, K, R, found, torch.linalg.cholesky(C))
+        report = layer_measures(W, K, R, found, torch.linalg.cholesky(C))
         assert report.memorization_error == pytest.approx(float(((W + delta) @ K - V).norm() / V.norm()), rel=1e-9)
         cost = float(torch.trace(delta @ C @ delta.T) / torch.trace(W @ C @ W.T))
         assert report.preservation_cost == pytest.approx(cost, rel=1e-9)

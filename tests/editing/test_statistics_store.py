@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from editing.covariance.accumulation import key_moments
-from editing.covariance.corpus import SelfSampled, token_rows
+from editing.covariance.corpus import SelfSampled, corpus_sequences
 from editing.covariance.statistic import Statistic
 from editing.covariance.statistics_store import (
     StatisticRequest,
@@ -47,10 +47,10 @@ def test_a_statistic_is_that_of_its_text_and_is_found_again(model: LoadedModel, 
         model, [0, 2], request, tmp_path, on_progress=lambda stage, done, total: stages.append(stage)
     )
     assert list(dict.fromkeys(stages)) == ["text", "statistic", "factor"]
-    rows = token_rows(CORPUS, model, 480, tmp_path, should_stop=unbuildable)
+    rows = corpus_sequences(CORPUS, model, 480, tmp_path, should_stop=unbuildable)
     for layer, statistic in built.items():
         assert (statistic.tokens, statistic.layer, statistic.fingerprint) == (480, layer, model.fingerprint)
-        keys = plain.keys(tiny_model("llama"), layer, [row.tolist() for row in rows.rows()])
+        keys = plain.keys(tiny_model("llama"), layer, [row.tolist() for row in rows.sequences()])
         expected = keys.T @ keys / 480
         added = statistic.shrinkage * float(expected.diagonal().mean())
         torch.testing.assert_close(statistic.C, expected + added * torch.eye(48).double(), rtol=1e-5, atol=1e-6)
@@ -80,7 +80,7 @@ def test_another_request_is_another_statistic(model: LoadedModel, tmp_path: Path
 def test_an_interrupted_build_goes_on(model: LoadedModel, tmp_path: Path) -> None:
     long = SelfSampled(length=48, batch=240)
     request = StatisticRequest(long, tokens=9_000)
-    rows = token_rows(long, model, 9_000, tmp_path)
+    rows = corpus_sequences(long, model, 9_000, tmp_path)
     sums: list[int] = []
 
     def progress(stage: str, done: int, total: int) -> None:
@@ -127,7 +127,7 @@ def test_a_build_that_was_killed_between_two_layers_goes_on_from_its_sums(
 
     assert sums == []
     assert set(built) == set(asked_again)
-    whole = key_moments(model.decoder, [2], token_rows(request.corpus, model, 9_000, tmp_path))
+    whole = key_moments(model.decoder, [2], corpus_sequences(request.corpus, model, 9_000, tmp_path))
     assert torch.equal(built[2].C, whole.moment(2))
     prepare_statistics(model, [0, 1, 2], request, tmp_path, on_progress=progress)
     assert sums == []

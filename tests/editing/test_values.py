@@ -18,12 +18,12 @@ from editing.methods import EditSettings
 from editing.model.decoder import Decoder
 from editing.model.projection import EditableProjection, Version, frame
 from editing.values import memory
-from editing.values import upper_run as blocks
+from editing.values import upper_run as packed_batches
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
 from editing.values.memory import MemoryBudget, portions
 from editing.values.optimisation import ValueOptimisation, Values, optimise_values
-from editing.values.upper_run import Block
+from editing.values.upper_run import PackedBatch
 from tests.editing.tiny_models import (
     CONFIGS,
     FACTS,
@@ -89,9 +89,9 @@ def test_rows_of_several_lengths_in_a_segment_give_the_same_values(name: str, mo
     decoder = Decoder(tiny_model(name))
     segments = {}
     for padded in (False, True):
-        monkeypatch.setitem(blocks.PADDED, "cpu", padded)
-        (block,) = ValueOptimisation(decoder, {}, groups, contexts, chosen).blocks()
-        segments[padded] = [segment.tokens for segment in block.segments]
+        monkeypatch.setitem(packed_batches.PADDED, "cpu", padded)
+        (packed_batch,) = ValueOptimisation(decoder, {}, groups, contexts, chosen).packed_batches()
+        segments[padded] = [segment.tokens for segment in packed_batch.segments]
         values = optimise_values(decoder, {}, groups, contexts, chosen)
         assert_same(values, expected, 1e-8, 1e-10)
     assert len(segments[True]) == 2 < len(segments[False])
@@ -112,7 +112,7 @@ def test_in_float32_loss_and_first_gradient_are_those_of_the_plain_way(name: str
     tokenizer, chosen = tiny_tokenizer(), settings(steps=1)
     groups, contexts = tiny_groups(tokenizer), tiny_contexts(tokenizer)
     optimisation = ValueOptimisation(Decoder(tiny_model(name, torch.float32)), {}, groups, contexts, chosen)
-    gradient = optimisation.evaluate(optimisation.blocks(), with_gradient=True)
+    gradient = optimisation.evaluate(optimisation.packed_batches(), with_gradient=True)
     expected = plain(name, torch.float32, groups, contexts, chosen)
     plain_gradient = torch.stack([p.first_gradient for p in expected])
     off = torch.linalg.vector_norm(gradient - plain_gradient, dim=1) / torch.linalg.vector_norm(plain_gradient, dim=1)
@@ -162,13 +162,13 @@ def test_blocks_side_by_side_find_the_same_values(name: str, monkeypatch: pytest
     monkeypatch.setattr("editing.values.optimisation.threads_for", lambda tokens, device: 3)
     ran: dict[str, int] = {}
 
-    def counted(block: Block, *rest: object) -> torch.Tensor:
+    def counted(packed_batch: PackedBatch, *rest: object) -> torch.Tensor:
         name = threading.current_thread().name
         ran[name] = ran.get(name, 0) + 1
-        return original(block, *rest)
+        return original(packed_batch, *rest)
 
-    original = Block.logits
-    monkeypatch.setattr(Block, "logits", counted)
+    original = PackedBatch.logits
+    monkeypatch.setattr(PackedBatch, "logits", counted)
     values = optimise_values(decoder, {}, groups, contexts, settings())
     torch.testing.assert_close(values.deltas, alone.deltas, rtol=0, atol=1e-9)
     assert values.steps.equal(alone.steps)
@@ -320,7 +320,7 @@ def test_facts_whose_loss_is_not_finite_are_named_and_leave_the_others_alone(dty
 def test_the_last_layers_mlp_runs_only_where_logits_are_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model(name))
     optimisation = ValueOptimisation(decoder, {}, tiny_groups(tokenizer), tiny_contexts(tokenizer), settings())
-    (block,) = optimisation.blocks()
+    (packed_batch,) = optimisation.packed_batches()
     tokens = {}
     for projection in decoder.projections:
 
@@ -329,10 +329,10 @@ def test_the_last_layers_mlp_runs_only_where_logits_are_read(name: str, monkeypa
             return EditableProjection.apply_matrix(seen, x, matrix)
 
         monkeypatch.setattr(projection, "apply_matrix", spy)
-    block.logits(optimisation.packed(), {}, optimisation.deltas)
-    every, reads = block.stream.shape[1], block.reads.token.shape[0]
-    assert tokens == dict.fromkeys(range(block.first_layer, 3), every) | {3: reads}
-    assert block.first_layer == (1 if name in ONE_LAYER_ONLY else 2)
+    packed_batch.logits(optimisation.packed_layers(), {}, optimisation.deltas)
+    every, reads = packed_batch.stream.shape[1], packed_batch.loss_positions.token.shape[0]
+    assert tokens == dict.fromkeys(range(packed_batch.first_layer, 3), every) | {3: reads}
+    assert packed_batch.first_layer == (1 if name in ONE_LAYER_ONLY else 2)
     assert reads < every
 
 

@@ -8,7 +8,7 @@ import torch
 from editing.errors import UnsupportedModelError
 from editing.methods import EditSettings
 from editing.model.decoder import Decoder
-from editing.model.decoding import continue_rows
+from editing.model.decoding import continue_prompts
 from editing.model.prefix import PrefixCache
 from editing.model.windows import narrowed
 from editing.values.optimisation import optimise_values
@@ -62,7 +62,7 @@ def test_rows_of_one_length_grow_past_the_window() -> None:
     prompts = [(5, 9, 300, 7), (17, 3, 99, 4), (40, 41, 42, 43)]
     model = tiny_model("mistral")
     expected = [plain.greedy(model, prompt, 3 * WINDOW) for prompt in prompts]
-    found = continue_rows(
+    found = continue_prompts(
         Decoder(tiny_model("mistral")), prompts, [3 * WINDOW] * 3, lambda logits, _: logits.argmax(-1)
     )
     assert found == expected

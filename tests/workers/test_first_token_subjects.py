@@ -63,6 +63,6 @@ def test_repair_asks_a_fact_that_begins_its_text_after_each_context(
         return [(AnswerScore(-1.0, question.prompt in of_contexts),) for question in questions]
 
     monkeypatch.setattr("workers.measuring.score", answered)
-    assert measuring.unsaid_groups({}, groups, contexts) == []
-    assert measuring.unsaid_groups({}, groups, ()) == [0]
+    assert measuring.failing_groups({}, groups, contexts) == []
+    assert measuring.failing_groups({}, groups, ()) == [0]
     assert {question.prompt for question in asked[:2]} == of_contexts

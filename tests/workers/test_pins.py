@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from api_schemas.facts import Fact, subject_key
-from editing.solve.reverting import KeptLayer
-from editing.values.answer_keys import Prefix, answer_tokens
+from editing.solve.reverting import RemainingLayer
+from editing.values.answer_keys import TokenPrefix, answer_tokens
 from store.lineage.facts_in_force import LineageFact, Place
 from store.schema.tables import VersionRow
 from tests.editing.tiny_models import tiny_tokenizer
@@ -35,22 +35,22 @@ def texts_of(
 ) -> TextKeys:
     present = torch.zeros(d_in, pins) if pins else None
     kept = KeptEdit(
-        cast(VersionRow, None), tuple(range(columns)), {1: KeptLayer(torch.zeros(d_in, columns), (), present)}
+        cast(VersionRow, None), tuple(range(columns)), {1: RemainingLayer(torch.zeros(d_in, columns), (), present)}
     )
     columns_of = column_of_subject([one for one in here if one.place.edit == EDIT])
     affected = Affected(sorted({columns_of[subject_key(one.fact["subject"])] for one in leaving}))
     return text_keys(TOKENIZER, here, {EDIT: leaving}, {EDIT: affected}, {EDIT: kept}).get(EDIT, TextKeys())
 
 
-def chosen(here: list[LineageFact], leaving: list[LineageFact], d_in: int = 1000, pins: int = 0) -> list[Prefix]:
+def chosen(here: list[LineageFact], leaving: list[LineageFact], d_in: int = 1000, pins: int = 0) -> list[TokenPrefix]:
     return list(texts_of(here, leaving, d_in, pins).pinned)
 
 
-def ids(text: str) -> Prefix:
+def ids(text: str) -> TokenPrefix:
     return tuple(TOKENIZER.encode(text).ids)
 
 
-def texts(of: LineageFact) -> Mapping[str, set[Prefix]]:
+def texts(of: LineageFact) -> Mapping[str, set[TokenPrefix]]:
     found = answer_tokens(TOKENIZER, Fact.model_validate(of.fact))
     return {
         "all": set(found.prefixes()),

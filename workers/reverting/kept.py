@@ -11,7 +11,7 @@ from torch import Tensor
 
 from api_schemas.facts import subject_key
 from editing.methods import EditSettings
-from editing.solve.reverting import Change, KeptLayer
+from editing.solve.reverting import Change, RemainingLayer
 from store.errors import BlobCorruptError
 from store.lineage.facts_in_force import LineageFact
 from store.schema.tables import VersionRow
@@ -25,7 +25,7 @@ class KeptEdit:
 
     version: VersionRow
     columns: tuple[int, ...]
-    layers: dict[int, KeptLayer]
+    layers: dict[int, RemainingLayer]
 
     @property
     def settings(self) -> EditSettings:
@@ -56,7 +56,8 @@ def kept_edit(context: WorkerContext, ancestry: Sequence[VersionRow], edit: str)
     deltas = unpack_deltas(context.blobs.get(own.blob), context.model.fingerprint)
     device = context.model.decoder.device
     layers = {
-        layer: KeptLayer(_wide(_keys(delta, own), device), (_change(delta, device),)) for layer, delta in deltas.items()
+        layer: RemainingLayer(_wide(_keys(delta, own), device), (_change(delta, device),))
+        for layer, delta in deltas.items()
     }
     columns = next(iter(layers.values())).keys.shape[1]
     kept = KeptEdit(own, tuple(range(columns)), layers)
@@ -85,7 +86,7 @@ def _changed_by(context: WorkerContext, version: VersionRow, kept: KeptEdit, edi
         if put.pins is not None:
             added = _wide(put.pins, device)
             pins = added if pins is None else torch.cat([pins, added], 1)
-        layers[layer] = KeptLayer(keys, (*one.changes, _share(deltas[layer], reverts, number, device)), pins)
+        layers[layer] = RemainingLayer(keys, (*one.changes, _share(deltas[layer], reverts, number, device)), pins)
     return replace(kept, columns=(*left, *entry["in"]), layers=layers)
 
 

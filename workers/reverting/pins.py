@@ -16,7 +16,7 @@ from typing import Final
 from tokenizers import Tokenizer
 
 from api_schemas.facts import Fact, subject_key
-from editing.values.answer_keys import AnswerTokens, Prefix, answer_tokens
+from editing.values.answer_keys import AnswerTokens, TokenPrefix, answer_tokens
 from store.lineage.facts_in_force import LineageFact, Place
 from workers.reverting.kept import KeptEdit, column_of_subject
 from workers.reverting.reversal import Affected
@@ -27,20 +27,20 @@ their keys lose about that share of their length, and get as much more of the up
 MOST_ASKED: Final = 0.5
 """The share of them at which anything is asked: columns, pins and held tokens. The more is asked, the less is met."""
 
-Tokens = Callable[[AnswerTokens], Iterator[Prefix]]
+Tokens = Callable[[AnswerTokens], Iterator[TokenPrefix]]
 
 
-def _all(text: AnswerTokens) -> Iterator[Prefix]:
+def _all(text: AnswerTokens) -> Iterator[TokenPrefix]:
     """With the outputs of all of them another version's, the answers are exactly that one's."""
     return text.prefixes()
 
 
-def _from_subject(text: AnswerTokens) -> Iterator[Prefix]:
+def _from_subject(text: AnswerTokens) -> Iterator[TokenPrefix]:
     """Those that the edit was made for, and what follows."""
     return text.prefixes(text.subject_last)
 
 
-def _subject(text: AnswerTokens) -> Iterator[Prefix]:
+def _subject(text: AnswerTokens) -> Iterator[TokenPrefix]:
     yield text.subject
 
 
@@ -58,8 +58,8 @@ class TextKeys:
     """Tokens of texts: those at which an edit shall change nothing, and those at which it shall change what it changed
     before."""
 
-    pinned: Sequence[Prefix] = ()
-    held: Sequence[Prefix] = ()
+    pinned: Sequence[TokenPrefix] = ()
+    held: Sequence[TokenPrefix] = ()
 
 
 def leaving_alone(
@@ -130,13 +130,13 @@ def _chosen(
     ways: Sequence[Sequence[Tokens]],
     groups: Sequence[Sequence[Place]],
     text: Callable[[Place], AnswerTokens],
-    without: Collection[Prefix],
+    without: Collection[TokenPrefix],
     room: int,
-) -> list[Prefix]:
+) -> list[TokenPrefix]:
     """The tokens, but for those of `without`, that the first of `ways` for which there is room takes of each group's
     texts; none where there is none. Of thousands of texts only so many are looked at as there is room for."""
     for way in ways:
-        found: dict[Prefix, None] = {}
+        found: dict[TokenPrefix, None] = {}
         pairs = ((tokens, place) for tokens, places in zip(way, groups, strict=False) for place in places)
         for prefix in (prefix for tokens, place in pairs for prefix in tokens(text(place))):
             if prefix not in without:

@@ -16,9 +16,9 @@ from editing.covariance.statistic import Statistic
 from editing.methods import EditSettings
 from editing.progress import ShouldStop, check
 from editing.solve.closed_form import Solution
-from editing.solve.layer_report import layer_report
+from editing.solve.layer_measures import layer_measures
 from editing.solve.layers import Solve, edit_layers
-from editing.solve.reverting import Change, KeptLayer, moved_on, put_in, taken_out
+from editing.solve.reverting import Change, RemainingLayer, put_in, with_moved_outputs, without_columns
 from editing.values.answer_keys import keys_at
 from editing.values.contexts import Context, contexts_from_texts
 from editing.values.facts import SubjectGroup
@@ -93,7 +93,7 @@ class Reversal:
                     pins, held = self._keys(matrices, texts.get(edit, TextKeys()), layer)
                     one = kept.layers[layer]
                     one = one if held is None else replace(one, held=held)
-                    without, _ = taken_out(one, at, self._metric(edit, layer), pins)
+                    without, _ = without_columns(one, at, self._metric(edit, layer), pins)
                     self._now(edit, layer, without)
         for edit, out in columns.items():
             left = tuple(column for column in self.kept[edit].columns if column not in set(out))
@@ -109,7 +109,7 @@ class Reversal:
         pins, held = keys[:, : len(texts.pinned)], keys[:, len(texts.pinned) :]
         return (pins if pins.shape[1] else None), (held if held.shape[1] else None)
 
-    def _now(self, edit: str, layer: int, one: KeptLayer) -> None:
+    def _now(self, edit: str, layer: int, one: RemainingLayer) -> None:
         kept = self.kept[edit]
         self.kept[edit] = replace(kept, layers={**kept.layers, layer: one})
 
@@ -128,13 +128,15 @@ class Reversal:
         self._edit(groups, contexts, settings, put)
         repair = settings.model_copy(update={"steps": settings.repair_steps})
         for _ in range(settings.repair_rounds):
-            failing = self.context.measuring.unsaid_groups(self.matrices(), groups, contexts, self.should_stop)
+            failing = self.context.measuring.failing_groups(self.matrices(), groups, contexts, self.should_stop)
             if not failing:
                 break
             positions = [len(before.columns) + number for number in failing]
 
             def shift(layer: int, _: Tensor, moved: Tensor, positions: list[int] = positions) -> Tensor:
-                one, change = moved_on(self.kept[edit].layers[layer], positions, moved, self._metric(edit, layer))
+                one, change = with_moved_outputs(
+                    self.kept[edit].layers[layer], positions, moved, self._metric(edit, layer)
+                )
                 self._now(edit, layer, one)
                 return change.B @ change.A
 
@@ -220,7 +222,7 @@ class Reversal:
         condition = max(one.condition_number for one in changes)
         K, R = torch.cat(keys, dim=1), -torch.cat(outputs, dim=1)
         solution = Solution(None, None, delta.delta().to(K.device), 0.0, used, condition, "keys")
-        done = layer_report(weight, K, R, solution, self.statistics[layer].factor)
+        done = layer_measures(weight, K, R, solution, self.statistics[layer].factor)
         return LayerReport(
             layer=layer,
             mu_asked=0.0,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from editing.covariance.corpus import SelfSampled, held_out_rows
+from editing.covariance.corpus import SelfSampled, held_out_sequences
 from editing.covariance.statistic import Statistic
 from editing.covariance.statistics_store import (
     StatisticRequest,
@@ -19,7 +19,7 @@ from editing.covariance.statistics_store import (
 from editing.inventory import prepared_statistics
 from editing.methods import recommended_for
 from editing.model.loading import LoadedModel
-from editing.model.token_rows import TokenRows
+from editing.model.token_sequences import TokenSequences
 from editing.progress import Progress, ShouldStop, never, silent
 from workers.statistics.shared import SharedStatistics
 
@@ -52,7 +52,7 @@ class Statistics:
         self._shared = shared
         self._folder = data / "statistics"
         self._held: dict[int, Statistic] = {}
-        self._text: TokenRows | None = None
+        self._text: TokenSequences | None = None
         self._lock = threading.Lock()
 
     def default_layers(self) -> tuple[int, ...]:
@@ -120,11 +120,11 @@ class Statistics:
                 if found is not None:
                     keep_statistic(self._model, layer, request, self._folder, found)
 
-    def held_out(self, on_progress: Progress = silent, should_stop: ShouldStop = never) -> TokenRows:
+    def held_out(self, on_progress: Progress = silent, should_stop: ShouldStop = never) -> TokenSequences:
         """Text of the same kind as C0's that no statistic was made from."""
         with self._lock:
             if self._text is None:
-                self._text = held_out_rows(
+                self._text = held_out_sequences(
                     self.request.corpus,
                     self._model,
                     self._folder,

@@ -110,7 +110,7 @@ def _solved(context: WorkerContext, wanted: _Wanted, base: int, lease: Lease, re
         contexts,
         carried_values(context, wanted.values, groups, contexts, settings.layers, wanted.base, base),
         settings,
-        lambda matrices: context.measuring.unsaid_groups(matrices, groups, contexts, lease.should_stop),
+        lambda matrices: context.measuring.failing_groups(matrices, groups, contexts, lease.should_stop),
         should_stop=lease.should_stop,
         on_progress=report,
     )

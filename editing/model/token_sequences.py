@@ -1,4 +1,4 @@
-"""Many sequences of token ids, kept compactly, and cut into padded batches of like length."""
+"""Token sequences in one compact tensor, and padded batches of them of like length."""
 
 from __future__ import annotations
 
@@ -12,40 +12,42 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class TokenRows:
-    """Sequences one after the other: `flat` (tokens,) int32 and `lengths` (rows,) int32, on the CPU."""
+class TokenSequences:
+    """Sequences one after the other: `flat` (tokens,) int32 and `lengths` (sequences,) int32, on the CPU."""
 
     flat: Tensor
     lengths: Tensor
 
     @staticmethod
-    def of(rows: Iterable[Sequence[int]]) -> TokenRows:
-        """Those of `rows` that are not empty; each is taken up as it comes: a long text needs a few bytes a token."""
+    def of(sequences: Iterable[Sequence[int]]) -> TokenSequences:
+        """Those of `sequences` that are not empty; each is taken up as it comes: a long text needs a few bytes a
+        token."""
         flat, lengths = array("i"), array("i")
-        for row in rows:
-            if len(row) > 0:
-                flat.extend(row)
-                lengths.append(len(row))
-        return TokenRows(*(torch.from_numpy(np.asarray(kept, dtype=np.int32)) for kept in (flat, lengths)))
+        for sequence in sequences:
+            if len(sequence) > 0:
+                flat.extend(sequence)
+                lengths.append(len(sequence))
+        return TokenSequences(*(torch.from_numpy(np.asarray(kept, dtype=np.int32)) for kept in (flat, lengths)))
 
     def __len__(self) -> int:
         return int(self.lengths.shape[0])
 
     @property
     def tokens(self) -> int:
-        """How many tokens all rows have together."""
+        """How many tokens all sequences have together."""
         return int(self.flat.shape[0])
 
-    def rows(self) -> list[Tensor]:
-        """Each row (its length,) int32, as views."""
+    def sequences(self) -> list[Tensor]:
+        """Each sequence (its length,) int32, as views."""
         return list(self.flat.split(self.lengths.tolist()))
 
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """Rows padded on the right: `tokens` and `positions` (rows, T) int64, `present` (rows, T) bool: not padding.
+    """Sequences padded on the right: `tokens` and `positions` (sequences, T) int64, `present` (sequences, T) bool: not
+    padding.
 
-    `index` (rows,) says which of the given sequences each row is.
+    `index` (sequences,) says which of the given sequences each sequence is.
     """
 
     index: Tensor
@@ -54,21 +56,21 @@ class TokenBatch:
     present: Tensor
 
 
-def padded_batches(rows: Sequence[Tensor], most_tokens: int, device: torch.device) -> Iterator[TokenBatch]:
-    """Batches of at most `most_tokens` slots (or one row), longest rows first, so that memory peaks at once.
+def padded_batches(sequences: Sequence[Tensor], most_tokens: int, device: torch.device) -> Iterator[TokenBatch]:
+    """Batches of at most `most_tokens` slots (or one sequence), longest sequences first, so that memory peaks at once.
 
     With padding on the right a plain causal mask keeps every token from seeing padding.
     """
-    order = sorted(range(len(rows)), key=lambda number: (-rows[number].shape[0], number))
+    order = sorted(range(len(sequences)), key=lambda number: (-sequences[number].shape[0], number))
     start = 0
     while start < len(order):
-        width = rows[order[start]].shape[0]
+        width = sequences[order[start]].shape[0]
         members = order[start : start + max(1, most_tokens // width)]
         start += len(members)
         tokens = torch.zeros(len(members), width, dtype=torch.long)
         for slot, number in enumerate(members):
-            tokens[slot, : rows[number].shape[0]] = rows[number]
-        lengths = torch.tensor([rows[number].shape[0] for number in members])
+            tokens[slot, : sequences[number].shape[0]] = sequences[number]
+        lengths = torch.tensor([sequences[number].shape[0] for number in members])
         positions = torch.arange(width).expand(len(members), width)
         yield TokenBatch(
             index=torch.tensor(members),

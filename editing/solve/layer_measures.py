@@ -1,4 +1,4 @@
-"""What a solve did to a layer, in the numbers that go with every version."""
+"""Measures a solve at one layer: memorisation error, preservation cost and relative norm, kept with every version."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from editing.solve.closed_form import Solution
 
 
 @dataclass(frozen=True)
-class LayerReport:
+class LayerMeasures:
     """What a solve did to one layer.
 
     `memorization_error` = ‖(W+Δ)K − V‖/‖V‖ with V = WK + R; `preservation_cost` = tr(ΔCΔᵀ)/tr(WCWᵀ), C with its
@@ -24,7 +24,7 @@ class LayerReport:
     relative_norm: float
 
 
-def layer_report(W: Tensor, K: Tensor, R: Tensor, solution: Solution, factor: Tensor) -> LayerReport:
+def layer_measures(W: Tensor, K: Tensor, R: Tensor, solution: Solution, factor: Tensor) -> LayerMeasures:
     """Measure `solution` for W (d_out, d_in), keys K (d_in, E), changes R (d_out, E), with C = factor · factorᵀ."""
     W, K, R = (matrix.to(device=factor.device, dtype=torch.float64) for matrix in (W, K, R))
     delta = solution.matrix()
@@ -32,7 +32,7 @@ def layer_report(W: Tensor, K: Tensor, R: Tensor, solution: Solution, factor: Te
         moved = solution.B @ (solution.A @ factor)
     else:
         moved = delta @ factor
-    return LayerReport(
+    return LayerMeasures(
         memorization_error=_ratio((delta @ K - R).norm(), (W @ K + R).norm()),
         preservation_cost=_ratio(moved.square().sum(), (W @ factor).square().sum()),
         relative_norm=_ratio(delta.norm(), W.norm()),
