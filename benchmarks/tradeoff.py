@@ -25,7 +25,7 @@ from benchmarks.facts import read_facts
 from benchmarks.results import environment, write_result
 from benchmarks.trial import SCORES, Trial, distinct_subjects, shared_subjects, text_rows
 from editing.covariance.corpus import SelfSampled
-from editing.covariance.statistics_store import StatisticRequest
+from editing.covariance.statistics_store import StatisticSpec
 from editing.covariance.text_corpora import TextFile
 from editing.model.default_model import DEFAULT_MODEL
 from editing.model.loading import LoadedModel, load_model
@@ -107,7 +107,7 @@ class Corpora:
         key = (corpus, tokens or self.tokens)
         if key not in self._known:
             text = TextFile(self.rest) if corpus == "text" else SelfSampled()
-            self._known[key] = Statistics(self.model, self.data, StatisticRequest(text, tokens=key[1]))
+            self._known[key] = Statistics(self.model, self.data, StatisticSpec(text, tokens=key[1]))
         return self._known[key]
 
 

@@ -12,7 +12,7 @@ from store.schema.database import Database
 from workers.measuring import Measuring
 from workers.statistics.layer_statistics import Statistics
 from workers.status import StatusBoard
-from workers.weights.materialise import MatrixCache
+from workers.weights.matrix_cache import MatrixCache
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from cli.terminal.options import ConfigFile, DataFolder
 
 if TYPE_CHECKING:
     from configuration.settings import Settings
-    from editing.covariance.statistics_store import StatisticRequest
+    from editing.covariance.statistics_store import StatisticSpec
     from editing.inventory import PreparedModel, PreparedStatistic
     from editing.model.loading import LoadedModel
 
@@ -156,34 +156,34 @@ def _request(
     field: str,
     tokens: int | None,
     multiplier: float | None,
-) -> StatisticRequest:
-    from editing.covariance.statistics_store import StatisticRequest
+) -> StatisticSpec:
+    from editing.covariance.statistics_store import StatisticSpec
     from editing.covariance.text_corpora import TextFile
-    from workers.statistics.corpora import corpus_named, default_request
+    from workers.statistics.corpora import corpus_named, default_spec
 
-    default = default_request(settings)
+    default = default_spec(settings)
     if multiplier is not None:
         tokens = round(multiplier * model.shape.d_in)
     if text is not None:
-        return StatisticRequest(TextFile(text, field), tokens)
+        return StatisticSpec(TextFile(text, field), tokens)
     if corpus is None or corpus == settings.corpus:
-        return StatisticRequest(default.corpus, default.tokens if tokens is None else tokens)
-    return StatisticRequest(corpus_named(settings, corpus), tokens)
+        return StatisticSpec(default.corpus, default.tokens if tokens is None else tokens)
+    return StatisticSpec(corpus_named(settings, corpus), tokens)
 
 
 def _prepare(
     settings: Settings,
     model: LoadedModel,
     layers: tuple[int, ...] | None,
-    request: StatisticRequest,
+    request: StatisticSpec,
     progress: Any,
     should_stop: Callable[[], bool],
 ) -> dict[str, Any]:
-    from workers.statistics.corpora import default_request
+    from workers.statistics.corpora import default_spec
     from workers.statistics.layer_statistics import Statistics
     from workers.tasks.prepare_statistic import described
 
-    default = default_request(settings)
+    default = default_spec(settings)
     statistics = Statistics(model, settings.data, default)
     started = time.monotonic()
     made = statistics.prepare(layers or statistics.default_layers(), request, progress, should_stop)

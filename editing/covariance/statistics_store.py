@@ -29,7 +29,7 @@ _FORMAT = "emmetd-statistic-1"
 
 
 @dataclass(frozen=True)
-class StatisticRequest:
+class StatisticSpec:
     """What a statistic is made from, apart from the model.
 
     `tokens` None is 10 × d_in, `shrinkage` None is as much as is needed; `skip_first` as in `key_moments`.
@@ -44,7 +44,7 @@ class StatisticRequest:
 def prepare_statistics(
     model: LoadedModel,
     layers: Sequence[int],
-    request: StatisticRequest,
+    spec: StatisticSpec,
     folder: Path,
     *,
     on_progress: Progress = silent,
@@ -58,25 +58,25 @@ def prepare_statistics(
     unknown = [layer for layer in layers if not 0 <= layer < model.shape.n_layers]
     if unknown:
         raise StatisticError(f"layers {unknown} do not exist; the model has layers 0 to {model.shape.n_layers - 1}")
-    statistics = {layer: load_statistic(model, layer, request, folder) for layer in layers}
+    statistics = {layer: load_statistic(model, layer, spec, folder) for layer in layers}
     missing = sorted(layer for layer, statistic in statistics.items() if statistic is None)
-    sums = SavedSums(folder, _key(model, [], request))
+    sums = SavedSums(folder, _key(model, [], spec))
     if missing:
         with exclusive(sums.lock):  # a second process waits here and then finds what the first has built
-            statistics |= {layer: load_statistic(model, layer, request, folder) for layer in missing}
+            statistics |= {layer: load_statistic(model, layer, spec, folder) for layer in missing}
             missing = [layer for layer in missing if statistics[layer] is None]
             if missing:
-                statistics |= _build(model, missing, request, folder, sums, on_progress, should_stop)
-    sums.forget(lambda layer: has_statistic(model, layer, request, folder))
+                statistics |= _build(model, missing, spec, folder, sums, on_progress, should_stop)
+    sums.forget(lambda layer: has_statistic(model, layer, spec, folder))
     return {layer: statistic for layer, statistic in statistics.items() if statistic is not None}
 
 
-def load_statistic(model: LoadedModel, layer: int, request: StatisticRequest, folder: Path) -> Statistic | None:
+def load_statistic(model: LoadedModel, layer: int, spec: StatisticSpec, folder: Path) -> Statistic | None:
     """The statistic of `layer` if `folder` holds it.
 
     Raises StatisticError or FingerprintMismatchError where its file is broken or belongs to other weights.
     """
-    file = _file(model, layer, request, folder)
+    file = _file(model, layer, spec, folder)
     if not file.is_file():
         return None
     statistic = read_statistic(file, model.decoder.device)
@@ -84,19 +84,19 @@ def load_statistic(model: LoadedModel, layer: int, request: StatisticRequest, fo
     return statistic
 
 
-def has_statistic(model: LoadedModel, layer: int, request: StatisticRequest, folder: Path) -> bool:
+def has_statistic(model: LoadedModel, layer: int, spec: StatisticSpec, folder: Path) -> bool:
     """Whether `folder` holds the statistic of `layer`."""
-    return _file(model, layer, request, folder).is_file()
+    return _file(model, layer, spec, folder).is_file()
 
 
-def keep_statistic(model: LoadedModel, layer: int, request: StatisticRequest, folder: Path, made: Statistic) -> None:
+def keep_statistic(model: LoadedModel, layer: int, spec: StatisticSpec, folder: Path, made: Statistic) -> None:
     """Write what was made elsewhere where `load_statistic` finds it."""
-    write_statistic(made, _file(model, layer, request, folder))
+    write_statistic(made, _file(model, layer, spec, folder))
 
 
-def statistic_key(model: LoadedModel, layer: int, request: StatisticRequest) -> str:
+def statistic_key(model: LoadedModel, layer: int, spec: StatisticSpec) -> str:
     """What tells this statistic from all others: weights, tokenizer, layer, text, number of tokens, shrinkage."""
-    return _key(model, [layer], request)
+    return _key(model, [layer], spec)
 
 
 def read_statistic(file: Path, device: torch.device | str = "cpu") -> Statistic:
@@ -130,21 +130,19 @@ def write_statistic(statistic: Statistic, file: Path) -> None:
 def _build(
     model: LoadedModel,
     layers: list[int],
-    request: StatisticRequest,
+    spec: StatisticSpec,
     folder: Path,
     saved: SavedSums,
     on_progress: Progress,
     should_stop: ShouldStop,
 ) -> dict[int, Statistic]:
-    tokens = _tokens(model, request)
-    sequences = corpus_sequences(
-        request.corpus, model, tokens, folder, on_progress=on_progress, should_stop=should_stop
-    )
+    tokens = _tokens(model, spec)
+    sequences = corpus_sequences(spec.corpus, model, tokens, folder, on_progress=on_progress, should_stop=should_stop)
     sums = key_moments(
         model.decoder,
         layers,
         sequences,
-        skip_first=request.skip_first,
+        skip_first=spec.skip_first,
         resume=saved.read(layers, model.decoder.device),
         save=saved.write,
         on_progress=on_progress,
@@ -157,29 +155,29 @@ def _build(
             sums.moment(layer),
             layer=layer,
             tokens=sums.tokens,
-            corpus=_text_of(request),
+            corpus=_text_of(spec),
             fingerprint=model.fingerprint,
-            shrinkage=request.shrinkage,
+            shrinkage=spec.shrinkage,
         )
-        write_statistic(built[layer], _file(model, layer, request, folder))
+        write_statistic(built[layer], _file(model, layer, spec, folder))
     on_progress("factor", len(layers), len(layers))
     return built
 
 
-def _tokens(model: LoadedModel, request: StatisticRequest) -> int:
-    return request.tokens if request.tokens is not None else TOKENS_PER_INPUT * model.shape.d_in
+def _tokens(model: LoadedModel, spec: StatisticSpec) -> int:
+    return spec.tokens if spec.tokens is not None else TOKENS_PER_INPUT * model.shape.d_in
 
 
-def _text_of(request: StatisticRequest) -> str:
-    skipped = f", without each row's first {request.skip_first} tokens" if request.skip_first else ""
-    return request.corpus.name + skipped
+def _text_of(spec: StatisticSpec) -> str:
+    skipped = f", without each row's first {spec.skip_first} tokens" if spec.skip_first else ""
+    return spec.corpus.name + skipped
 
 
-def _file(model: LoadedModel, layer: int, request: StatisticRequest, folder: Path) -> Path:
-    return folder / f"layer-{layer}-{_key(model, [layer], request)}.safetensors"
+def _file(model: LoadedModel, layer: int, spec: StatisticSpec, folder: Path) -> Path:
+    return folder / f"layer-{layer}-{_key(model, [layer], spec)}.safetensors"
 
 
-def _key(model: LoadedModel, layers: Sequence[int], request: StatisticRequest) -> str:
-    parts = [model.fingerprint, model.tokenizer_fingerprint, list(layers), _text_of(request), _tokens(model, request)]
-    identity = json.dumps([*parts, request.shrinkage])
+def _key(model: LoadedModel, layers: Sequence[int], spec: StatisticSpec) -> str:
+    parts = [model.fingerprint, model.tokenizer_fingerprint, list(layers), _text_of(spec), _tokens(model, spec)]
+    identity = json.dumps([*parts, spec.shrinkage])
     return hashlib.sha256(identity.encode()).hexdigest()[:24]

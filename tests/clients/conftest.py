@@ -31,7 +31,7 @@ from workers.generation.running_batch import RunningBatch
 from workers.process.main import bind_model
 from workers.status import StatusBoard
 from workers.weights.deltas import LayerDelta, pack_deltas, pack_matrices
-from workers.weights.materialise import MatrixCache, add_up, matrix_hash
+from workers.weights.matrix_cache import MatrixCache, matrix_hash, sum_deltas
 
 MODEL = "smollm2-135m"
 """The default model's name, which the examples of the OpenAPI document are written for."""
@@ -109,7 +109,7 @@ def _publish(model: LoadedModel, settings: Settings, database: Database) -> torc
     torch.manual_seed(1)
     a, b = torch.randn(1, projection.d_in), torch.randn(projection.d_out, 1)
     delta = LayerDelta(LAYER, a, b, dense=None)
-    matrix = add_up(projection, [delta])
+    matrix = sum_deltas(projection, [delta])
     blobs = open_blob_store(settings.blob_url)
     new = lineage.NewVersion(
         layers=[LAYER],

@@ -12,7 +12,7 @@ from editing.covariance.accumulation import key_moments
 from editing.covariance.corpus import SelfSampled, corpus_sequences
 from editing.covariance.statistic import Statistic
 from editing.covariance.statistics_store import (
-    StatisticRequest,
+    StatisticSpec,
     load_statistic,
     prepare_statistics,
     read_statistic,
@@ -41,7 +41,7 @@ def statistics(folder: Path) -> list[str]:
 
 
 def test_a_statistic_is_that_of_its_text_and_is_found_again(model: LoadedModel, tmp_path: Path) -> None:
-    request = StatisticRequest(CORPUS)
+    request = StatisticSpec(CORPUS)
     stages: list[str] = []
     built = prepare_statistics(
         model, [0, 2], request, tmp_path, on_progress=lambda stage, done, total: stages.append(stage)
@@ -64,11 +64,11 @@ def test_a_statistic_is_that_of_its_text_and_is_found_again(model: LoadedModel, 
 
 def test_another_request_is_another_statistic(model: LoadedModel, tmp_path: Path) -> None:
     requests = [
-        StatisticRequest(CORPUS, tokens=200),
-        StatisticRequest(CORPUS, tokens=250),
-        StatisticRequest(CORPUS, tokens=200, skip_first=1),
-        StatisticRequest(CORPUS, tokens=200, shrinkage=1e-2),
-        StatisticRequest(SelfSampled(seed=1, length=16, batch=64), tokens=200),
+        StatisticSpec(CORPUS, tokens=200),
+        StatisticSpec(CORPUS, tokens=250),
+        StatisticSpec(CORPUS, tokens=200, skip_first=1),
+        StatisticSpec(CORPUS, tokens=200, shrinkage=1e-2),
+        StatisticSpec(SelfSampled(seed=1, length=16, batch=64), tokens=200),
     ]
     built = [prepare_statistics(model, [1], request, tmp_path)[1] for request in requests]
     assert len(statistics(tmp_path)) == len(requests)
@@ -79,7 +79,7 @@ def test_another_request_is_another_statistic(model: LoadedModel, tmp_path: Path
 
 def test_an_interrupted_build_goes_on(model: LoadedModel, tmp_path: Path) -> None:
     long = SelfSampled(length=48, batch=240)
-    request = StatisticRequest(long, tokens=9_000)
+    request = StatisticSpec(long, tokens=9_000)
     rows = corpus_sequences(long, model, 9_000, tmp_path)
     sums: list[int] = []
 
@@ -104,7 +104,7 @@ def test_an_interrupted_build_goes_on(model: LoadedModel, tmp_path: Path) -> Non
 def test_a_build_that_was_killed_between_two_layers_goes_on_from_its_sums(
     model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_again: list[int]
 ) -> None:
-    request = StatisticRequest(SelfSampled(length=48, batch=240), tokens=9_000)
+    request = StatisticSpec(SelfSampled(length=48, batch=240), tokens=9_000)
     sums: list[int] = []
 
     def progress(stage: str, done: int, total: int) -> None:
@@ -135,7 +135,7 @@ def test_a_build_that_was_killed_between_two_layers_goes_on_from_its_sums(
 
 
 def test_a_statistic_of_other_weights_is_not_used(model: LoadedModel, tmp_path: Path) -> None:
-    request = StatisticRequest(CORPUS, tokens=200)
+    request = StatisticSpec(CORPUS, tokens=200)
     built = prepare_statistics(model, [1], request, tmp_path)[1]
     other = replace(model, fingerprint="0" * 64)
     assert load_statistic(other, 1, request, tmp_path) is None
@@ -149,7 +149,7 @@ def test_a_statistic_of_other_weights_is_not_used(model: LoadedModel, tmp_path: 
 
 
 def test_a_broken_file_is_named(model: LoadedModel, tmp_path: Path) -> None:
-    request = StatisticRequest(CORPUS, tokens=200)
+    request = StatisticSpec(CORPUS, tokens=200)
     prepare_statistics(model, [1], request, tmp_path)
     (file,) = tmp_path.glob("layer-*.safetensors")
     whole = file.read_bytes()
@@ -163,4 +163,4 @@ def test_a_broken_file_is_named(model: LoadedModel, tmp_path: Path) -> None:
 
 def test_a_layer_that_does_not_exist_is_refused(model: LoadedModel, tmp_path: Path) -> None:
     with pytest.raises(StatisticError, match=r"layers \[4\] do not exist; the model has layers 0 to 3"):
-        prepare_statistics(model, [1, 4], StatisticRequest(CORPUS), tmp_path)
+        prepare_statistics(model, [1, 4], StatisticSpec(CORPUS), tmp_path)

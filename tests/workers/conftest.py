@@ -34,7 +34,7 @@ from workers.measuring import Measuring
 from workers.process.main import bind_model
 from workers.statistics.layer_statistics import Statistics
 from workers.status import StatusBoard
-from workers.weights.materialise import MatrixCache
+from workers.weights.matrix_cache import MatrixCache
 
 MODEL = "tiny"
 LAYERS = (1,)

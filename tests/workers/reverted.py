@@ -10,10 +10,10 @@ from store.lineage import versions as lineage
 from store.lineage.facts_in_force import lineage_facts
 from store.schema.tables import VersionRow
 from tests.workers.conftest import MODEL, Place
-from workers.reverting.kept import kept_edit
-from workers.reverting.pins import leaving_alone, text_keys
-from workers.reverting.reversal import affected_edits
-from workers.weights.deltas import PutIn, unpack_reverts
+from workers.reverting.affected_edits import affected_edits
+from workers.reverting.constrained_tokens import constrained_tokens, facts_of_leaving_subjects
+from workers.reverting.remaining_edit import remaining_edit
+from workers.weights.deltas import InsertedKeys, unpack_reverts
 
 LAYER = 1
 
@@ -44,11 +44,13 @@ def least_without(place: Place, *reverts: int, edit: int = 1, C: Tensor | None =
     return delta
 
 
-def put_in(place: Place, number: int) -> PutIn:
+def put_in(place: Place, number: int) -> InsertedKeys:
     """What the revert that made version `number` put into the only edit that it changed."""
     blob = place.version(number).blob
     assert blob is not None
-    return unpack_reverts(place.blobs.get(blob), place.loaded.model.fingerprint)[1].get(LAYER, {}).get(0, PutIn())
+    return (
+        unpack_reverts(place.blobs.get(blob), place.loaded.model.fingerprint)[1].get(LAYER, {}).get(0, InsertedKeys())
+    )
 
 
 def pinned_keys(place: Place, number: int) -> Tensor:
@@ -70,7 +72,9 @@ def held_keys(place: Place, version: VersionRow) -> Tensor:
     leaving = {(entry["edit"], index) for entry in batch.reverts or () for index in entry["facts"]}
     affected = affected_edits(here, leaving)
     told = [one for one in here if (one.place.edit, one.place.index) in leaving]
-    kept = {edit: kept_edit(place.worker(), ancestry, edit) for edit in affected}
+    kept = {edit: remaining_edit(place.worker(), ancestry, edit) for edit in affected}
     tokenizer = place.loaded.model.backend_tokenizer
-    (texts,) = text_keys(tokenizer, here, leaving_alone(here, told, affected), affected, kept).values()
+    (texts,) = constrained_tokens(
+        tokenizer, here, facts_of_leaving_subjects(here, told, affected), affected, kept
+    ).values()
     return keys_at(place.loaded.model.decoder, {}, texts.held, LAYER).double()

@@ -12,7 +12,7 @@ from api_schemas.facts import Fact
 from store.lineage import versions as lineage
 from tests.workers.conftest import MODEL, SURE, Place
 from tests.workers.test_revert import delta, distance, edit, facts, revert
-from workers.reverting.kept import kept_edit
+from workers.reverting.remaining_edit import remaining_edit
 
 
 def readings(place: Place, number: int, of: Sequence[dict[str, Any]]) -> list[float]:
@@ -57,7 +57,7 @@ def test_what_is_kept_with_reverts_is_what_the_edit_is_by_then(place: Place, set
     for version in (2, 3):
         with place.database.reading() as session:
             ancestry = lineage.ancestry(session, MODEL, version)
-        kept = kept_edit(context, ancestry, row.id)
+        kept = remaining_edit(context, ancestry, row.id)
         for layer in settings["layers"]:
             found = kept.layers[layer].at(torch.eye(kept.layers[layer].keys.shape[0]).double())
             assert distance(found, delta(place, version, layer)) < 1e-6
@@ -77,7 +77,7 @@ def test_each_edit_knows_its_part_of_a_revert_of_several(place: Place, whole: bo
     for version in (last, place.latest()):
         with place.database.reading() as session:
             ancestry = lineage.ancestry(session, MODEL, version)
-        parts = [kept_edit(context, ancestry, one.id).layers[1] for one in (first, second)]
+        parts = [remaining_edit(context, ancestry, one.id).layers[1] for one in (first, second)]
         d_in = parts[0].keys.shape[0]
         own = [part.at(torch.eye(d_in).double()) for part in parts]
         assert distance(own[0] + own[1], delta(place, version)) < 1e-6

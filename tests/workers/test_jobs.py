@@ -14,7 +14,7 @@ from tests.workers.conftest import MODEL, SURE, Place
 from tests.workers.saved_models import SUBJECTS, fact, facts
 from workers import jobs
 from workers.weights.deltas import unpack_deltas
-from workers.weights.materialise import add_up, matrix_hash
+from workers.weights.matrix_cache import matrix_hash, sum_deltas
 
 LOOSE = {"EM": 0.0, "drift": 100.0}
 
@@ -94,7 +94,7 @@ def test_a_second_batch_stands_on_the_first(place: Place) -> None:
     assert (version.parent, version.facts, version.total_facts) == (1, 4, 8)
     cache = place.cache()
     lineage = cache.deltas(2)
-    added = add_up(place.loaded.model.decoder.projections[1], [deltas[1] for deltas in lineage])
+    added = sum_deltas(place.loaded.model.decoder.projections[1], [deltas[1] for deltas in lineage])
     assert len(lineage) == 2
     assert torch.equal(cache.get(2)[1], added)
     everything = [Fact.model_validate(one) for one in facts(8)]

@@ -13,7 +13,7 @@ from tests.workers.reverted import least_without
 from tests.workers.test_answers_after_reverts import readings
 from tests.workers.test_revert import delta, distance, edit, facts, revert
 from workers.measuring import Measuring
-from workers.statistics.corpora import default_request
+from workers.statistics.corpora import default_spec
 from workers.statistics.layer_statistics import Statistics
 
 LINES = [json.dumps({"text": f"{number} Danielle Darrieux speaks French in the city of Lyon"}) for number in range(60)]
@@ -29,7 +29,7 @@ def news(place: Place, tmp_path: Path) -> Settings:
 
 def configured(place: Place, settings: Settings, data: Path) -> Statistics:
     """Those of a worker with `settings` and the data folder `data`, which becomes the one that tasks run in."""
-    statistics = Statistics(place.loaded.model, data, default_request(settings))
+    statistics = Statistics(place.loaded.model, data, default_spec(settings))
     place.worker(settings=settings, statistics=statistics, measuring=Measuring(place.loaded.model, statistics))
     return statistics
 

@@ -21,7 +21,7 @@ from tests.workers.saved_models import facts
 from workers import jobs
 from workers.measuring import Measuring
 from workers.tasks.rebase import parent_now
-from workers.weights.materialise import add_up
+from workers.weights.matrix_cache import sum_deltas
 
 
 def move(place: Place, alias: str, version: int) -> Callable[[], object]:
@@ -54,7 +54,7 @@ def test_a_batch_is_carried_over_to_where_its_alias_points_now(place: Place) -> 
     assert ("rebased", {"from": "v1", "to": "v0"}) in log
     context = place.worker()
     (deltas,) = context.matrices.deltas(2)
-    added = add_up(context.model.decoder.projections[1], [deltas[1]])
+    added = sum_deltas(context.model.decoder.projections[1], [deltas[1]])
     torch.testing.assert_close(context.matrices.get(2)[1], added, rtol=0, atol=0)
     said = context.measuring.measure(context.matrices.get(2), [Fact(**one) for one in facts(3, first=4)], ("EM",))
     assert batch.metrics is not None

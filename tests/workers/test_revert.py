@@ -22,8 +22,8 @@ from tests.workers.reverted import least_without, pinned_keys, put_in
 from tests.workers.saved_models import LANGUAGES, SUBJECTS
 from tests.workers.test_rebase import move
 from workers import jobs
-from workers.reverting import without_columns
-from workers.weights.materialise import matrix_hash
+from workers.reverting import reversal
+from workers.weights.matrix_cache import matrix_hash
 
 ANY = {"EM": 0.0, "drift": 100.0}
 """Tiny models speak of all subjects alike: what matters here is what is done, not how well they take it."""
@@ -101,7 +101,7 @@ def test_lone_subjects_leave_without_an_optimisation(
 ) -> None:
     place = place_of(family)
     edit(place, facts(place, 6))
-    monkeypatch.setattr(without_columns, "optimise_values", _refuse)
+    monkeypatch.setattr(reversal, "optimise_values", _refuse)
     row = revert(place, 1, 4, of=1)
 
     assert (row.state, row.kind, row.version, place.latest()) == ("succeeded", "revert", 2, 2)
@@ -167,7 +167,7 @@ def test_what_shares_a_subject_is_optimised_again_for_the_facts_that_stay(
         optimised.append([[one.fact.target_new for one in group.facts] for group in groups])
         return optimise_values(decoder, matrices, groups, *rest, **options)
 
-    monkeypatch.setattr(without_columns, "optimise_values", observed)
+    monkeypatch.setattr(reversal, "optimise_values", observed)
     row = revert(place, 0, of=1)
 
     assert row.state == "succeeded"

@@ -12,7 +12,7 @@ from editing.covariance import statistics_store
 from editing.covariance.corpus import SelfSampled
 from editing.covariance.serialization import pack, packed_bytes, unpack
 from editing.covariance.statistic import Statistic
-from editing.covariance.statistics_store import StatisticRequest
+from editing.covariance.statistics_store import StatisticSpec
 from editing.errors import StatisticError
 from store.access.audit import Actor
 from store.clock import now
@@ -23,7 +23,7 @@ from workers.statistics.layer_statistics import Statistics
 from workers.statistics.shared import SharedStatistics
 
 TOKENS = 400
-REQUEST = StatisticRequest(SelfSampled(), TOKENS)
+REQUEST = StatisticSpec(SelfSampled(), TOKENS)
 ADA = Actor("cli:ada")
 LIMIT = 256 * 1024**2
 
@@ -94,7 +94,7 @@ def test_what_is_damaged_is_made_again(place: Place, tmp_path: Path) -> None:
 def test_other_text_is_another_statistic(place: Place, tmp_path: Path) -> None:
     worker_in(place, tmp_path / "first")
     ask(place, [2])
-    other = worker_in(place, tmp_path / "second").prepare((2,), StatisticRequest(SelfSampled(seed=7), TOKENS))
+    other = worker_in(place, tmp_path / "second").prepare((2,), StatisticSpec(SelfSampled(seed=7), TOKENS))
     assert "seed 7" in other[2].corpus
 
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from editing.covariance.corpus import SelfSampled
-from editing.covariance.statistics_store import StatisticRequest
+from editing.covariance.statistics_store import StatisticSpec
 from store.schema.tables import StatisticRow
 from store.work import statistics
 from tests.workers.conftest import MODEL, Place
 from tests.workers.saved_models import facts
 from workers import jobs
 from workers.measuring import Measuring
-from workers.statistics.corpora import default_request
+from workers.statistics.corpora import default_spec
 from workers.statistics.layer_statistics import Statistics
 
 LINES = "\n\n".join(f"{number} Danielle Darrieux speaks French in the city of Lyon" for number in range(60))
@@ -136,9 +136,9 @@ def test_edits_use_the_corpus_that_the_operator_chose(place_of: Callable[..., Pl
     file = tmp_path / "news.jsonl"
     file.write_text("\n".join(json.dumps({"text": line}) for line in LINES.split("\n\n")))
     place = place_of(corpora={"news": str(file)}, corpus="news", corpus_tokens=300)
-    request = default_request(place.settings)
-    assert default_request(place.settings.model_copy(update={"corpus": "self", "corpus_tokens": None})) == (
-        StatisticRequest(SelfSampled())
+    request = default_spec(place.settings)
+    assert default_spec(place.settings.model_copy(update={"corpus": "self", "corpus_tokens": None})) == (
+        StatisticSpec(SelfSampled())
     )
     mine = Statistics(place.loaded.model, tmp_path, request)
     place.worker(statistics=mine, measuring=Measuring(place.loaded.model, mine))

@@ -20,7 +20,7 @@ from store.work import batches
 from store.work.reversal import as_reverts, facts_to_revert
 from tests.workers.conftest import MODEL, Loaded, Place
 from workers.weights.deltas import pack_deltas, unpack_deltas
-from workers.weights.materialise import MatrixCache, matrix_hash
+from workers.weights.matrix_cache import MatrixCache, matrix_hash
 
 ANY = {"EM": 0.0, "drift": 1e9}
 QUICK = {"steps": 2, "repair_rounds": 0, "contexts": 2}

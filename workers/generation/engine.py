@@ -24,7 +24,7 @@ from workers.generation.running_batch import FAILED, RunningBatch, SequenceEvent
 from workers.generation.scheduler import Scheduler
 from workers.generation.version_loader import VersionLoader
 from workers.metrics import GENERATED_TOKENS, GENERATION_SECONDS, TIME_TO_FIRST_TOKEN
-from workers.weights.materialise import MatrixCache
+from workers.weights.matrix_cache import MatrixCache
 
 BLOCK_MILLISECONDS = 1000
 CHECK_SECONDS = 0.5

@@ -13,7 +13,7 @@ import torch
 from editing.model.projection import Matrices
 from editing.parallel import use_cores
 from store.errors import BlobError, StoreError
-from workers.weights.materialise import MatrixCache
+from workers.weights.matrix_cache import MatrixCache
 
 THREADS = 2
 RETRY_SECONDS = 2.0
@@ -50,9 +50,9 @@ class VersionLoader:
         """
         load = self._loads.get(version)
         if load is None:
-            held = self._matrices.held(version)
-            if held is not None:
-                return held
+            cached = self._matrices.cached(version)
+            if cached is not None:
+                return cached
             if time.monotonic() - self._failed.get(version, -math.inf) >= RETRY_SECONDS:
                 self._failed.pop(version, None)
                 self._loads[version] = self._pool.submit(self._matrices.get, version)

@@ -36,11 +36,11 @@ from workers.process.console import Console
 from workers.process.patience import patiently
 from workers.process.probes import ProbeServer
 from workers.process.rq_worker import work_until_stopped
-from workers.statistics.corpora import default_request
+from workers.statistics.corpora import default_spec
 from workers.statistics.layer_statistics import Statistics
 from workers.statistics.shared import SharedStatistics
 from workers.status import StatusBoard
-from workers.weights.materialise import MatrixCache
+from workers.weights.matrix_cache import MatrixCache
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +84,7 @@ def _run(settings: Settings) -> None:
             patiently(status, lambda: bind_model(database, blobs, settings, model))
             status.set("statistics", "C0")
             shared = SharedStatistics(database, blobs, model, int(settings.statistic_share_bytes))
-            statistics = Statistics(model, settings.data, default_request(settings), shared)
+            statistics = Statistics(model, settings.data, default_spec(settings), shared)
             patiently(status, lambda: statistics.get(statistics.default_layers(), console))
             patiently(status, lambda: statistics.held_out(console))
         memory = budgets(settings, device)

@@ -1,4 +1,4 @@
-"""Checking a revert: what leaves is no longer said, and what stays still is."""
+"""Checks a revert: scores of the facts that stay, scores of those that left, and drift, against thresholds."""
 
 from __future__ import annotations
 

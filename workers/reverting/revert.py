@@ -21,13 +21,13 @@ from store.schema.tables import BatchRow, TaskRow, VersionRow
 from store.work import batches
 from workers.context import WorkerContext
 from workers.metrics import EDIT_QUEUE_WAIT_SECONDS
+from workers.reverting.affected_edits import AffectedEdit, affected_edits
 from workers.reverting.check_revert import check_revert
-from workers.reverting.kept import kept_edit
-from workers.reverting.past_statistics import statistics_of
-from workers.reverting.pins import leaving_alone, text_keys
-from workers.reverting.reversal import Affected, affected_edits
-from workers.reverting.reverted_answers import Answer, answers, as_metrics
-from workers.reverting.without_columns import Reversal
+from workers.reverting.constrained_tokens import constrained_tokens, facts_of_leaving_subjects
+from workers.reverting.past_statistics import past_statistics
+from workers.reverting.remaining_edit import remaining_edit
+from workers.reverting.reversal import Reversal
+from workers.reverting.reverted_answers import RevertedAnswer, answers_at_prompts, as_metrics
 from workers.tasks.lease import Lease
 from workers.tasks.progress import TaskProgress
 from workers.tasks.publish import Candidate, conclude
@@ -53,22 +53,22 @@ def revert(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
             conclude(context, task, batch, candidate)
             return
         except ParentMovedError as moved:
-            base = moved_to(context, batch, base, moved, again=attempt < MOST_REBASES)
+            base = moved_to(context, batch, base, moved, may_rebase_again=attempt < MOST_REBASES)
 
 
 def _candidate(context: WorkerContext, batch: BatchRow, base: int, lease: Lease, report: TaskProgress) -> Candidate:
     """The revert on version `base`, checked. Raises NotInLineageError where that has not all of the facts."""
     with context.database.reading() as session:
-        here = lineage_facts(session, batch.model, base)
+        in_lineage = lineage_facts(session, batch.model, base)
         ancestry = lineage.ancestry(session, batch.model, base)
     leaving = {(entry["edit"], index) for entry in batch.reverts or () for index in entry["facts"]}
-    _require(here, leaving, base)
-    affected = affected_edits(here, leaving)
-    told = [one for one in here if (one.place.edit, one.place.index) in leaving]
-    original = _original_answers(context, ancestry, told, lease)
+    _require(in_lineage, leaving, base)
+    affected = affected_edits(in_lineage, leaving)
+    reverted_facts = [fact for fact in in_lineage if (fact.place.edit, fact.place.index) in leaving]
+    original = _original_answers(context, ancestry, reverted_facts, lease)
     with timed(batch, "solve"):
-        reversal = _solved(context, batch, base, here, told, ancestry, affected, lease, report)
-        now = _answers_pinned(context, reversal, here, told, original, lease)
+        reversal = _solved(context, batch, base, in_lineage, reverted_facts, ancestry, affected, lease, report)
+        now = _answers_pinned(context, reversal, in_lineage, reverted_facts, original, lease)
         deltas = reversal.deltas()
         matrices = materialised(context.model.decoder, context.matrices, base, deltas)
         before = context.matrices.get(base)
@@ -77,10 +77,12 @@ def _candidate(context: WorkerContext, batch: BatchRow, base: int, lease: Lease,
         ]
     with context.database.writing() as session:
         batches.set_state(session, batches.get(session, batch.id), "checking")
-    stay = [one for one in without(here, leaving, base) if one.state == "in_force" and one.place.edit in affected]
+    stay = [
+        fact for fact in without(in_lineage, leaving, base) if fact.state == "in_force" and fact.place.edit in affected
+    ]
     with timed(batch, "check"):
         reverted = RevertedMetrics(
-            before=as_metrics(answers(context, before, _facts(told), lease.should_stop)),
+            before=as_metrics(answers_at_prompts(context, before, _facts(reverted_facts), lease.should_stop)),
             after=as_metrics(now),
             original=as_metrics(original),
         )
@@ -88,7 +90,10 @@ def _candidate(context: WorkerContext, batch: BatchRow, base: int, lease: Lease,
         checked = check_revert(
             context, batch, _facts(stay), reverted, before, matrices, drift, lease.should_stop, report
         )
-    made_with = {"reverts": reversal.entries(), "optimised_again": sum(len(one.again) for one in affected.values())}
+    made_with = {
+        "reverts": reversal.entries(),
+        "optimised_again": sum(len(edit.reoptimised) for edit in affected.values()),
+    }
     return Candidate(
         base,
         deltas,
@@ -103,67 +108,71 @@ def _candidate(context: WorkerContext, batch: BatchRow, base: int, lease: Lease,
 
 
 def _original_answers(
-    context: WorkerContext, ancestry: Sequence[VersionRow], told: Sequence[LineageFact], lease: Lease
-) -> list[Answer]:
-    """What was answered where `told` were edited, on the version before each one's edit."""
+    context: WorkerContext, ancestry: Sequence[VersionRow], reverted_facts: Sequence[LineageFact], lease: Lease
+) -> list[RevertedAnswer]:
+    """What was answered where `reverted_facts` were edited, on the version before each one's edit."""
     parents = {version.batch_id: version.parent for version in ancestry}
-    found: list[Answer] = []
-    for edit in dict.fromkeys(one.place.edit for one in told):
+    before_edits: list[RevertedAnswer] = []
+    for edit in dict.fromkeys(fact.place.edit for fact in reverted_facts):
         parent = parents[edit]
         assert parent is not None
-        own = [one for one in told if one.place.edit == edit]
-        found += answers(context, context.matrices.get(parent), _facts(own), lease.should_stop)
-    return found
+        own = [fact for fact in reverted_facts if fact.place.edit == edit]
+        before_edits += answers_at_prompts(context, context.matrices.get(parent), _facts(own), lease.should_stop)
+    return before_edits
 
 
 def _answers_pinned(
     context: WorkerContext,
     reversal: Reversal,
-    here: Sequence[LineageFact],
-    told: Sequence[LineageFact],
-    original: Sequence[Answer],
+    in_lineage: Sequence[LineageFact],
+    reverted_facts: Sequence[LineageFact],
+    original: Sequence[RevertedAnswer],
     lease: Lease,
-) -> list[Answer]:
-    """The answers where `told` were said. Of edits that could not be pinned at all of them, those that are not the
-    original ones are pinned now, as far as there is room."""
-    now = answers(context, reversal.matrices(), _facts(told), lease.should_stop)
-    blurred = [one for one, was, found in zip(told, original, now, strict=True) if found != was]
-    leaving = leaving_alone(here, blurred, reversal.affected)
-    open_ones = {edit: facts for edit, facts in leaving.items() if facts and edit not in reversal.pinned}
-    if not open_ones:
+) -> list[RevertedAnswer]:
+    """The answers where `reverted_facts` were said. Of edits that could not be pinned at all of them, those that are
+    not the original ones are pinned now, as far as there is room."""
+    now = answers_at_prompts(context, reversal.matrices(), _facts(reverted_facts), lease.should_stop)
+    blurred = [fact for fact, was, is_now in zip(reverted_facts, original, now, strict=True) if is_now != was]
+    leaving = facts_of_leaving_subjects(in_lineage, blurred, reversal.affected)
+    to_pin = {edit: facts for edit, facts in leaving.items() if facts and edit not in reversal.pinned}
+    if not to_pin:
         return now
-    reversal.pin(text_keys(context.model.backend_tokenizer, here, open_ones, reversal.affected, reversal.kept))
-    return answers(context, reversal.matrices(), _facts(told), lease.should_stop)
+    reversal.pin(
+        constrained_tokens(context.model.backend_tokenizer, in_lineage, to_pin, reversal.affected, reversal.remaining)
+    )
+    return answers_at_prompts(context, reversal.matrices(), _facts(reverted_facts), lease.should_stop)
 
 
 def _facts(of: Sequence[LineageFact]) -> list[Fact]:
-    return [Fact.model_validate(one.fact) for one in of]
+    return [Fact.model_validate(fact.fact) for fact in of]
 
 
 def _solved(
     context: WorkerContext,
     batch: BatchRow,
     base: int,
-    here: Sequence[LineageFact],
-    told: Sequence[LineageFact],
+    in_lineage: Sequence[LineageFact],
+    reverted_facts: Sequence[LineageFact],
     ancestry: Sequence[VersionRow],
-    affected: dict[str, Affected],
+    affected: dict[str, AffectedEdit],
     lease: Lease,
     report: TaskProgress,
 ) -> Reversal:
-    kept = {edit: kept_edit(context, ancestry, edit) for edit in affected}
-    layers = sorted({layer for one in kept.values() for layer in one.layers})
-    statistics = {edit: statistics_of(context, one, report, lease.should_stop) for edit, one in kept.items()}
-    reversal = Reversal(context, base, kept, affected, statistics, lease.should_stop)
+    remaining = {edit: remaining_edit(context, ancestry, edit) for edit in affected}
+    layers = sorted({layer for edit in remaining.values() for layer in edit.layers})
+    statistics = {edit: past_statistics(context, state, report, lease.should_stop) for edit, state in remaining.items()}
+    reversal = Reversal(context, base, remaining, affected, statistics, lease.should_stop)
     report("solving", 0, 1)
-    leaving = leaving_alone(here, told, affected)
-    reversal.take_out(text_keys(context.model.backend_tokenizer, here, leaving, affected, kept))
-    facts = {(one.place.edit, one.place.index): Fact.model_validate(one.fact) for one in here}
+    leaving = facts_of_leaving_subjects(in_lineage, reverted_facts, affected)
+    reversal.take_out(constrained_tokens(context.model.backend_tokenizer, in_lineage, leaving, affected, remaining))
+    facts = {(fact.place.edit, fact.place.index): Fact.model_validate(fact.fact) for fact in in_lineage}
     for edit, change in affected.items():
-        if change.again:
+        if change.reoptimised:
             with context.database.writing() as session:
-                batches.set_state(session, batches.get(session, batch.id), "optimising", subjects=len(change.again))
-            reversal.optimise_again(edit, [[facts[edit, n] for n in numbers] for numbers in change.again.values()])
+                batches.set_state(
+                    session, batches.get(session, batch.id), "optimising", subjects=len(change.reoptimised)
+                )
+            reversal.reoptimise(edit, [[facts[edit, n] for n in numbers] for numbers in change.reoptimised.values()])
     with context.database.writing() as session:
         batches.set_state(session, batches.get(session, batch.id), "solving")
     report("solving", 1, 1)
@@ -171,8 +180,8 @@ def _solved(
     return reversal
 
 
-def _require(here: Sequence[LineageFact], leaving: set[tuple[str, int]], base: int) -> None:
-    standing = {(one.place.edit, one.place.index) for one in here if one.reverted_by is None}
+def _require(in_lineage: Sequence[LineageFact], leaving: set[tuple[str, int]], base: int) -> None:
+    standing = {(fact.place.edit, fact.place.index) for fact in in_lineage if fact.reverted_by is None}
     missing = sorted(leaving - standing)
     if missing:
         edit, index = missing[0]

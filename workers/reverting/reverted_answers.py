@@ -1,4 +1,4 @@
-"""What a version answers where facts were taken out."""
+"""Measures what a version answers at the prompts of facts that were taken out."""
 
 from __future__ import annotations
 
@@ -13,28 +13,32 @@ from workers.context import WorkerContext
 
 
 @dataclass(frozen=True)
-class Answer:
+class RevertedAnswer:
     """Whether the new target is said, and whether it is more probable than the old one (None: no old one is known)."""
 
     said: bool
     preferred: bool | None
 
 
-def answers(context: WorkerContext, matrices: Matrices, facts: Sequence[Fact], should_stop: ShouldStop) -> list[Answer]:
+def answers_at_prompts(
+    context: WorkerContext, matrices: Matrices, facts: Sequence[Fact], should_stop: ShouldStop
+) -> list[RevertedAnswer]:
     """The version's answers at the prompts of `facts`."""
-    found = context.measuring.evaluate(matrices, facts, ("ES", "EM"), should_stop)
-    readings = [one.prompt for one in found.observations.facts]
+    evaluation = context.measuring.evaluate(matrices, facts, ("ES", "EM"), should_stop)
+    readings = [reading.prompt for reading in evaluation.observations.facts]
     return [
-        Answer(one.new.said, None if one.old is None else one.new.log_probability > one.old.log_probability)
-        for one in readings
-        if one is not None
+        RevertedAnswer(
+            reading.new.said, None if reading.old is None else reading.new.log_probability > reading.old.log_probability
+        )
+        for reading in readings
+        if reading is not None
     ]
 
 
-def as_metrics(given: Sequence[Answer]) -> dict[str, Measurement]:
+def as_metrics(answers_given: Sequence[RevertedAnswer]) -> dict[str, Measurement]:
     """EM and ES over the facts."""
-    preferred = [one.preferred for one in given if one.preferred is not None]
-    return {"ES": _share(preferred), "EM": _share([one.said for one in given])}
+    preferred = [answer.preferred for answer in answers_given if answer.preferred is not None]
+    return {"ES": _share(preferred), "EM": _share([answer.said for answer in answers_given])}
 
 
 def _share(values: Sequence[bool]) -> Measurement:

@@ -1,11 +1,11 @@
-"""The corpora that the operator configured, as text that C0 is made from."""
+"""Opens the corpora that the operator configured, for C0 to be made from."""
 
 from __future__ import annotations
 
 from configuration.corpus_settings import SELF_SAMPLED, CorpusFile, read_corpus
 from configuration.settings import Settings
 from editing.covariance.corpus import Corpus, SelfSampled
-from editing.covariance.statistics_store import StatisticRequest
+from editing.covariance.statistics_store import StatisticSpec
 from editing.covariance.text_corpora import HubDataSet, TextFile
 from editing.errors import CorpusError
 
@@ -23,6 +23,6 @@ def corpus_named(settings: Settings, name: str) -> Corpus:
     return HubDataSet(source.data_set, source.revision, source.files, source.field, token=token)
 
 
-def default_request(settings: Settings) -> StatisticRequest:
+def default_spec(settings: Settings) -> StatisticSpec:
     """What the C0 of edits is made from."""
-    return StatisticRequest(corpus_named(settings, settings.corpus), settings.corpus_tokens)
+    return StatisticSpec(corpus_named(settings, settings.corpus), settings.corpus_tokens)

@@ -1,4 +1,4 @@
-"""The C0 statistics of this worker's model: built when first needed, kept on disk and in memory."""
+"""The C0 statistics of this worker's model by layer: built when first needed, kept on disk and in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from editing.covariance.corpus import SelfSampled, held_out_sequences
 from editing.covariance.statistic import Statistic
 from editing.covariance.statistics_store import (
-    StatisticRequest,
+    StatisticSpec,
     has_statistic,
     keep_statistic,
     prepare_statistics,
@@ -25,7 +25,7 @@ from workers.statistics.shared import SharedStatistics
 
 
 @dataclass(frozen=True)
-class MadeFrom:
+class StatisticOrigin:
     """What tells the statistics of one layer of a model apart, as an edit's provenance keeps it."""
 
     corpus: str
@@ -33,7 +33,7 @@ class MadeFrom:
     shrinkage: float
 
     @classmethod
-    def of(cls, statistic: Statistic) -> MadeFrom:
+    def of(cls, statistic: Statistic) -> StatisticOrigin:
         return cls(statistic.corpus, statistic.tokens, statistic.shrinkage)
 
 
@@ -44,14 +44,14 @@ class Statistics:
         self,
         model: LoadedModel,
         data: Path,
-        request: StatisticRequest | None = None,
+        spec: StatisticSpec | None = None,
         shared: SharedStatistics | None = None,
     ) -> None:
-        self.request = request or StatisticRequest(SelfSampled())
+        self.spec = spec or StatisticSpec(SelfSampled())
         self._model = model
         self._shared = shared
         self._folder = data / "statistics"
-        self._held: dict[int, Statistic] = {}
+        self._loaded: dict[int, Statistic] = {}
         self._text: TokenSequences | None = None
         self._lock = threading.Lock()
 
@@ -66,66 +66,71 @@ class Statistics:
     ) -> dict[int, Statistic]:
         """The statistics of `layers`, those missing built in one pass. Raises EditInterrupted or StatisticError."""
         with self._lock:
-            missing = [layer for layer in layers if layer not in self._held]
+            missing = [layer for layer in layers if layer not in self._loaded]
             if missing:
-                self._fetch(missing, self.request)
-                self._held |= prepare_statistics(
+                self._fetch(missing, self.spec)
+                self._loaded |= prepare_statistics(
                     self._model,
                     missing,
-                    self.request,
+                    self.spec,
                     self._folder,
                     on_progress=on_progress,
                     should_stop=should_stop,
                 )
-            return {layer: self._held[layer] for layer in layers}
+            return {layer: self._loaded[layer] for layer in layers}
 
-    def made_from(self, layer: int, text: MadeFrom) -> Statistic | None:
-        """The statistic of `layer` that was made from `text`, if the data folder holds it, whatever is configured."""
+    def with_origin(self, layer: int, origin: StatisticOrigin) -> Statistic | None:
+        """The statistic of `layer` that was made from the text that `origin` names, if the data folder holds it,
+        whatever is configured."""
         with self._lock:
-            held = self._held.get(layer)
-            if held is not None and MadeFrom.of(held) == text:
-                return held
-        known = (self._model.fingerprint, layer, text)
-        for one in prepared_statistics(self._folder):
-            if (one.fingerprint, one.layer, MadeFrom(one.corpus, one.tokens, one.shrinkage)) == known:
-                return read_statistic(one.file, self._model.decoder.device)
+            loaded = self._loaded.get(layer)
+            if loaded is not None and StatisticOrigin.of(loaded) == origin:
+                return loaded
+        known = (self._model.fingerprint, layer, origin)
+        for prepared in prepared_statistics(self._folder):
+            if (
+                prepared.fingerprint,
+                prepared.layer,
+                StatisticOrigin(prepared.corpus, prepared.tokens, prepared.shrinkage),
+            ) == known:
+                return read_statistic(prepared.file, self._model.decoder.device)
         return None
 
     def prepare(
         self,
         layers: tuple[int, ...],
-        request: StatisticRequest,
+        spec: StatisticSpec,
         on_progress: Progress = silent,
         should_stop: ShouldStop = never,
     ) -> dict[int, Statistic]:
-        """The statistics of `layers` made as `request` says, built where they are not kept on disk yet."""
-        if request == self.request:
+        """The statistics of `layers` made as `spec` says, built where they are not kept on disk yet."""
+        if spec == self.spec:
             return self.get(layers, on_progress, should_stop)
-        self._fetch(layers, request)
+        self._fetch(layers, spec)
         return prepare_statistics(
-            self._model, layers, request, self._folder, on_progress=on_progress, should_stop=should_stop
+            self._model, layers, spec, self._folder, on_progress=on_progress, should_stop=should_stop
         )
 
-    def share(self, made: dict[int, Statistic], request: StatisticRequest) -> dict[str, str]:
+    def share(self, made: dict[int, Statistic], spec: StatisticSpec) -> dict[str, str]:
         """Let other workers have these; by key, the names of their blobs."""
-        return {} if self._shared is None else self._shared.share(made, request)
+        return {} if self._shared is None else self._shared.share(made, spec)
 
-    def _fetch(self, layers: Sequence[int], request: StatisticRequest) -> None:
+    def _fetch(self, layers: Sequence[int], spec: StatisticSpec) -> None:
         """Keep what another worker made of what this one has not, so that it need not be made again."""
         if self._shared is None:
             return
         for layer in layers:
-            if not has_statistic(self._model, layer, request, self._folder):
-                found = self._shared.find(layer, request)
-                if found is not None:
-                    keep_statistic(self._model, layer, request, self._folder, found)
+            if not has_statistic(self._model, layer, spec, self._folder):
+                shared = self._shared.find(layer, spec)
+                if shared is not None:
+                    keep_statistic(self._model, layer, spec, self._folder, shared)
 
     def held_out(self, on_progress: Progress = silent, should_stop: ShouldStop = never) -> TokenSequences:
         """Text of the same kind as C0's that no statistic was made from."""
         with self._lock:
             if self._text is None:
                 self._text = held_out_sequences(
-                    self.request.corpus,
+                    self.spec.corpus,
                     self._model,
                     self._folder,
                     on_progress=on_progress,

@@ -1,4 +1,4 @@
-"""C0 that one worker made on request, for every worker of the same weights: a blob, found through SQL."""
+"""Shares C0 between workers of the same weights: a statistic made on request is a blob, found through SQL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import structlog
 
 from editing.covariance.serialization import pack, packed_bytes, unpack
 from editing.covariance.statistic import Statistic
-from editing.covariance.statistics_store import StatisticRequest, statistic_key
+from editing.covariance.statistics_store import StatisticSpec, statistic_key
 from editing.errors import FingerprintMismatchError, StatisticError
 from editing.model.loading import LoadedModel
 from store.blobs.blob_store import BlobStore
@@ -28,18 +28,18 @@ class SharedStatistics:
     model: LoadedModel
     most_bytes: int
 
-    def share(self, made: dict[int, Statistic], request: StatisticRequest) -> dict[str, str]:
+    def share(self, made: dict[int, Statistic], spec: StatisticSpec) -> dict[str, str]:
         """Put C0 of the layers into the blob store, each unless it is too large: by key, the blobs' names."""
         return {
-            statistic_key(self.model, layer, request): self.blobs.put(pack(statistic))
+            statistic_key(self.model, layer, spec): self.blobs.put(pack(statistic))
             for layer, statistic in made.items()
             if packed_bytes(statistic) <= self.most_bytes
         }
 
-    def find(self, layer: int, request: StatisticRequest) -> Statistic | None:
+    def find(self, layer: int, spec: StatisticSpec) -> Statistic | None:
         """What another worker made; None where there is none, or where its blob is gone or damaged."""
         with self.database.reading() as session:
-            blob = statistics.shared_blob(session, statistic_key(self.model, layer, request))
+            blob = statistics.shared_blob(session, statistic_key(self.model, layer, spec))
         if blob is None:
             return None
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from editing.covariance.statistic import Statistic
-from editing.covariance.statistics_store import StatisticRequest
+from editing.covariance.statistics_store import StatisticSpec
 from store.schema.tables import TaskRow
 from store.work import statistics, tasks
 from workers.context import WorkerContext
@@ -28,7 +28,7 @@ def prepare_statistic(context: WorkerContext, task: TaskRow, lease: Lease) -> No
         layers = tuple(row.layers) if row.layers is not None else context.statistics.default_layers()
         row.layers = list(layers)
     started = time.monotonic()
-    request = StatisticRequest(corpus_named(context.settings, row.corpus), row.tokens)
+    request = StatisticSpec(corpus_named(context.settings, row.corpus), row.tokens)
     made = context.statistics.prepare(
         layers, request, TaskProgress(context.database, row.id, of="statistic"), lease.should_stop
     )

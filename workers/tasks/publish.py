@@ -23,8 +23,8 @@ from workers.metrics import EDIT_EFFICACY, FACTS_EDITED, PRESERVATION_COST
 from workers.tasks.check import Checked
 from workers.tasks.outcome import CancelledError, end_batch
 from workers.tasks.stages import seconds_by_stage, timed
-from workers.weights.deltas import LayerDelta, PutIns, pack_deltas, pack_matrices
-from workers.weights.materialise import matrix_hash
+from workers.weights.deltas import InsertedKeysByLayer, LayerDelta, pack_deltas, pack_matrices
+from workers.weights.matrix_cache import matrix_hash
 
 LIBRARIES = ("emmetd", "torch", "transformers", "tokenizers")
 
@@ -48,7 +48,7 @@ class Candidate:
     statistics: Mapping[int, Statistic]
     made_with: Mapping[str, Any]
     reverts: list[dict[str, Any]] | None = None
-    put_in: PutIns | None = None
+    put_in: InsertedKeysByLayer | None = None
     warnings: Sequence[BatchWarning] = ()
 
 

@@ -44,17 +44,19 @@ def parent_now(context: WorkerContext, batch: BatchRow) -> int:
         with context.database.reading() as session:
             lineage.line_at(session, batch, batch.base_version)
     except ParentMovedError as moved:
-        return moved_to(context, batch, batch.base_version, moved, again=True)
+        return moved_to(context, batch, batch.base_version, moved, may_rebase_again=True)
     return batch.base_version
 
 
-def moved_to(context: WorkerContext, batch: BatchRow, base: int, moved: ParentMovedError, *, again: bool) -> int:
+def moved_to(
+    context: WorkerContext, batch: BatchRow, base: int, moved: ParentMovedError, *, may_rebase_again: bool
+) -> int:
     """The version that the batch's alias points at now; the change of parent is an event, and keeps it from deletion.
 
-    Raises `moved` where the alias is gone, where it moved too often (not `again`), or where the caller wants no other
-    parent than the one that it had; LeaseLostError where the batch has ended.
+    Raises `moved` where the alias is gone, where it moved too often (not `may_rebase_again`), or where the caller wants
+    no other parent than the one that it had; LeaseLostError where the batch has ended.
     """
-    if not again or batch.if_match is not None:
+    if not may_rebase_again or batch.if_match is not None:
         raise moved
     with context.database.writing() as session:
         try:

@@ -73,7 +73,7 @@ def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
             conclude(context, task, batch, candidate)
             return
         except ParentMovedError as moved:
-            base = moved_to(context, batch, solved.base, moved, again=attempt < MOST_REBASES)
+            base = moved_to(context, batch, solved.base, moved, may_rebase_again=attempt < MOST_REBASES)
             with timed(batch, "solve"):
                 edit = rebased_edit(context, solved.edit, solved.base, base, wanted.statistics, wanted.settings)
                 solved = _solved(context, wanted, base, lease, report) if edit is None else _Solved(base, edit, wanted)

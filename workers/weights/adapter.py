@@ -1,4 +1,4 @@
-"""A version as a PEFT adapter: the deltas of its lineage, summed, as LoRA factors on the edited projections."""
+"""Exports a version as a PEFT adapter: the deltas of its lineage, summed, as LoRA factors on the edited projections."""
 
 from __future__ import annotations
 
@@ -35,49 +35,49 @@ def adapter(
 ) -> tuple[dict[int, LowRank], dict[str, Any]]:
     """Factors by layer, of at most `max_rank` ranks, and what is to be told about them. Raises RankLimitError."""
     device = model.decoder.device
-    found: dict[int, LowRank] = {}
+    factors_by_layer: dict[int, LowRank] = {}
     for layer in sorted({layer for deltas in lineage for layer in deltas}):
         check(should_stop, "the export")
         own = [deltas[layer] for deltas in lineage if layer in deltas]
         factors = [(one.a.to(device), one.b.to(device)) for one in own if one.a is not None and one.b is not None]
         dense = [one.dense.to(device).double() for one in own if one.dense is not None]
-        found[layer] = low_rank(factors, torch.stack(dense).sum(0) if dense else None, max_rank)
-    _refuse_above(found, max_rank)
+        factors_by_layer[layer] = low_rank(factors, torch.stack(dense).sum(0) if dense else None, max_rank)
+    _refuse_above(factors_by_layer, max_rank)
     report = {
-        "rank": max(one.A.shape[0] for one in found.values()),
-        "full_rank": max(one.full_rank for one in found.values()),
-        "relative_error": max(one.error for one in found.values()),
+        "rank": max(one.A.shape[0] for one in factors_by_layer.values()),
+        "full_rank": max(one.full_rank for one in factors_by_layer.values()),
+        "relative_error": max(one.error for one in factors_by_layer.values()),
         "layers": {
             str(layer): {"rank": one.A.shape[0], "full_rank": one.full_rank, "relative_error": one.error}
-            for layer, one in found.items()
+            for layer, one in factors_by_layer.items()
         },
     }
-    return found, report
+    return factors_by_layer, report
 
 
-def _refuse_above(found: Mapping[int, LowRank], max_rank: int) -> None:
-    layer, worst = max(found.items(), key=lambda item: item[1].error)
+def _refuse_above(factors_by_layer: Mapping[int, LowRank], max_rank: int) -> None:
+    layer, worst = max(factors_by_layer.items(), key=lambda item: item[1].error)
     if worst.error > MOST_ERROR:
-        needed = max(one.full_rank for one in found.values())
+        needed = max(one.full_rank for one in factors_by_layer.values())
         raise RankLimitError(
             f"layer {layer} has rank {worst.full_rank}; in {max_rank} ranks it would be off by {worst.error:.2g} of "
             f"its norm, more than {MOST_ERROR:g}. Ask for format=merged, which has no rank, or for max_rank={needed}"
         )
 
 
-def adapter_file(model: LoadedModel, found: Mapping[int, LowRank], about: Mapping[str, Any]) -> bytes:
+def adapter_file(model: LoadedModel, factors_by_layer: Mapping[int, LowRank], about: Mapping[str, Any]) -> bytes:
     """A zip that `peft` loads: adapter_config.json, adapter_model.safetensors, and `about` as emmetd.json.
 
     All layers get the same rank, by rows of zeros, since not every engine reads a rank for each.
     """
-    rank = max(one.A.shape[0] for one in found.values())
+    rank = max(one.A.shape[0] for one in factors_by_layer.values())
     tensors: dict[str, Tensor] = {}
-    for layer, one in found.items():
+    for layer, one in factors_by_layer.items():
         name = f"{ADAPTER_PREFIX}{model.decoder.projection_name(layer)}"
         tensors[f"{name}.lora_A.weight"] = _padded(one.A, rank, 0)
         tensors[f"{name}.lora_B.weight"] = _padded(one.B, rank, 1)
     files = {
-        "adapter_config.json": json.dumps(_config(model, found, rank), indent=2).encode(),
+        "adapter_config.json": json.dumps(_config(model, factors_by_layer, rank), indent=2).encode(),
         "adapter_model.safetensors": save(tensors, metadata={"format": "pt"}),
         "emmetd.json": json.dumps(about, indent=2, sort_keys=True).encode(),
     }
@@ -94,7 +94,7 @@ def _padded(factor: Tensor, rank: int, axis: int) -> Tensor:
     return torch.cat([factor, factor.new_zeros(missing)], dim=axis).float().contiguous().cpu()
 
 
-def _config(model: LoadedModel, found: Mapping[int, LowRank], rank: int) -> dict[str, Any]:
+def _config(model: LoadedModel, factors_by_layer: Mapping[int, LowRank], rank: int) -> dict[str, Any]:
     """α = r, so that the adapter adds B A as it is. Whole module names, so that no other module is meant."""
     decoder = model.decoder
     return {
@@ -110,5 +110,5 @@ def _config(model: LoadedModel, found: Mapping[int, LowRank], rank: int) -> dict
         "use_rslora": False,
         "use_dora": False,
         "fan_in_fan_out": decoder.architecture.transposed,
-        "target_modules": [decoder.projection_name(layer) for layer in found],
+        "target_modules": [decoder.projection_name(layer) for layer in factors_by_layer],
     }

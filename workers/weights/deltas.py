@@ -1,4 +1,4 @@
-"""A version's delta as tensors, to and from its blob (`store.blobs.deltas`), and its edited matrices as one."""
+"""Packs and unpacks a version's delta (`store.blobs.deltas`) and its edited matrices as tensors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LayerDelta:
 
 
 @dataclass(frozen=True)
-class PutIn:
+class InsertedKeys:
     """What a revert put into one layer of an edit: the `keys` (d_in, n) of columns that it optimised again, and `pins`
     (d_in, p), keys at which the edit changes nothing from then on."""
 
@@ -55,29 +55,35 @@ class PutIn:
     pins: Tensor | None = None
 
 
-PutIns = Mapping[int, Mapping[int, PutIn]]
+InsertedKeysByLayer = Mapping[int, Mapping[int, InsertedKeys]]
 """Layer → number of an edit in the header's "reverts" → what was put into it."""
 
 
-def pack_deltas(deltas: Mapping[int, LayerDelta], header: Mapping[str, Any], put_in: PutIns | None = None) -> bytes:
+def pack_deltas(
+    deltas: Mapping[int, LayerDelta], header: Mapping[str, Any], put_in: InsertedKeysByLayer | None = None
+) -> bytes:
     """The blob of `deltas`, with what a revert put into earlier edits."""
-    of_edits = put_in or {}
+    inserted_by_layer = put_in or {}
     return pack_delta(
         {
             layer: LayerArrays(
-                a=_array(one.a),
-                b=_array(one.b),
-                dense=_array(one.dense),
-                keys=_array(one.keys),
-                values=_array(one.values),
+                a=_array(arrays.a),
+                b=_array(arrays.b),
+                dense=_array(arrays.dense),
+                keys=_array(arrays.keys),
+                values=_array(arrays.values),
                 again={
-                    number: _array(put.keys) for number, put in of_edits.get(layer, {}).items() if put.keys is not None
+                    number: _array(inserted.keys)
+                    for number, inserted in inserted_by_layer.get(layer, {}).items()
+                    if inserted.keys is not None
                 },
                 pins={
-                    number: _array(put.pins) for number, put in of_edits.get(layer, {}).items() if put.pins is not None
+                    number: _array(inserted.pins)
+                    for number, inserted in inserted_by_layer.get(layer, {}).items()
+                    if inserted.pins is not None
                 },
             )
-            for layer, one in deltas.items()
+            for layer, arrays in deltas.items()
         },
         header,
     )
@@ -88,21 +94,26 @@ def unpack_deltas(content: bytes, fingerprint: str) -> dict[int, LayerDelta]:
     layers, _ = unpack_delta(content, fingerprint)
     return {
         layer: LayerDelta(
-            layer, _tensor(one.a), _tensor(one.b), _tensor(one.dense), _tensor(one.keys), _tensor(one.values)
+            layer,
+            _tensor(arrays.a),
+            _tensor(arrays.b),
+            _tensor(arrays.dense),
+            _tensor(arrays.keys),
+            _tensor(arrays.values),
         )
-        for layer, one in layers.items()
+        for layer, arrays in layers.items()
     }
 
 
-def unpack_reverts(content: bytes, fingerprint: str) -> tuple[list[dict[str, Any]], PutIns]:
+def unpack_reverts(content: bytes, fingerprint: str) -> tuple[list[dict[str, Any]], InsertedKeysByLayer]:
     """What a revert did to edits: the header's "reverts", and what it put into each edit's layers."""
     layers, header = unpack_delta(content, fingerprint)
-    return header["reverts"], {layer: _put_in(one) for layer, one in layers.items()}
+    return header["reverts"], {layer: _inserted(arrays) for layer, arrays in layers.items()}
 
 
-def _put_in(layer: LayerArrays) -> dict[int, PutIn]:
+def _inserted(layer: LayerArrays) -> dict[int, InsertedKeys]:
     return {
-        number: PutIn(_tensor(layer.again.get(number)), _tensor(layer.pins.get(number)))
+        number: InsertedKeys(_tensor(layer.again.get(number)), _tensor(layer.pins.get(number)))
         for number in layer.again.keys() | layer.pins.keys()
     }
 

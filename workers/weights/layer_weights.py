@@ -1,4 +1,4 @@
-"""The matrices of a version that is about to be, and of its parent, layer by layer."""
+"""Materialises a version that is not published yet, and gives a version's weight at one layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from editing.model.decoder import Decoder
 from editing.model.projection import EditableProjection, Matrices
 from workers.weights.deltas import LayerDelta
-from workers.weights.materialise import MatrixCache, add_up
+from workers.weights.matrix_cache import MatrixCache, sum_deltas
 
 
 def materialised(
@@ -22,7 +22,7 @@ def materialised(
     projections: Sequence[EditableProjection] = decoder.projections
     ancestry = versions.deltas(base)
     own = {
-        layer: add_up(projections[layer], [*(older[layer] for older in ancestry if layer in older), delta])
+        layer: sum_deltas(projections[layer], [*(older[layer] for older in ancestry if layer in older), delta])
         for layer, delta in deltas.items()
     }
     return {**versions.get(base), **own}

@@ -1,4 +1,4 @@
-"""What is left of an edit at a version: its keys, less those that were taken out since, and what it does by then."""
+"""An edit as later reverts have left it at a version: its remaining columns, with their keys and changes by layer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from store.errors import BlobCorruptError
 from store.lineage.facts_in_force import LineageFact
 from store.schema.tables import VersionRow
 from workers.context import WorkerContext
-from workers.weights.deltas import LayerDelta, PutIn, unpack_deltas, unpack_reverts
+from workers.weights.deltas import InsertedKeys, LayerDelta, unpack_deltas, unpack_reverts
 
 
 @dataclass(frozen=True)
-class KeptEdit:
+class RemainingEdit:
     """An edit's columns, by the number that each subject has in the order of the batch, and its layers."""
 
     version: VersionRow
@@ -44,50 +44,52 @@ class KeptEdit:
 def column_of_subject(facts: Sequence[LineageFact]) -> dict[str, int]:
     """The column of each subject in an edit with these facts: subjects are numbered as they first appear."""
     numbers: dict[str, int] = {}
-    for one in facts:
-        numbers.setdefault(subject_key(one.fact["subject"]), len(numbers))
+    for fact in facts:
+        numbers.setdefault(subject_key(fact.fact["subject"]), len(numbers))
     return numbers
 
 
-def kept_edit(context: WorkerContext, ancestry: Sequence[VersionRow], edit: str) -> KeptEdit:
+def remaining_edit(context: WorkerContext, ancestry: Sequence[VersionRow], edit: str) -> RemainingEdit:
     """The batch `edit` as the lineage `ancestry` has it at its end. Raises BlobError where a blob is damaged."""
-    (own,) = (version for version in ancestry if version.batch_id == edit)
-    assert own.blob is not None
-    deltas = unpack_deltas(context.blobs.get(own.blob), context.model.fingerprint)
+    (own_version,) = (version for version in ancestry if version.batch_id == edit)
+    assert own_version.blob is not None
+    deltas = unpack_deltas(context.blobs.get(own_version.blob), context.model.fingerprint)
     device = context.model.decoder.device
     layers = {
-        layer: RemainingLayer(_wide(_keys(delta, own), device), (_change(delta, device),))
+        layer: RemainingLayer(_wide(_keys(delta, own_version), device), (_change(delta, device),))
         for layer, delta in deltas.items()
     }
     columns = next(iter(layers.values())).keys.shape[1]
-    kept = KeptEdit(own, tuple(range(columns)), layers)
+    remaining = RemainingEdit(own_version, tuple(range(columns)), layers)
     for version in ancestry:
         if version.blob is not None and any(entry["edit"] == edit for entry in version.provenance.get("reverts", ())):
-            kept = _changed_by(context, version, kept, edit)
-    return kept
+            remaining = _after_revert(context, version, remaining, edit)
+    return remaining
 
 
-def _changed_by(context: WorkerContext, version: VersionRow, kept: KeptEdit, edit: str) -> KeptEdit:
-    """`kept` after the revert that made `version`."""
+def _after_revert(context: WorkerContext, version: VersionRow, remaining: RemainingEdit, edit: str) -> RemainingEdit:
+    """`remaining` after the revert that made `version`."""
     assert version.blob is not None
     content = context.blobs.get(version.blob)
     deltas = unpack_deltas(content, context.model.fingerprint)
     reverts, put_in = unpack_reverts(content, context.model.fingerprint)
-    number, entry = next((n, one) for n, one in enumerate(reverts) if one["edit"] == edit)
-    left = [column for column in kept.columns if column not in set(entry["out"])]
-    positions = torch.tensor(kept.positions(left), dtype=torch.long)
+    number, entry = next((n, revert) for n, revert in enumerate(reverts) if revert["edit"] == edit)
+    left = [column for column in remaining.columns if column not in set(entry["out"])]
+    positions = torch.tensor(remaining.positions(left), dtype=torch.long)
     layers = {}
-    for layer, one in kept.layers.items():
-        device = one.keys.device
-        put = put_in.get(layer, {}).get(number, PutIn())
-        keys, pins = one.keys[:, positions.to(device)], one.pins
-        if put.keys is not None:
-            keys = torch.cat([keys, _wide(put.keys, device)], 1)
-        if put.pins is not None:
-            added = _wide(put.pins, device)
+    for layer, layer_before in remaining.layers.items():
+        device = layer_before.keys.device
+        inserted = put_in.get(layer, {}).get(number, InsertedKeys())
+        keys, pins = layer_before.keys[:, positions.to(device)], layer_before.pins
+        if inserted.keys is not None:
+            keys = torch.cat([keys, _wide(inserted.keys, device)], 1)
+        if inserted.pins is not None:
+            added = _wide(inserted.pins, device)
             pins = added if pins is None else torch.cat([pins, added], 1)
-        layers[layer] = RemainingLayer(keys, (*one.changes, _share(deltas[layer], reverts, number, device)), pins)
-    return replace(kept, columns=(*left, *entry["in"]), layers=layers)
+        layers[layer] = RemainingLayer(
+            keys, (*layer_before.changes, _share(deltas[layer], reverts, number, device)), pins
+        )
+    return replace(remaining, columns=(*left, *entry["in"]), layers=layers)
 
 
 def _share(delta: LayerDelta, reverts: Sequence[Mapping[str, Any]], number: int, device: torch.device) -> Change:

@@ -17,7 +17,7 @@ from store.schema.tables import VersionRow
 from tests.workers.conftest import MODEL, Place
 from tests.workers.saved_models import facts
 from workers.weights.deltas import pack_deltas, unpack_deltas
-from workers.weights.materialise import matrix_hash
+from workers.weights.matrix_cache import matrix_hash
 
 
 def blob_of(place: Place, number: int) -> str:
@@ -98,12 +98,12 @@ def test_nobody_waits_for_a_version_that_he_did_not_ask_for(
     with ThreadPoolExecutor(2) as pool:
         both = [pool.submit(cache.get, 2) for _ in range(2)]
         assert begun.wait(60)
-        assert cache.held(2) is None
+        assert cache.cached(2) is None
         assert set(cache.get(1)) == {1}
         cache.put(3, {})
         may_end.set()
         first, second = (one.result() for one in both)
-    assert first is second is cache.held(2)
+    assert first is second is cache.cached(2)
     assert reads.count(slow) == 1
 
 

@@ -1,4 +1,4 @@
-"""From a version to the matrices that serve it: base plus the deltas of its lineage, exactly, and a cache of them."""
+"""Materialises versions: base plus the deltas of their lineage, bit for bit, in a cache within a byte budget."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _OPPOSITE: Final = {"available": "unavailable", "unavailable": "available"}
 log = structlog.get_logger(__name__)
 
 
-def add_up(projection: EditableProjection, deltas: Sequence[LayerDelta]) -> Tensor:
+def sum_deltas(projection: EditableProjection, deltas: Sequence[LayerDelta]) -> Tensor:
     """Base plus `deltas` in their order: accumulated in float64, cast once, in the module's layout.
 
     Going back to a version gives the very same bits, since nothing is ever subtracted.
@@ -66,9 +66,9 @@ class MatrixCache:
         self.database = database
         self.blobs = blobs
         self.budget_bytes = budget_bytes
-        self._held: OrderedDict[int, dict[int, Tensor]] = OrderedDict()
+        self._cached: OrderedDict[int, dict[int, Tensor]] = OrderedDict()
         self._lock = threading.Lock()
-        self._making: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+        self._locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 
     def get(self, number: int) -> dict[int, Tensor]:
         """Layer → matrix of every edited layer; empty for v0. The tensors are never written to.
@@ -76,32 +76,32 @@ class MatrixCache:
         A version that is not held is made by the first thread that asks; others that ask for it wait, and nobody who
         asks for another does.
         """
-        held = self.held(number)
-        if held is not None:
-            return held
+        cached = self.cached(number)
+        if cached is not None:
+            return cached
         with self._lock:
-            making = self._making[number]
-        with making:
-            held = self.held(number)
-            if held is not None:
-                return held
-            matrices = self._had(number)
+            lock = self._locks[number]
+        with lock:
+            cached = self.cached(number)
+            if cached is not None:
+                return cached
+            matrices = self._materialise_and_mark(number)
             self.put(number, matrices)
             return matrices
 
-    def held(self, number: int) -> dict[int, Tensor] | None:
+    def cached(self, number: int) -> dict[int, Tensor] | None:
         """What `get` gives, where that takes no time."""
         if number == 0:
             return {}
         with self._lock:
-            if number in self._held:
-                self._held.move_to_end(number)
-            return self._held.get(number)
+            if number in self._cached:
+                self._cached.move_to_end(number)
+            return self._cached.get(number)
 
     def put(self, number: int, matrices: dict[int, Tensor]) -> None:
         """Hold matrices that were just published or made, so that serving them costs nothing."""
         with self._lock:
-            self._keep(number, matrices)
+            self._insert(number, matrices)
 
     def deltas(self, number: int) -> list[dict[int, LayerDelta]]:
         """The deltas of a version's lineage, eldest first."""
@@ -112,24 +112,24 @@ class MatrixCache:
     def _delta(self, row: VersionRow) -> dict[int, LayerDelta]:
         if row.blob is None:
             raise BlobCorruptError(f"version v{row.number} of {self.model} names no blob")
-        with self._naming(row):
+        with self._naming_version(row):
             return unpack_deltas(self.blobs.get(row.blob), self.fingerprint)
 
-    def _had(self, number: int) -> dict[int, Tensor]:
+    def _materialise_and_mark(self, number: int) -> dict[int, Tensor]:
         """The matrices made anew; where they cannot be, the version says so until they can be again."""
         try:
             matrices, whole = self._materialise(number)
         except (BlobMissingError, BlobCorruptError):
-            self._say(number, "unavailable")
+            self._set_state(number, "unavailable")
             raise
         with self.database.reading() as session:
             ancestry = lineage.ancestry(session, self.model, number)
         for row in ancestry if whole else ancestry[-1:]:  # what each of them is made of was read just now
             if row.state == "unavailable":
-                self._say(row.number, "available")
+                self._set_state(row.number, "available")
         return matrices
 
-    def _say(self, number: int, state: VersionState) -> None:
+    def _set_state(self, number: int, state: VersionState) -> None:
         with self.database.reading() as session:
             row = session.get(VersionRow, (self.model, number))
             if row is None or row.state not in _OPPOSITE or row.state == state:  # deleted, or said already
@@ -152,43 +152,45 @@ class MatrixCache:
                 raise
             log.warning("the lineage cannot be added up; fetching the matrices", version=number, error=str(error))
             return self._fetch(row, sorted(map(int, row.matrix_hashes))), False
-        made: dict[int, Tensor] = {}
+        materialised: dict[int, Tensor] = {}
         for layer in sorted({layer for deltas in lineage_deltas for layer in deltas}):
-            own = [deltas[layer] for deltas in lineage_deltas if layer in deltas]
-            made[layer] = add_up(self.decoder.projections[layer], own)
-        wrong = [layer for layer, matrix in made.items() if row.matrix_hashes.get(str(layer)) != matrix_hash(matrix)]
-        if wrong:
-            log.info("matrices differ from those published; fetching them", version=number, layers=wrong)
-            made |= self._fetch(row, wrong)
-        return made, True
+            layer_deltas = [deltas[layer] for deltas in lineage_deltas if layer in deltas]
+            materialised[layer] = sum_deltas(self.decoder.projections[layer], layer_deltas)
+        mismatched = [
+            layer for layer, matrix in materialised.items() if row.matrix_hashes.get(str(layer)) != matrix_hash(matrix)
+        ]
+        if mismatched:
+            log.info("matrices differ from those published; fetching them", version=number, layers=mismatched)
+            materialised |= self._fetch(row, mismatched)
+        return materialised, True
 
     def _fetch(self, row: VersionRow, layers: Sequence[int]) -> dict[int, Tensor]:
         if row.matrices_blob is None:
             raise BlobCorruptError(f"version v{row.number} of {self.model}: its matrices do not match their hashes")
-        with self._naming(row):
+        with self._naming_version(row):
             stored = unpack_matrices(self.blobs.get(row.matrices_blob), self.decoder.dtype)
-        found = {layer: stored[layer].to(self.decoder.device) for layer in layers if layer in stored}
+        fetched = {layer: stored[layer].to(self.decoder.device) for layer in layers if layer in stored}
         for layer in layers:
-            if layer not in found or matrix_hash(found[layer]) != row.matrix_hashes.get(str(layer)):
+            if layer not in fetched or matrix_hash(fetched[layer]) != row.matrix_hashes.get(str(layer)):
                 raise BlobCorruptError(f"version v{row.number} of {self.model}: layer {layer} does not match its hash")
-        return found
+        return fetched
 
     @contextmanager
-    def _naming(self, row: VersionRow) -> Iterator[None]:
+    def _naming_version(self, row: VersionRow) -> Iterator[None]:
         """Say of a BlobError which version it keeps from being served."""
         try:
             yield
         except BlobError as error:
             if isinstance(error, BlobMissingError | BlobCorruptError):
-                self._say(row.number, "unavailable")
+                self._set_state(row.number, "unavailable")
             raise type(error)(f"version v{row.number} of {self.model} cannot be served: {error}") from error
 
-    def _keep(self, number: int, matrices: dict[int, Tensor]) -> None:
-        self._held[number] = matrices
-        self._held.move_to_end(number)
-        while len(self._held) > 1 and self._bytes() > self.budget_bytes:
-            self._held.popitem(last=False)
+    def _insert(self, number: int, matrices: dict[int, Tensor]) -> None:
+        self._cached[number] = matrices
+        self._cached.move_to_end(number)
+        while len(self._cached) > 1 and self._bytes() > self.budget_bytes:
+            self._cached.popitem(last=False)
         MATRIX_CACHE_BYTES.labels(self.model).set(self._bytes())
 
     def _bytes(self) -> int:
-        return sum(tensor.nbytes for matrices in self._held.values() for tensor in matrices.values())
+        return sum(tensor.nbytes for matrices in self._cached.values() for tensor in matrices.values())
