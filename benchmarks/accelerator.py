@@ -103,7 +103,7 @@ def measure(
             values = optimise_values(decoder, {}, groups, contexts, settings)
         rates.append(matrix_rate(device, decoder.dtype))
         rate = sum(rates) / len(rates)
-        operations = flop(decoder, sequences_of(groups, len(contexts), settings.kl_factor), values)
+        operations = flop(decoder, sequences_of(groups, contexts, settings.kl_factor), values)
         result: dict[str, Any] = {
             "model": name,
             "format": dtype,

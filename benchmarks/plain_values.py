@@ -36,18 +36,27 @@ class PlainValue:
 
 
 @dataclass(frozen=True)
+class _FactRows:
+    """One fact's rows: bare (None where it begins a text), after context texts, and in chat forms with their shares."""
+
+    bare: int | None
+    continued: list[int]
+    chat: list[tuple[int, float]]
+
+
+@dataclass(frozen=True)
 class _Sequences:
     """Padded rows: first the facts under all contexts, then the subject's own ("{subject} is a").
 
-    `facts` holds each fact's bare row and its rows after contexts. Where the subject is all there is of a text's
-    beginning, contexts alone stand for the fact, if there are any.
+    `facts` holds each fact's bare row, its rows after context texts, and those in chat forms with their shares. Where
+    the subject is all there is of a text's beginning, context texts alone stand for the fact, if there are any.
     """
 
     tokens: Tensor
     present: Tensor
     subject: list[int]
     answers: list[tuple[int, tuple[int, ...], float]]
-    facts: list[tuple[int | None, list[int]]]
+    facts: list[_FactRows]
 
 
 def plain_value(
@@ -161,14 +170,18 @@ def _divergence(before: Tensor, now: Tensor, direction: str) -> Tensor:
 
 def _key(inputs: Tensor, sequences: _Sequences) -> Tensor:
     keys = []
-    for bare, continued in sequences.facts:
-        parts = [inputs[rows].mean(0) for rows in ([] if bare is None else [bare], continued) if rows]
-        keys.append(torch.stack(parts).mean(0))
+    for fact in sequences.facts:
+        parts = [inputs[rows].mean(0) for rows in ([] if fact.bare is None else [fact.bare], fact.continued) if rows]
+        rest = 1.0 - sum(share for _, share in fact.chat)
+        key = rest * torch.stack(parts).mean(0)
+        for row, share in fact.chat:
+            key = key + share * inputs[row]
+        keys.append(key)
     return torch.stack(keys).mean(0)
 
 
 def _state(stream: Tensor, sequences: _Sequences) -> Tensor:
-    states = [stream[continued].mean(0) if bare is None else stream[bare] for bare, continued in sequences.facts]
+    states = [stream[fact.continued].mean(0) if fact.bare is None else stream[fact.bare] for fact in sequences.facts]
     return torch.stack(states).mean(0)
 
 
@@ -176,19 +189,24 @@ def _sequences(group: SubjectGroup, contexts: Sequence[Context], device: torch.d
     rows: list[list[int]] = []
     subject: list[int] = []
     answers: list[tuple[int, tuple[int, ...], float]] = []
-    facts: list[tuple[int | None, list[int]]] = []
+    facts: list[_FactRows] = []
+    texts = [context for context in contexts if context.chat is None]
+    chats = [(context, context.chat) for context in contexts if context.chat is not None]
+    rest = 1.0 - sum(context.share for context, _ in chats)
 
-    def add(before: Sequence[int], text: PromptTokens, number: int) -> int:
+    def add(before: Sequence[int], text: PromptTokens, share: float) -> int:
         rows.append([*before, *text.prompt, *text.target[:-1]])
         subject.append(len(before) + text.subject_last)
-        answers.append((len(before) + len(text.prompt) - 1, text.target, 1.0 / (len(group.facts) * number)))
+        answers.append((len(before) + len(text.prompt) - 1, text.target, share / len(group.facts)))
         return len(rows) - 1
 
     for fact in group.facts:
-        left_out = bool(contexts) and fact.tokens.bare.subject_last == 0
-        number = len(contexts) + (not left_out)
-        bare = None if left_out else add((), fact.tokens.bare, number)
-        facts.append((bare, [add(context.tokens, fact.tokens.continued, number) for context in contexts]))
+        left_out = bool(texts) and fact.tokens.bare.subject_last == 0
+        share = rest / (len(texts) + (not left_out))
+        bare = None if left_out else add((), fact.tokens.bare, share)
+        continued = [add(context.tokens, fact.tokens.continued, share) for context in texts]
+        chat = [(add(context.tokens, fact.tokens.chat[form], context.share), context.share) for context, form in chats]
+        facts.append(_FactRows(bare, continued, chat))
     essence = group.facts[0].tokens.essence
     rows.append(list(essence.prompt))
     subject.append(essence.subject_last)

@@ -42,20 +42,37 @@ class PromptTokens:
 
 
 @dataclass(frozen=True)
+class ChatForm:
+    """What a model's chat template puts around a user's words: all `before` them, and all `after` them up to where the
+    assistant's answer begins. An instruction such as "Complete this sentence:" is part of `before`."""
+
+    before: str
+    after: str
+
+    @property
+    def opening(self) -> str:
+        """`before` without the spaces at its end, which tokenizers make part of the next word."""
+        return self.before.rstrip(" ")
+
+
+@dataclass(frozen=True)
 class FactTokens:
     """A fact as the model reads it.
 
     `bare` is prompt and new target as the tokenizer encodes them at the start of a text (with its BOS token, if it has
     one); `continued` is the same after a sentence, without BOS; `essence` is "{subject} is a" up to the subject's last
-    token, where the rest of what is known about the subject is kept (ROME, arXiv 2202.05262, section 3.1).
+    token, where the rest of what is known about the subject is kept (ROME, arXiv 2202.05262, section 3.1). `chat` has for
+    each chat form the prompt as a user's words, without the tokens of the form's opening, and the target as the
+    assistant's answer.
     """
 
     bare: PromptTokens
     continued: PromptTokens
     essence: PromptTokens
+    chat: tuple[PromptTokens, ...] = ()
 
 
-def fact_tokens(tokenizer: Tokenizer, fact: Fact) -> FactTokens:
+def fact_tokens(tokenizer: Tokenizer, fact: Fact, chat_forms: Sequence[ChatForm] = ()) -> FactTokens:
     """Find `fact`'s subject and target in the tokens of `tokenizer`. Raises FactTokensError."""
     before, _, _ = fact.prompt.partition(SUBJECT_SLOT)
     text, start = fact.text, len(before)
@@ -72,6 +89,7 @@ def fact_tokens(tokenizer: Tokenizer, fact: Fact) -> FactTokens:
         bare=PromptTokens(bare, bare_last, bare_target),
         continued=_continued(tokenizer, fact, text, start, end, bare_target),
         essence=_essence(tokenizer, fact),
+        chat=tuple(_chat(tokenizer, fact, text, start, end, form) for form in chat_forms),
     )
 
 
@@ -137,14 +155,19 @@ def context_tokens(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
     return _ids(tokenizer.encode(text + _SENTENCE_END))
 
 
-def check_length(tokens: FactTokens, context_length: int, reserve: int = 0) -> None:
-    """Refuse a fact longer than the model reads, where `reserve` tokens are kept for a context text before it."""
+def check_length(tokens: FactTokens, context_length: int, reserve: int = 0, chat_openings: Sequence[int] = ()) -> None:
+    """Refuse a fact longer than the model reads, where `reserve` tokens are kept for a context text before it.
+
+    `chat_openings` are the lengths of the openings of its chat forms.
+    """
     _check_length(max(tokens.bare.length, tokens.continued.length + reserve), context_length, reserve)
+    for opening, chat in zip(chat_openings, tokens.chat, strict=True):
+        _check_length(chat.length + opening, context_length, opening)
 
 
 def _check_length(needed: int, context_length: int, reserve: int) -> None:
     if needed > context_length:
-        put_before = f", {reserve} of them for a context text put before them," if reserve else ""
+        put_before = f", {reserve} of them for what is put before them," if reserve else ""
         raise FactTokensError(
             "prompt",
             f"prompt and target need {needed} tokens{put_before} and the model reads at most {context_length}; "
@@ -202,6 +225,31 @@ def _continued(
         encoding = tokenizer.encode(lead + text, add_special_tokens=False)
     last = _subject_last(encoding, start + len(lead), end + len(lead), fact)
     return PromptTokens(tuple(encoding.ids[skipped:]), last - skipped, target)
+
+
+def _chat(tokenizer: Tokenizer, fact: Fact, text: str, start: int, end: int, form: ChatForm) -> PromptTokens:
+    """The prompt inside `form`, from the end of its opening on, and the target as the answer's first words."""
+    whole = form.before + text + form.after
+    encoding = tokenizer.encode(whole, add_special_tokens=False)
+    opening = chat_opening_tokens(tokenizer, form)
+    skipped = len(opening)
+    if tuple(encoding.ids[:skipped]) != opening:  # the prompt's first word changes how the opening is encoded
+        lead = form.before[len(form.opening) :]
+        rest = tokenizer.encode(lead + text + form.after, add_special_tokens=False)
+        encoding, skipped, first = rest, 0, len(lead)
+    else:
+        first = len(form.before)
+    last = _subject_last(encoding, start + first, end + first, fact)
+    answer = fact.target_new.strip()
+    joint = tokenizer.encode(whole + answer, add_special_tokens=False).ids
+    ids = tokenizer.encode(whole, add_special_tokens=False).ids
+    target = joint[len(ids) :] if joint[: len(ids)] == ids else tokenizer.encode(answer, add_special_tokens=False).ids
+    return PromptTokens(tuple(encoding.ids[skipped:]), last - skipped, tuple(target))
+
+
+def chat_opening_tokens(tokenizer: Tokenizer, form: ChatForm) -> tuple[int, ...]:
+    """Tokens of a chat form's opening, which stands before every fact's prompt in that form."""
+    return tuple(tokenizer.encode(form.opening, add_special_tokens=False).ids)
 
 
 def _essence(tokenizer: Tokenizer, fact: Fact) -> PromptTokens:

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from editing.model.decoder import Decoder
 from editing.model.decoding import control_tokens
 from editing.model.projection import Matrices, Version, frame
-from editing.subjects import context_tokens
+from editing.subjects import ChatForm, chat_opening_tokens, context_tokens
 
 OPENINGS = ("The", "Therefore", "Because", "I", "You")
 TOP_K = 5
@@ -23,15 +23,26 @@ TOP_K = 5
 
 @dataclass(frozen=True)
 class Context:
-    """A text without its full stop, and the tokens of "text." at the start of a sequence."""
+    """What stands before prompts: a text without its full stop, with the tokens of "text." at the start of a sequence;
+    or the opening of chat form number `chat`. `share` is a chat form's share in a group's loss and key."""
 
     text: str
     tokens: tuple[int, ...]
+    chat: int | None = None
+    share: float = 0.0
 
 
 def contexts_from_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[Context, ...]:
     """Contexts recorded earlier, in tokens again."""
     return tuple(Context(text, context_tokens(tokenizer, text)) for text in texts)
+
+
+def chat_contexts(tokenizer: Tokenizer, forms: Sequence[ChatForm], share: float) -> tuple[Context, ...]:
+    """The openings of chat `forms`, which together have `share` of a group's loss and key."""
+    return tuple(
+        Context(form.opening, chat_opening_tokens(tokenizer, form), number, share / len(forms))
+        for number, form in enumerate(forms)
+    )
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from api_schemas.facts import Fact, subject_key
 from editing.errors import ContextLengthError, SubjectNotFoundError
 from editing.model.batching import even_parts
-from editing.subjects import FactTokens, FactTokensError, check_length, fact_tokens
+from editing.subjects import ChatForm, FactTokens, FactTokensError, chat_opening_tokens, check_length, fact_tokens
 
 
 @dataclass(frozen=True)
@@ -41,20 +41,26 @@ class SubjectGroup:
 
 
 def tokenize_facts(
-    tokenizer: Tokenizer, facts: Sequence[Fact], context_length: int, reserve: int = 0
+    tokenizer: Tokenizer,
+    facts: Sequence[Fact],
+    context_length: int,
+    reserve: int = 0,
+    chat_forms: Sequence[ChatForm] = (),
 ) -> tuple[TokenizedFact, ...]:
     """Facts → tokens. Raises SubjectNotFoundError or ContextLengthError with the fact's index.
 
-    `reserve` is the number of tokens kept for a context text before a prompt.
+    `reserve` is the number of tokens kept for a context text before a prompt; `chat_forms` are those that the prompts
+    are asked in, too.
     """
+    openings = [len(chat_opening_tokens(tokenizer, form)) for form in chat_forms]
     tokenized = []
     for index, fact in enumerate(facts):
         try:
-            tokens = fact_tokens(tokenizer, fact)
+            tokens = fact_tokens(tokenizer, fact, chat_forms)
         except FactTokensError as error:
             raise SubjectNotFoundError(index, error.field, error.message) from error
         try:
-            check_length(tokens, context_length, reserve)
+            check_length(tokens, context_length, reserve, openings)
         except FactTokensError as error:
             raise ContextLengthError(index, error.field, error.message) from error
         tokenized.append(TokenizedFact(index, fact, tokens))
@@ -70,13 +76,17 @@ def group_by_subject(facts: Sequence[TokenizedFact]) -> tuple[SubjectGroup, ...]
 
 
 def tokens_per_step(group: SubjectGroup, contexts: int) -> int:
-    """What one optimiser step on `group` costs: tokens that run through the upper layers, for all contexts and KL."""
+    """What one optimiser step on `group` costs: tokens that run through the upper layers, for all forms and KL.
+
+    `contexts` is the number of context texts.
+    """
     cost = 1
     for fact in group.facts:
         bare, continued = fact.tokens.bare, fact.tokens.continued
         answer = max(len(bare.target) - 1, 0)
         cost += len(bare.prompt) - bare.subject_last + answer
         cost += contexts * (len(continued.prompt) - continued.subject_last + answer)
+        cost += sum(chat.length - chat.subject_last - 1 for chat in fact.tokens.chat)
     return cost
 
 
@@ -85,6 +95,7 @@ def tokens_once(group: SubjectGroup, contexts: int) -> int:
     cost = len(group.facts[0].tokens.essence.prompt)
     for fact in group.facts:
         cost += fact.tokens.bare.length + contexts * fact.tokens.continued.length
+        cost += sum(chat.length for chat in fact.tokens.chat)
     return cost
 
 

@@ -37,7 +37,7 @@ def subject_states(
     The weights of a key's and a state's sequences are those of `editing.values.sequences.sequences_of`.
     """
     layers = frozenset(key_layers)
-    sequences = [subject_only(sequence) for sequence in sequences_of(groups, len(contexts), kl_factor=0.0)]
+    sequences = [subject_only(sequence) for sequence in sequences_of(groups, contexts, kl_factor=0.0)]
     shared = context_prefix(decoder, matrices, contexts, stream_layer + 1)
     lower = run_lower(decoder, matrices, shared, sequences, stream_layer, layers, steps_from=None)
     return SubjectStates(

@@ -10,6 +10,7 @@ import torch
 
 from editing.model.batching import even_parts
 from editing.model.decoder import Decoder
+from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup, tokens_per_step
 from editing.values.sequences import ValueSequence, sequences_of
 
@@ -52,7 +53,7 @@ def free_on_cuda(device: torch.device) -> int:
 def portions(
     decoder: Decoder,
     groups: Sequence[SubjectGroup],
-    contexts: int,
+    contexts: Sequence[Context],
     kl_factor: float,
     first_layer: int,
     limit: float,
@@ -62,7 +63,8 @@ def portions(
     Groups of like length stay together; a group is never cut, so that a portion of one may be larger. `first_layer` is
     the first that each optimiser step runs.
     """
-    order = sorted(range(len(groups)), key=lambda number: (tokens_per_step(groups[number], contexts), number))
+    texts = sum(context.chat is None for context in contexts)
+    order = sorted(range(len(groups)), key=lambda number: (tokens_per_step(groups[number], texts), number))
     sequences = sequences_of([groups[number] for number in order], contexts, kl_factor)
     sizes = [0.0] * len(order)
     for sequence in sequences:

@@ -93,7 +93,7 @@ def optimise_values(
     def portions_within(numbers: Sequence[int], room: MemoryBudget) -> list[tuple[list[int], MemoryBudget]]:
         subset = [groups[number] for number in numbers]
         first_layer = steps_from(decoder, max(settings.layers))
-        parts = portions(decoder, subset, len(contexts), settings.kl_factor, first_layer, room.constants)
+        parts = portions(decoder, subset, contexts, settings.kl_factor, first_layer, room.constants)
         return [([numbers[place] for place in part], room) for part in parts]
 
     def report(stage: str, done: int, total: int) -> None:
@@ -156,7 +156,7 @@ class ValueOptimisation:
         self.backward_bytes = memory_budget(decoder.device).backward if backward_bytes is None else backward_bytes
         self.layer = max(settings.layers)
         self.first_layer = steps_from(decoder, self.layer)
-        self.sequences: list[ValueSequence] = sequences_of(groups, len(contexts), settings.kl_factor)
+        self.sequences: list[ValueSequence] = sequences_of(groups, contexts, settings.kl_factor)
         self.contexts: Prefix | None = context_prefix(decoder, matrices, contexts, len(decoder.layers))
         self.lower: list[LowerStates] = run_lower(
             decoder,

@@ -1,4 +1,4 @@
-"""The sequences that a group's value is optimised over: one for each fact and context, and the essence (KL) prompt."""
+"""The sequences that a group's value is optimised over: one for each fact and form, and the essence (KL) prompt."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from editing.subjects import PromptTokens
+from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
 
 BARE = -1
@@ -45,31 +46,41 @@ class ValueSequence:
         return max(len(self.labels), 1)
 
 
-def sequences_of(groups: Sequence[SubjectGroup], contexts: int, kl_factor: float) -> list[ValueSequence]:
-    """The sequences of `groups` under `contexts` context texts, in the groups' order.
+def sequences_of(groups: Sequence[SubjectGroup], contexts: Sequence[Context], kl_factor: float) -> list[ValueSequence]:
+    """The sequences of `groups` under `contexts`, in the groups' order.
 
-    The loss weighs all contexts alike and the bare prompt as one of them; a key is half the bare prompt's and half the
-    context texts' (the authors' weights), z₀ the bare prompt's. Facts of one group weigh alike in all three. A fact
-    that begins a text (`TokenizedFact.begins_text`) has no bare sequence where there are context texts: these stand for
-    it, all alike. Without a KL term (factor 0) there is no KL sequence.
+    The loss weighs all context texts alike and the bare prompt as one of them; a key is half the bare prompt's and half
+    the context texts' (the authors' weights), z₀ the bare prompt's. Chat forms have their own share of loss and key,
+    which the others then have less of. Facts of one group weigh alike in all three. A fact that begins a text
+    (`TokenizedFact.begins_text`) has no bare sequence where there are context texts: these stand for it, all alike.
+    Without a KL term (factor 0) there is no KL sequence.
     """
+    texts = [number for number, context in enumerate(contexts) if context.chat is None]
+    chats = [
+        (number, context.chat, context.share) for number, context in enumerate(contexts) if context.chat is not None
+    ]
     sequences: list[ValueSequence] = []
     units = count()
     for number, group in enumerate(groups):
-        share = 1.0 / len(group.facts)
+        of_fact = 1.0 / len(group.facts)
+        share = of_fact * (1.0 - sum(of_chat for _, _, of_chat in chats))
         for fact in group.facts:
             bare, continued = fact.tokens.bare, fact.tokens.continued
-            if not contexts:
-                sequences.append(_target_sequence(number, next(units), BARE, bare, (share, share, share)))
-                continue
-            each = share / contexts
-            of_context: _Weights = (each, each, each)
-            if not fact.begins_text:
-                loss = share / (contexts + 1)
-                sequences.append(_target_sequence(number, next(units), BARE, bare, (loss, share * 0.5, share)))
-                of_context = (loss, each * 0.5, 0.0)
-            unit = next(units)
-            sequences += [_target_sequence(number, unit, n, continued, of_context) for n in range(contexts)]
+            if not texts:
+                sequences.append(_target_sequence(number, next(units), BARE, bare, (share, share, of_fact)))
+            else:
+                each = share / len(texts)
+                of_text: _Weights = (each, each, of_fact / len(texts))
+                if not fact.begins_text:
+                    loss = share / (len(texts) + 1)
+                    sequences.append(_target_sequence(number, next(units), BARE, bare, (loss, share * 0.5, of_fact)))
+                    of_text = (loss, each * 0.5, 0.0)
+                unit = next(units)
+                sequences += [_target_sequence(number, unit, n, continued, of_text) for n in texts]
+            sequences += [
+                _target_sequence(number, next(units), n, fact.tokens.chat[form], (of_fact * part, of_fact * part, 0.0))
+                for n, form, part in chats
+            ]
         if kl_factor > 0:
             essence = group.facts[0].tokens.essence
             sequences.append(

@@ -113,17 +113,21 @@ def _packed_batch(
 ) -> PackedBatch:
     device, first = decoder.device, steps_from(decoder, layer)
     padded = PADDED.get(device.type, True)
-    by_shape: dict[tuple[bool, int], list[int]] = {}
+    of_unit: dict[int, list[int]] = {}
+    for sequence in sequences:
+        of_unit.setdefault(sequence.unit, []).append(sequence.context)
+    by_shape: dict[tuple[tuple[int, ...], int], list[int]] = {}
     for number, sequence in enumerate(sequences):
-        by_shape.setdefault((sequence.context == BARE, 0 if padded else sequence.suffix_length), []).append(number)
+        shape = tuple(of_unit[sequence.unit]), 0 if padded else sequence.suffix_length
+        by_shape.setdefault(shape, []).append(number)
     order: list[int] = []
     segments: list[Segment] = []
-    for (bare, _), unsorted in by_shape.items():
+    for (after, _), unsorted in by_shape.items():
         numbers = sorted(unsorted, key=lambda number: sequences[number].context)
         order += numbers
         own = _own_prefix([sequences[n] for n in numbers], [lower[n] for n in numbers], first)
         widths = [sequences[n].suffix_length for n in numbers]
-        segments.append(_segment(widths, None if bare else contexts, own, decoder))
+        segments.append(_segment(widths, _prefixes(contexts, after), own, decoder))
     packed = [sequences[number] for number in order]
     lengths = torch.tensor([sequence.suffix_length for sequence in packed])
     begins = lengths.cumsum(0) - lengths
@@ -141,6 +145,15 @@ def _packed_batch(
             packed, begins.tolist(), torch.promote_types(decoder.dtype, torch.float32), device
         ),
     )
+
+
+def _prefixes(contexts: Prefix | None, numbers: tuple[int, ...]) -> Prefix | None:
+    """Those of `contexts` that stand before a segment's sequences, all of which are units after the same ones."""
+    if contexts is None or BARE in numbers:
+        return None
+    if len(numbers) == contexts.present.shape[0]:
+        return contexts
+    return contexts.select(torch.tensor(numbers, device=contexts.present.device))
 
 
 def _tokens_before(contexts: Prefix | None, sequence: ValueSequence) -> int:

@@ -19,12 +19,13 @@ from editing.model.decoder import Decoder
 from editing.model.projection import EditableProjection, Version, frame
 from editing.values import memory
 from editing.values import upper_run as packed_batches
-from editing.values.contexts import Context
+from editing.values.contexts import Context, chat_contexts
 from editing.values.facts import SubjectGroup
 from editing.values.memory import MemoryBudget, portions
 from editing.values.optimisation import ValueOptimisation, Values, optimise_values
 from editing.values.upper_run import PackedBatch
 from tests.editing.tiny_models import (
+    CHAT_FORMS,
     CONFIGS,
     FACTS,
     ONE_LAYER_ONLY,
@@ -79,6 +80,19 @@ def test_in_float64_values_and_keys_are_those_of_the_plain_way(name: str, overri
     contexts = tiny_contexts(tokenizer) if chosen.contexts else ()
     values = optimise_values(Decoder(tiny_model(name)), {}, groups, contexts, chosen, budget=SMALL)
     assert_same(values, plain(name, torch.float64, groups, contexts, chosen), 1e-8, 1e-10)
+
+
+@pytest.mark.parametrize("texts", [True, False], ids=["after-texts", "chat-alone"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_chat_forms_beside_the_others_give_the_values_of_the_plain_way(name: str, texts: bool) -> None:
+    tokenizer, chosen = tiny_tokenizer(), settings()
+    groups = tiny_groups(tokenizer, chat_forms=CHAT_FORMS)
+    contexts = (tiny_contexts(tokenizer) if texts else ()) + chat_contexts(tokenizer, CHAT_FORMS, 0.4)
+    values = optimise_values(Decoder(tiny_model(name)), {}, groups, contexts, chosen, budget=SMALL)
+    assert_same(values, plain(name, torch.float64, groups, contexts, chosen), 1e-8, 1e-10)
+    without = optimise_values(Decoder(tiny_model(name)), {}, groups, contexts[:3] if texts else (), chosen)
+    assert not torch.allclose(values.deltas, without.deltas, atol=1e-3)
+    torch.testing.assert_close(values.states, without.states, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -207,14 +221,16 @@ def test_the_order_of_the_batch_and_the_memory_budget_do_not_matter() -> None:
 def test_a_batch_is_cut_into_even_portions_whose_constants_the_budget_holds() -> None:
     tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model("llama-gqa"))
     groups = tiny_groups(tokenizer) * 8
-    whole = portions(decoder, groups, 3, 0.1, 2, 1e9)
-    cut = portions(decoder, groups, 3, 0.1, 2, 100_000)
+    whole = portions(decoder, groups, tiny_contexts(tokenizer), 0.1, 2, 1e9)
+    cut = portions(decoder, groups, tiny_contexts(tokenizer), 0.1, 2, 100_000)
     assert [sorted(part) for part in whole] == [list(range(40))]
     assert sorted(number for part in cut for number in part) == list(range(40))
     assert 3 < len(cut) < 40
     sizes = [len(part) for part in cut]
     assert min(sizes) * 4 > max(sizes)
-    assert portions(decoder, groups, 3, 0.1, 2, 1) == [[number] for part in whole for number in part]
+    assert portions(decoder, groups, tiny_contexts(tokenizer), 0.1, 2, 1) == [
+        [number] for part in whole for number in part
+    ]
 
 
 def test_where_memory_runs_out_the_batch_goes_on_in_smaller_portions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.gptj.modeling_gptj import GPTJAttention
 
 from api_schemas.facts import Fact
+from editing.subjects import ChatForm
 from editing.values.contexts import Context, contexts_from_texts
 from editing.values.facts import SubjectGroup, group_by_subject, tokenize_facts
 
@@ -234,8 +235,14 @@ ALL_ATTENTION_FUNCTIONS.register(_EXACT, _capped_attention)
 ALL_MASK_ATTENTION_FUNCTIONS.register(_EXACT, eager_mask)
 
 
-def tiny_groups(tokenizer: Tokenizer, facts: Sequence[Fact] = FACTS) -> tuple[SubjectGroup, ...]:
-    return group_by_subject(tokenize_facts(tokenizer, facts, context_length=96))
+CHAT_FORMS = (ChatForm("</s>The ", "</s>Lyon"), ChatForm("</s>The piano:\n", "</s>Lyon"))
+"""As a chat template and one with an instruction, in tokens that the tiny tokenizer has."""
+
+
+def tiny_groups(
+    tokenizer: Tokenizer, facts: Sequence[Fact] = FACTS, chat_forms: Sequence[ChatForm] = ()
+) -> tuple[SubjectGroup, ...]:
+    return group_by_subject(tokenize_facts(tokenizer, facts, context_length=96, chat_forms=chat_forms))
 
 
 def tiny_contexts(tokenizer: Tokenizer) -> tuple[Context, ...]:
