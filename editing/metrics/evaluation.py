@@ -46,7 +46,7 @@ def evaluate(
     """Measure the version `matrices` ({} is the base) on `facts` by `metrics`, names of `METRICS`.
 
     Drift needs `held_out`; with `base_perplexity` (the base's, on the same text) the base is not run again. `seed` is
-    that of the sampled texts of GE. Raises ContextLengthError or FactError naming a fact that cannot be read,
+    that of the sampled texts of GE. Raises FactLengthError or FactError naming a fact that cannot be read,
     EditInterrupted, and ValueError for an unknown metric or drift without text.
     """
     wanted = list(dict.fromkeys(metrics))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tokenizers import Tokenizer
 
 from api_schemas.facts import Fact
-from editing.errors import ContextLengthError, FactError
+from editing.errors import FactError, FactLengthError
 from editing.model.decoder import Decoder
 from editing.model.decoding import stop_tokens
 from editing.model.projection import Matrices
@@ -128,7 +128,7 @@ class Reader:
             message = (
                 f"{asked.field} and its target need {needed} tokens and the model reads at most {room}; shorten it"
             )
-            raise ContextLengthError(asked.fact, asked.field, message)
+            raise FactLengthError(asked.fact, asked.field, message)
         return prompt, answer
 
 

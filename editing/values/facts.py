@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tokenizers import Tokenizer
 
 from api_schemas.facts import Fact, subject_key
-from editing.errors import ContextLengthError, SubjectNotFoundError
+from editing.errors import FactLengthError, SubjectNotFoundError
 from editing.model.batching import even_parts
 from editing.subjects import FactTokens, FactTokensError, check_length, fact_tokens
 
@@ -43,7 +43,7 @@ class SubjectGroup:
 def tokenize_facts(
     tokenizer: Tokenizer, facts: Sequence[Fact], context_length: int, reserve: int = 0
 ) -> tuple[TokenizedFact, ...]:
-    """Facts → tokens. Raises SubjectNotFoundError or ContextLengthError with the fact's index.
+    """Facts → tokens. Raises SubjectNotFoundError or FactLengthError with the fact's index.
 
     `reserve` is the number of tokens kept for a context text before a prompt.
     """
@@ -56,7 +56,7 @@ def tokenize_facts(
         try:
             check_length(tokens, context_length, reserve)
         except FactTokensError as error:
-            raise ContextLengthError(index, error.field, error.message) from error
+            raise FactLengthError(index, error.field, error.message) from error
         tokenized.append(TokenizedFact(index, fact, tokens))
     return tuple(tokenized)
 

@@ -10,7 +10,7 @@ from typing import Final
 from service.errors import DiffTooLargeError
 from store.blobs.blob_store import BlobStore
 from store.blobs.deltas import LayerArrays, unpack_delta
-from store.lineage.layer_diff import LayerDiff, layer_diffs
+from store.lineage.layer_diff import LayerDistances, layer_diffs
 from store.schema.tables import VersionRow
 
 MOST_BYTES: Final = 1 << 30
@@ -24,12 +24,12 @@ class WeightDiffs:
     def __init__(self, blobs: BlobStore, most_bytes: int = MOST_BYTES) -> None:
         self._blobs = blobs
         self._most_bytes = most_bytes
-        self._known: OrderedDict[tuple[str, int, int], list[LayerDiff]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, int, int], list[LayerDistances]] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(
         self, key: tuple[str, int, int], before: Sequence[VersionRow], after: Sequence[VersionRow], fingerprint: str
-    ) -> list[LayerDiff]:
+    ) -> list[LayerDistances]:
         """For the lineages of both versions of `key`, (model, number, number).
 
         Raises DiffTooLargeError, or BlobError where a delta is missing or damaged.

@@ -14,7 +14,7 @@ from api_schemas.references import ReferenceText
 from editing.methods import ALGORITHMS
 from service.edits import events, service
 from service.edits.awaiting import awaited
-from service.edits.submission import Submission
+from service.edits.submission import EditSubmission
 from service.errors import (
     BodyTooSlowError,
     InvalidFieldsError,
@@ -133,7 +133,7 @@ async def submit(
     """
     kind = media_type(request, JSON_TYPE, NDJSON_TYPE)
     async with resources.large_bodies.body_of(request) as body:
-        submission = Submission(kind, body, dict(request.query_params), idempotency_key, if_match)
+        submission = EditSubmission(kind, body, dict(request.query_params), idempotency_key, if_match)
         job = await run_in_threadpool(service.submit, resources, submission)
         del body, submission  # not kept while the answer waits
     job = await awaited(request, response, resources, job, prefer)

@@ -10,7 +10,7 @@ from api_schemas.facts import FactPage
 from editing.methods import EditSettings, context_reserve
 from service.access.quotas import check_quotas
 from service.edits.settings import check_batch_limit, complete_settings, known_algorithm, stored_settings
-from service.edits.submission import Batch, Submission, read_batch
+from service.edits.submission import Batch, EditSubmission, read_batch
 from service.edits.thresholds import check_thresholds, with_defaults
 from service.edits.views import edit_job, numbered
 from service.facts import check_contradictions, check_editable
@@ -30,7 +30,7 @@ from store.work.batches import NewBatch
 log = structlog.get_logger(__name__)
 
 
-def submit(resources: Resources, submission: Submission) -> EditJob:
+def submit(resources: Resources, submission: EditSubmission) -> EditJob:
     """Keep the batch, or refuse it with everything that is wrong. Whoever sends it twice gets the same job."""
     expected = submission.expected_version()
     known = _accepted_before(resources, submission)
@@ -48,8 +48,8 @@ def submit(resources: Resources, submission: Submission) -> EditJob:
     errors.raise_if_any()
     with resources.database.reading() as session:
         model = models.get(session, batch.reference.name)
-        meant = lineage.meant(session, batch.reference)
-    batches.check_unmoved(batch.reference, expected, meant.version)
+        resolved = lineage.resolve_number(session, batch.reference)
+    batches.check_unmoved(batch.reference, expected, resolved.version)
     settings = complete_settings(model, algorithm, request.settings)
     _check_tokens(resources, model, batch, settings)
     new = NewBatch(
@@ -73,7 +73,7 @@ def submit(resources: Resources, submission: Submission) -> EditJob:
     return job
 
 
-def _accepted_before(resources: Resources, submission: Submission) -> EditJob | None:
+def _accepted_before(resources: Resources, submission: EditSubmission) -> EditJob | None:
     """The job that came with the submission's Idempotency-Key.
 
     Looked for before anything else: whether the same would be accepted now, after an alias went or a limit was lowered,
@@ -90,7 +90,7 @@ def _accepted_before(resources: Resources, submission: Submission) -> EditJob | 
         return edit_job(row)
 
 
-def _body_sha256(submission: Submission) -> str | None:
+def _body_sha256(submission: EditSubmission) -> str | None:
     """What is kept with an Idempotency-Key, where there is one."""
     return None if submission.idempotency_key is None else submission.fingerprint
 

@@ -24,7 +24,7 @@ _NDJSON_PARAMETERS: Final = ("model", "algorithm", "label")
 
 
 @dataclass(frozen=True)
-class Submission:
+class EditSubmission:
     """One POST as it came."""
 
     media_type: str
@@ -63,7 +63,7 @@ class Batch:
     facts: list[Fact]
 
 
-def read_batch(submission: Submission, settings: Settings, errors: FieldErrors) -> Batch:
+def read_batch(submission: EditSubmission, settings: Settings, errors: FieldErrors) -> Batch:
     """Raises MalformedJSONError, and InvalidFieldsError with everything that is wrong with single fields."""
     if submission.media_type == NDJSON_TYPE:
         envelope, facts = _from_ndjson(submission, most_elements(settings))
@@ -88,7 +88,7 @@ def _from_json(value: Any) -> tuple[dict[str, Any], Any]:
     return {key: entry for key, entry in value.items() if key != "facts"}, value["facts"]
 
 
-def _from_ndjson(submission: Submission, most: int) -> tuple[dict[str, Any], list[Any]]:
+def _from_ndjson(submission: EditSubmission, most: int) -> tuple[dict[str, Any], list[Any]]:
     for name in submission.query:
         if name not in _NDJSON_PARAMETERS:
             known = ", ".join(_NDJSON_PARAMETERS)

@@ -1,4 +1,4 @@
-"""One reader for the replies to all requests in flight: a command for each turn of the workers, not for each token."""
+"""Multiplexes the reply streams of all requests in flight over one blocking Redis read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ReplyReader:
         self._woken = b"0"
         self._ticked = time.monotonic()
         self._followers: dict[bytes, _Follower] = {}
-        self._anyone = asyncio.Event()
+        self._has_followers = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ReplyReader]:
@@ -57,7 +57,7 @@ class ReplyReader:
         """
         stream = reply_stream(request_id).encode()
         follower = self._followers[stream] = _Follower()
-        self._anyone.set()
+        self._has_followers.set()
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 pipeline.xadd(self._wake, {"": ""}, maxlen=1, approximate=False)
@@ -67,29 +67,29 @@ class ReplyReader:
         finally:
             del self._followers[stream]
             if not self._followers:
-                self._anyone.clear()
+                self._has_followers.clear()
 
     async def _run(self) -> None:
         while True:
-            await self._anyone.wait()
+            await self._has_followers.wait()
             try:
                 await self._read()
             except RedisError as error:
-                self._tell_all(error)
+                self._deliver_to_all(error)
                 await asyncio.sleep(_PAUSE_SECONDS)
             except Exception:
                 # Without this task nobody would ever get an answer again: say it, and go on.
                 log.exception("reading replies failed")
-                self._tell_all(RedisError("replies cannot be read"))
+                self._deliver_to_all(RedisError("replies cannot be read"))
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _read(self) -> None:
-        streams: Any = {self._wake: self._woken} | {name: one.last for name, one in self._followers.items()}
-        found: Any = await self._redis.xread(streams, count=_EVENTS_AT_ONCE, block=_BLOCK_MILLISECONDS)
+        streams: Any = {self._wake: self._woken} | {name: follower.last for name, follower in self._followers.items()}
+        streams_read: Any = await self._redis.xread(streams, count=_EVENTS_AT_ONCE, block=_BLOCK_MILLISECONDS)
         if time.monotonic() - self._ticked >= _TICK_SECONDS:
             self._ticked = time.monotonic()
-            self._tell_all([])
-        for name, entries in found or ():
+            self._deliver_to_all([])
+        for name, entries in streams_read or ():
             last = entries[-1][0]
             if name == self._wake.encode():
                 self._woken = last
@@ -97,7 +97,7 @@ class ReplyReader:
                 follower.last = last
                 follower.mailbox.put_nowait([fields for _, fields in entries])
 
-    def _tell_all(self, news: list[Fields] | RedisError) -> None:
+    def _deliver_to_all(self, news: list[Fields] | RedisError) -> None:
         for follower in self._followers.values():
             follower.mailbox.put_nowait(news)
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from api_schemas.edits import EditJob
 from service.edits.awaiting import awaited
-from service.edits.submission import Submission
+from service.edits.submission import EditSubmission
 from service.errors import (
     InvalidFieldsError,
     MalformedJSONError,
@@ -90,7 +90,7 @@ async def revert(
     """
     media_type(request, JSON_TYPE)
     path = {"revert": f"{model}@{version}"}
-    submission = Submission(JSON_TYPE, await request.body(), path, idempotency_key, if_match)
+    submission = EditSubmission(JSON_TYPE, await request.body(), path, idempotency_key, if_match)
     job = await run_in_threadpool(service.submit, resources, model, version, submission)
     job = await awaited(request, response, resources, job, prefer)
     response.headers["Location"] = f"/v1/edits/{job.id}"

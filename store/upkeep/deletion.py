@@ -1,4 +1,4 @@
-"""Deleting versions that nothing needs. The number is never given again; the row stays and says that it is gone."""
+"""Deletes versions that nothing needs. The number is never given again: the row stays, in the state "deleted"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the store holds together: what must be true of SQL and blobs at any moment, and once nothing is left to do.
+"""Integrity check of the store: what must be true of SQL and blobs at any moment, and once no work is left.
 
 `emmetd doctor` and `emmetd restore` look at this, and so do the tests that break things.
 """

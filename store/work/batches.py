@@ -22,7 +22,7 @@ from store.errors import (
 )
 from store.lineage import versions as lineage
 from store.lineage.questions import question_of
-from store.lineage.versions import Meant
+from store.lineage.versions import ResolvedReference
 from store.schema.tables import BatchRow, FactRow
 from store.work import events, tasks
 
@@ -97,9 +97,9 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
     known = accepted_before(session, new.caller, new.idempotency_key, new.body_sha256)
     if known is not None:
         return known, False
-    meant = lineage.meant(session, new.reference)
-    _check_protection(new, meant)
-    check_unmoved(new.reference, new.if_match, meant.version)
+    resolved = lineage.resolve_number(session, new.reference)
+    _check_protection(new, resolved)
+    check_unmoved(new.reference, new.if_match, resolved.version)
     _check_nothing_stands_before(session, new)
     unfinished, newest = session.execute(_UNFINISHED_AND_NEWEST, {"name": new.reference.name}).one()
     if unfinished >= most_queued:
@@ -144,11 +144,11 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
     return row, True
 
 
-def _check_protection(new: NewBatch, meant: Meant) -> None:
-    if meant.protected and not new.moves_protected and not new.dry_run:
+def _check_protection(new: NewBatch, resolved: ResolvedReference) -> None:
+    if resolved.protected and not new.moves_protected and not new.dry_run:
         raise AliasProtectedError(
             f"alias {new.reference.alias!r} is protected, and a batch on it would move it; send the batch to "
-            f"{new.reference.name}@{version_name(meant.version)} as a branch, or with the rights of an administrator"
+            f"{new.reference.name}@{version_name(resolved.version)} as a branch, or with the rights of an administrator"
         )
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from api_schemas.facts import Fact, Neighbor
 from api_schemas.metrics import METRICS as METRIC_NAMES
-from editing.errors import ContextLengthError, EditInterrupted, FactError
+from editing.errors import EditInterrupted, FactError, FactLengthError
 from editing.metrics import METRICS
 from editing.metrics.evaluation import Evaluation, evaluate
 from editing.metrics.generation_entropy import n_gram_entropy
@@ -220,9 +220,7 @@ def test_what_cannot_be_read_is_named_by_fact_and_field() -> None:
         return evaluate(decoder, tokenizer, {}, facts, ["ES", "PS", "NS"])
 
     good = FACTS[0]
-    with pytest.raises(
-        ContextLengthError, match=r"fact 1: paraphrases\[1\] and its target need \d+ tokens"
-    ) as too_long:
+    with pytest.raises(FactLengthError, match=r"fact 1: paraphrases\[1\] and its target need \d+ tokens") as too_long:
         run(good, good.model_copy(update={"paraphrases": ["short", "Lyon is " * 60]}))
     assert (too_long.value.index, too_long.value.field) == (1, "paraphrases[1]")
     with pytest.raises(FactError, match=r"fact 0: neighbors\[0\].prompt: the prompt has no token"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from api_schemas.facts import Fact
-from editing.errors import ContextLengthError, SubjectNotFoundError
+from editing.errors import FactLengthError, SubjectNotFoundError
 from editing.values.facts import cut_shards, group_by_subject, tokenize_facts, tokens_once, tokens_per_step
 from tests.editing.tiny_models import FACTS, tiny_groups, tiny_tokenizer
 
@@ -27,7 +27,7 @@ def test_a_refusal_names_the_fact_by_its_place_in_the_batch() -> None:
     with pytest.raises(SubjectNotFoundError) as refused:
         tokenize_facts(tokenizer, [FACTS[0], Fact(prompt="{}, is", subject="High!", target_new="x")], 96)
     assert (refused.value.index, refused.value.field) == (1, "subject")
-    with pytest.raises(ContextLengthError) as refused_length:
+    with pytest.raises(FactLengthError) as refused_length:
         tokenize_facts(tokenizer, [FACTS[0]], context_length=5)
     assert (refused_length.value.index, refused_length.value.field) == (0, "prompt")
 

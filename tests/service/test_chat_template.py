@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from api_schemas.openai.chat import ChatMessage
 from service.chat.template import write_conversation
 from service.errors import InvalidFieldsError
-from service.generation.pinning import LoadedModel
+from service.generation.pinning import ServedModel
 
 CHATML = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
@@ -50,9 +50,9 @@ CONVERSATION = [
 ]
 
 
-def model(template: str | None) -> LoadedModel:
+def model(template: str | None) -> ServedModel:
     tokens = {"bos_token": "<s>", "eos_token": "</s>"}
-    return LoadedModel("tiny", Tokenizer(models.BPE()), 64, template, tokens)
+    return ServedModel("tiny", Tokenizer(models.BPE()), 64, template, tokens)
 
 
 def written(template: str | None, *messages: dict[str, Any]) -> str:

@@ -219,7 +219,7 @@ def test_an_error_after_the_first_token_is_an_event_and_the_stream_lacks_its_end
 def test_a_worker_that_dies_midway_is_told_in_the_stream(
     api: Api, worker: StandInWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(exchange, "CHECK_SECONDS", 0.2)
     worker.script = lambda request: [TokensEvent(choice=0, text=" a", count=1)]
     with streamed(api) as response:
         found = events(response)

@@ -274,7 +274,7 @@ def test_what_the_worker_refuses_keeps_its_status_and_words(api: Api, worker: St
 def test_a_worker_that_dies_with_the_request_is_a_503(
     api: Api, worker: StandInWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(exchange, "CHECK_SECONDS", 0.2)
     answers: list[httpx.Response] = []
     worker.script = lambda request: []
     asking = threading.Thread(target=lambda: answers.append(complete(api)))
@@ -291,7 +291,7 @@ def test_a_worker_that_dies_with_the_request_is_a_503(
 def test_a_request_that_nobody_works_on_any_more_is_a_503_although_workers_live(
     api: Api, worker: StandInWorker, redis_server: PrivateRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(exchange, "CHECK_SECONDS", 0.2)
     worker.script = lambda request: []
     with ThreadPoolExecutor(1) as pool:
         asking = pool.submit(complete, api)
@@ -307,7 +307,7 @@ def test_a_request_that_nobody_works_on_any_more_is_a_503_although_workers_live(
 def test_a_request_that_was_handed_to_a_worker_that_is_gone_is_a_503_although_another_lives(
     api: Api, worker: StandInWorker, redis_server: PrivateRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(exchange, "CHECK_SECONDS", 0.2)
     worker.die()
     worker.say("ready")
     stream = generate_stream(MODEL)

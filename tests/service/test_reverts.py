@@ -14,7 +14,7 @@ from service.reverts.service import MOST_READINGS
 from store.access.audit import Actor
 from store.lineage import aliases, models
 from store.schema.database import Database
-from store.upkeep.retention import Policy, apply
+from store.upkeep.retention import RetentionPolicy, apply
 from store.work import batches, tasks
 from store.work.reversal import LeavingFact, facts_to_revert
 from tests.conftest import BOTH_DATABASES
@@ -177,8 +177,8 @@ def test_a_version_that_never_stands_still_is_a_conflict(
 def test_texts_that_go_while_a_revert_is_read_are_not_kept_by_it(
     api: Api, edit: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    policy = Policy(facts=timedelta(0))
-    reading_meanwhile(monkeypatch, lambda: apply(database, policy, Actor("cli:ada"), really=True))
+    policy = RetentionPolicy(facts=timedelta(0))
+    reading_meanwhile(monkeypatch, lambda: apply(database, policy, Actor("cli:ada"), execute=True))
 
     answer = revert(api, "latest", facts=[1])
 

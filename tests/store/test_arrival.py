@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 
 from store.errors import DatabaseAwayError, DatabaseRefusedError
 from store.schema.database import Database
-from store.upkeep.availability import Reminders, await_database, look
+from store.upkeep.availability import Reminders, await_database, why_unreachable
 from tests.postgres import Cluster, Databases, require_postgres
 
 
@@ -28,7 +28,7 @@ def test_a_server_that_comes_while_it_is_waited_for() -> None:
     told: list[str] = []
     try:
         await_database(database, 60, lambda reason, left: told.append(reason), wait=lambda _: cluster.start())
-        assert look(database) is None
+        assert why_unreachable(database) is None
     finally:
         database.close()
         cluster.close()

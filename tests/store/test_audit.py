@@ -13,7 +13,7 @@ from store.clock import now
 from store.lineage import models
 from store.schema.access_tables import AuditRow
 from store.schema.database import Database
-from store.upkeep.retention import Policy, apply
+from store.upkeep.retention import RetentionPolicy, apply
 from store.work import lines
 from tests.store.conftest import Accept, publish
 
@@ -97,11 +97,11 @@ def test_old_entries_go_in_portions_and_only_where_a_policy_says_so(
             audit.record(session, ADA, "alias.moved", target=str(number))
         session.flush()
         session.execute(update(AuditRow).where(AuditRow.target < "5").values(at=now() - timedelta(days=40)))
-    month = Policy(audit=timedelta(days=30))
+    month = RetentionPolicy(audit=timedelta(days=30))
 
-    assert apply(database, Policy(versions=timedelta(days=1)), ADA, really=True).audit_entries == 0
-    assert apply(database, month, ADA, really=False).audit_entries == 5
-    assert apply(database, month, ADA, really=True).audit_entries == 5
+    assert apply(database, RetentionPolicy(versions=timedelta(days=1)), ADA, execute=True).audit_entries == 0
+    assert apply(database, month, ADA, execute=False).audit_entries == 5
+    assert apply(database, month, ADA, execute=True).audit_entries == 5
 
     with database.reading() as session:
         rows = [row for row in audit.page(session, None, 99) if row.action != "model.registered"]
@@ -111,6 +111,6 @@ def test_old_entries_go_in_portions_and_only_where_a_policy_says_so(
         ("audit.pruned", None, 2),
         ("alias.moved", "5", None),
     ]
-    assert apply(database, month, ADA, really=True).audit_entries == 0, "once is enough, and nothing is written of it"
+    assert apply(database, month, ADA, execute=True).audit_entries == 0, "once is enough, and nothing is written of it"
     with database.reading() as session:
         assert len(audit.page(session, None, 99, action="audit.pruned")) == 3

@@ -21,7 +21,7 @@ from store.schema.database import Database, migrate
 from store.schema.tables import Base
 from store.upkeep import deletion
 from store.upkeep.backup import back_up, read_manifest, restore, verify
-from store.upkeep.collection import collect
+from store.upkeep.garbage_collection import collect
 from store.upkeep.integrity import violations
 from store.work import batches, lines, tasks
 from tests.postgres import Databases

@@ -21,9 +21,9 @@ from store.lineage.questions import is_removed, question_of
 from store.schema.database import Database
 from store.schema.tables import Base, BatchRow, EvaluationRow, FactRow, VersionRow
 from store.upkeep import deletion
-from store.upkeep.collection import collect
+from store.upkeep.garbage_collection import collect
 from store.upkeep.integrity import violations
-from store.upkeep.retention import Policy, apply
+from store.upkeep.retention import RetentionPolicy, apply
 from store.work import batches, evaluations, events, exports, lines
 from store.work.reversal import facts_to_revert
 from tests.store.conftest import Accept
@@ -116,23 +116,23 @@ def test_what_something_needs_stays_and_says_who_needs_it(
 def test_a_policy_takes_old_versions_from_the_end_of_their_branches(
     database: Database, blobs: FolderBlobStore, edits: list[BatchRow]
 ) -> None:
-    policy = Policy(versions=30 * DAY, keep_versions=1)
+    policy = RetentionPolicy(versions=30 * DAY, keep_versions=1)
     with database.writing() as session:
         aliases.put(session, "tiny", "kept", 3, None)
-    assert apply(database, policy, ADA, really=True).versions == [], "the newest stays, and what others need"
+    assert apply(database, policy, ADA, execute=True).versions == [], "the newest stays, and what others need"
     publish(database, blobs, "tiny", DAY)
     with database.writing() as session:
         aliases.delete(session, "tiny", "kept")
 
-    would = apply(database, policy, ADA, really=False)
+    would = apply(database, policy, ADA, execute=False)
     assert (would.versions, numbers(database)) == ([("tiny", 4), ("tiny", 3)], [5, 4, 3, 2, 1, 0])
-    assert apply(database, policy, ADA, really=True) == would
+    assert apply(database, policy, ADA, execute=True) == would
     assert numbers(database) == [5, 2, 1, 0], "v1 is old, and v2 stands on it"
     assert violations(database, blobs) == []
 
 
 def test_texts_go_and_versions_stay(database: Database, blobs: FolderBlobStore, edits: list[BatchRow]) -> None:
-    applied = apply(database, Policy(facts=30 * DAY), ADA, really=True)
+    applied = apply(database, RetentionPolicy(facts=30 * DAY), ADA, execute=True)
 
     assert applied.edits == [edits[0].id, edits[2].id, edits[3].id]
     assert numbers(database) == [4, 3, 2, 1, 0]
@@ -151,7 +151,7 @@ def test_texts_go_and_versions_stay(database: Database, blobs: FolderBlobStore, 
             facts_to_revert(session, "tiny", 2, of=1, indices=[0], edits=[])
         assert len(facts_to_revert(session, "tiny", 2, of=2, indices=[0], edits=[])) == 1
     assert violations(database, blobs) == []
-    assert apply(database, Policy(facts=30 * DAY), ADA, really=True).edits == [], "once is enough"
+    assert apply(database, RetentionPolicy(facts=30 * DAY), ADA, execute=True).edits == [], "once is enough"
 
 
 def test_no_row_of_any_table_has_a_text_that_was_removed(database: Database) -> None:
@@ -170,7 +170,7 @@ def test_no_row_of_any_table_has_a_text_that_was_removed(database: Database) -> 
             },
         )
         batch.finished_at = now() - 40 * DAY
-    assert apply(database, Policy(facts=30 * DAY), ADA, really=True).edits == [batch.id]
+    assert apply(database, RetentionPolicy(facts=30 * DAY), ADA, execute=True).edits == [batch.id]
 
     with database.reading() as session:
         rows = [str(row) for table in Base.metadata.tables.values() for row in session.execute(select(table))]
@@ -185,7 +185,7 @@ def test_texts_that_a_revert_under_way_needs_stay(database: Database, edits: lis
             parse_reference("tiny"), "revert", {}, {}, [fact(0)], reverts=[{"edit": edits[0].id, "facts": [0]}]
         )
         batches.accept(session, new, most_queued=9)
-    assert edits[0].id not in apply(database, Policy(facts=30 * DAY), ADA, really=True).edits
+    assert edits[0].id not in apply(database, RetentionPolicy(facts=30 * DAY), ADA, execute=True).edits
 
 
 def test_old_evaluations_go(database: Database, edits: list[BatchRow]) -> None:
@@ -197,7 +197,7 @@ def test_old_evaluations_go(database: Database, edits: list[BatchRow]) -> None:
         for row, age in ((old, 40 * DAY), (young, DAY)):
             evaluations.finish(session, row, metrics={})
             row.finished_at = now() - age
-    assert apply(database, Policy(evaluations=30 * DAY), ADA, really=True).evaluations == [old.id]
+    assert apply(database, RetentionPolicy(evaluations=30 * DAY), ADA, execute=True).evaluations == [old.id]
     with database.reading() as session:
         assert session.get(EvaluationRow, old.id) is None
         assert session.get(EvaluationRow, young.id) is not None

@@ -195,7 +195,7 @@ def test_an_alias_moves_only_from_where_it_was_expected(database: Database, acce
             lineage.resolve(session, parse_reference("tiny@production"))
 
 
-@pytest.mark.parametrize("ask", [lineage.resolve, lineage.meant])
+@pytest.mark.parametrize("ask", [lineage.resolve, lineage.resolve_number])
 def test_unknown_references_name_what_exists(database: Database, ask: Callable[..., object]) -> None:
     with database.reading() as session:
         with pytest.raises(ModelNotFoundError, match="known models: tiny"):
@@ -218,7 +218,7 @@ def test_a_reference_means_one_version(database: Database, accept: Accept) -> No
             ("tiny@v1", 1, False),
             ("tiny@production", 0, True),
         ):
-            assert lineage.meant(session, parse_reference(reference)) == (version, protected)
+            assert lineage.resolve_number(session, parse_reference(reference)) == (version, protected)
             assert lineage.resolve(session, parse_reference(reference)).number == version
 
 

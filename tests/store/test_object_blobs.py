@@ -19,7 +19,7 @@ from store.blobs.opening import open_blob_store
 from store.errors import BlobCorruptError, BlobMissingError, BlobStoreAwayError
 from store.schema.database import Database
 from store.schema.tables import VersionRow
-from store.upkeep.collection import collect
+from store.upkeep.garbage_collection import collect
 from tests.s3_server import SECRET, Bucket
 from tests.store.conftest import Accept, publish
 

@@ -36,7 +36,7 @@ from store.schema.access_tables import AuditRow
 from store.schema.database import Database
 from store.upkeep import deletion, integrity
 from store.upkeep.bundles import Bundle, open_bundle
-from store.upkeep.transfer import Moved, pull, push
+from store.upkeep.transfer import Transferred, pull, push
 from store.work import batches, events, lines
 from tests.s3_server import Bucket
 
@@ -93,10 +93,10 @@ class Store:
         with self.database.reading() as session:
             return [(one.fact["subject"], one.state) for one in lineage_facts(session, name, number)]
 
-    def push(self, bundle: Bundle, reference: str) -> Moved:
+    def push(self, bundle: Bundle, reference: str) -> Transferred:
         return push(self.database, self.blobs, bundle, parse_reference(reference))
 
-    def pull(self, bundle: Bundle, reference: str, **options: Any) -> Moved:
+    def pull(self, bundle: Bundle, reference: str, **options: Any) -> Transferred:
         return pull(self.database, self.blobs, bundle, reference, ACTOR, **options)
 
     def violations(self) -> list[str]:

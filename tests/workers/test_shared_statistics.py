@@ -16,7 +16,7 @@ from editing.covariance.statistics_store import StatisticSpec
 from editing.errors import StatisticError
 from store.access.audit import Actor
 from store.clock import now
-from store.upkeep.collection import collect, named_blobs
+from store.upkeep.garbage_collection import collect, named_blobs
 from store.work import statistics
 from tests.workers.conftest import MODEL, Place
 from workers.statistics.layer_statistics import Statistics

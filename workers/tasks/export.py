@@ -12,7 +12,7 @@ from api_schemas.references import version_name
 from store.access.audit import Actor
 from store.lineage import versions as lineage
 from store.schema.tables import TaskRow
-from store.upkeep.collection import discard_exports
+from store.upkeep.garbage_collection import discard_exports
 from store.work import exports, tasks
 from workers.context import WorkerContext
 from workers.tasks.lease import Lease

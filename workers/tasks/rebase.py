@@ -42,7 +42,7 @@ def parent_now(context: WorkerContext, batch: BatchRow) -> int:
         return batch.base_version
     try:
         with context.database.reading() as session:
-            lineage.line_at(session, batch, batch.base_version)
+            lineage.alias_of_line(session, batch, batch.base_version)
     except ParentMovedError as moved:
         return moved_to(context, batch, batch.base_version, moved, may_rebase_again=True)
     return batch.base_version

@@ -16,7 +16,7 @@ from store.lineage import models
 from store.lineage import versions as lineage
 from store.schema.database import Database
 from store.schema.tables import ExportRow, TaskRow
-from store.upkeep.collection import Collection, collect, discard_exports
+from store.upkeep.garbage_collection import GarbageCollection, collect, discard_exports
 from store.work import batches, exports, lines, tasks
 from tests.store.conftest import Accept
 
@@ -37,7 +37,7 @@ def old(blobs: FolderBlobStore, content: bytes, days: float = 3) -> str:
     return sha256
 
 
-def found(collection: Collection) -> set[str]:
+def found(collection: GarbageCollection) -> set[str]:
     return {blob.sha256 for blob in collection.blobs}
 
 

@@ -21,7 +21,7 @@ from store.work.statistics import shared_blobs
 
 
 @dataclass(frozen=True)
-class Collection:
+class GarbageCollection:
     """What was, or would be, deleted. `kept` counts the blobs that stay, `exports` the files on demand that expired."""
 
     blobs: tuple[StoredBlob, ...]
@@ -33,7 +33,7 @@ class Collection:
         return sum(blob.bytes for blob in self.blobs)
 
 
-def collect(database: Database, blobs: BlobStore, grace: timedelta, actor: Actor, *, delete: bool) -> Collection:
+def collect(database: Database, blobs: BlobStore, grace: timedelta, actor: Actor, *, delete: bool) -> GarbageCollection:
     """Find, and with `delete` delete, blobs that nothing names and that were not put within `grace`.
 
     Named are: the deltas and matrices of all versions, the models' tokenizers, statistics that workers share, values of
@@ -42,45 +42,46 @@ def collect(database: Database, blobs: BlobStore, grace: timedelta, actor: Actor
     What went is told in the audit log.
     """
     before = now() - grace
-    stale = _expire_exports(database, before, delete=delete)
+    expired = _expire_exports(database, before, delete=delete)
     with database.reading() as session:
-        named = _in_use(session, exports_since=before)
-    found, kept = [], 0
-    for blob in sorted(blobs.entries(), key=lambda one: one.sha256):
+        named = _named_or_shared(session, exports_since=before)
+    garbage, kept = [], 0
+    for blob in sorted(blobs.entries(), key=lambda blob: blob.sha256):
         if blob.sha256 in named or blob.put_at >= before:
             kept += 1
         else:
-            found.append(blob)
+            garbage.append(blob)
     if delete:
         blobs.sweep(before)
         with database.reading() as session:
-            named = _in_use(session, exports_since=before)
-        found = [blob for blob in found if blob.sha256 not in named and blobs.discard(blob.sha256, before)]
-    collection = Collection(tuple(found), kept, stale)
-    if delete and (found or stale):
+            named = _named_or_shared(session, exports_since=before)
+        garbage = [blob for blob in garbage if blob.sha256 not in named and blobs.discard(blob.sha256, before)]
+    collection = GarbageCollection(tuple(garbage), kept, expired)
+    if delete and (garbage or expired):
         with database.writing() as session:
             audit.record(
                 session,
                 actor,
                 "blobs.collected",
-                blobs=len(found),
+                blobs=len(garbage),
                 bytes=collection.bytes,
-                exports=stale,
+                exports=expired,
                 before=before.isoformat(timespec="seconds"),
             )
     return collection
 
 
-def discard_exports(database: Database, blobs: BlobStore, gone: Mapping[str, datetime]) -> int:
-    """Delete the blobs of exports whose rows are `gone`, and when those were finished; how many were deleted.
+def discard_exports(database: Database, blobs: BlobStore, removed_exports: Mapping[str, datetime]) -> int:
+    """Delete the blobs of exports whose rows are `removed_exports`, and when those were finished; how many were
+    deleted.
 
     One that something else names stays, and one that was put again since then: somebody is about to name it.
     """
-    if not gone:
+    if not removed_exports:
         return 0
     with database.reading() as session:
         named = named_blobs(session, exports_since=datetime(1970, 1, 1, tzinfo=UTC))
-    return sum(blobs.discard(sha256, before) for sha256, before in gone.items() if sha256 not in named)
+    return sum(blobs.discard(sha256, before) for sha256, before in removed_exports.items() if sha256 not in named)
 
 
 def named_blobs(session: Session, exports_since: datetime) -> set[str]:
@@ -95,7 +96,7 @@ def named_blobs(session: Session, exports_since: datetime) -> set[str]:
     return {name for name in names if name is not None}
 
 
-def _in_use(session: Session, exports_since: datetime) -> set[str]:
+def _named_or_shared(session: Session, exports_since: datetime) -> set[str]:
     """Those, and the statistics that workers share: they can be made again, and a backup goes without them."""
     reports = session.scalars(select(StatisticRow.report))
     return named_blobs(session, exports_since).union(*(shared_blobs(report).values() for report in reports))
@@ -107,7 +108,7 @@ def _expire_exports(database: Database, before: datetime, *, delete: bool) -> in
         with database.reading() as session:
             return len(exports.ended_before(session, before))
     with database.writing() as session:
-        stale = exports.ended_before(session, before)
-        for row in stale:
+        expired = exports.ended_before(session, before)
+        for row in expired:
             exports.remove(session, row)
-        return len(stale)
+        return len(expired)

@@ -1,4 +1,4 @@
-"""Queries on what is kept, for graphs and alarms."""
+"""Queries for metrics on what is stored: aliases' versions, bytes by model, ended batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from store.schema.tables import AliasRow, BatchRow, VersionRow
 
 
 @dataclass(frozen=True)
-class Aliased:
+class AliasedVersion:
     """The version that an alias points at, with the measurements of its batch; None for the base."""
 
     model: str
@@ -22,11 +22,11 @@ class Aliased:
     metrics: dict[str, Any] | None
 
 
-def aliased(session: Session) -> list[Aliased]:
+def aliased_versions(session: Session) -> list[AliasedVersion]:
     """Every alias of every model."""
     pointed_at = (VersionRow.model == AliasRow.model) & (VersionRow.number == AliasRow.version)
     found = select(AliasRow.model, AliasRow.alias, AliasRow.version, VersionRow.metrics).join(VersionRow, pointed_at)
-    return [Aliased(*row) for row in session.execute(found.order_by(AliasRow.model, AliasRow.alias))]
+    return [AliasedVersion(*row) for row in session.execute(found.order_by(AliasRow.model, AliasRow.alias))]
 
 
 def bytes_by_model(session: Session) -> dict[str, int]:
