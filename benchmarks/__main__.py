@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.results import environment, write_result
 from cli.terminal.shown_progress import ShownProgress
 from configuration.settings import load_settings
-from editing.progress import Progress
+from editing.progress import ProgressCallback
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -33,7 +33,7 @@ class Inputs:
     data: Path
     token: str | None
     quick: bool
-    on_progress: Progress
+    on_progress: ProgressCallback
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,18 @@ from sqlalchemy import JSON, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 
-class Base(DeclarativeBase):
+class BareBase(DeclarativeBase):
     pass
 
 
-class NoteRow(Base):
+class NoteRow(BareBase):
     __tablename__ = "notes"
 
     id: Mapped[str] = mapped_column(primary_key=True)
     body: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
-class Fact(BaseModel):
+class BareFact(BaseModel):
     prompt: str
     subject: str
     target_new: str
@@ -37,7 +37,7 @@ class Note(BaseModel):
     """Takes the body of an edit."""
 
     model: str
-    facts: list[Fact]
+    facts: list[BareFact]
     settings: dict[str, Any] = {}
     thresholds: dict[str, float] = {}
     dry_run: bool = False
@@ -57,7 +57,7 @@ if engine.dialect.name == "sqlite":
         connection.execute("PRAGMA synchronous=FULL")
 
 
-Base.metadata.create_all(engine)
+BareBase.metadata.create_all(engine)
 app = FastAPI()
 
 

@@ -28,7 +28,7 @@ from editing.values.contexts import Context, sample_contexts
 from editing.values.facts import group_by_subject, tokenize_facts
 from editing.values.optimisation import Values, optimise_values
 from workers.measuring import Measuring
-from workers.statistics.layer_statistics import Statistics
+from workers.statistics.layer_statistics import LayerStatistics
 
 SCORES = ("ES", "PS", "NS", "S", "EM")
 ROW_TOKENS = 128
@@ -93,7 +93,7 @@ class Trial:
     def __init__(
         self,
         model: LoadedModel,
-        statistics: Statistics,
+        statistics: LayerStatistics,
         facts: list[Fact],
         text: TokenSequences,
         cache: Path | None = None,
@@ -109,7 +109,9 @@ class Trial:
         """The unedited model's scores."""
         return self._scores({})
 
-    def run(self, algorithm: str, overrides: dict[str, Any], statistics: Statistics | None = None) -> dict[str, Any]:
+    def run(
+        self, algorithm: str, overrides: dict[str, Any], statistics: LayerStatistics | None = None
+    ) -> dict[str, Any]:
         """Scores, drift, steps and seconds of one edit with the method's settings and `overrides`.
 
         Solved with `statistics`, where some are given, instead of the trial's own.

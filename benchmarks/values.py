@@ -25,7 +25,7 @@ from editing.methods import ALGORITHMS, EditSettings, resolve_settings
 from editing.model.decoder import Decoder
 from editing.model.default_model import DEFAULT_MODEL
 from editing.model.loading import load_model
-from editing.progress import Progress, silent
+from editing.progress import ProgressCallback, silent
 from editing.values.contexts import Context, sample_contexts
 from editing.values.facts import SubjectGroup
 from editing.values.keys import subject_states
@@ -61,7 +61,7 @@ def run(
     plain_facts: int = 12,
     half_precision: bool = True,
     seed: int = 0,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
 ) -> dict[str, Any]:
     """Measure, write `output` as JSON and return what was written; `show` prints it.
 
@@ -105,7 +105,7 @@ def compare(
     settings: EditSettings,
     steps: int,
     plain_facts: int,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
 ) -> dict[str, Any]:
     """The plain way and ours by turns, with the matrix rate in between."""
     all_steps = fixed(settings, steps)
@@ -156,7 +156,7 @@ def ours(
     groups: Sequence[SubjectGroup],
     contexts: Sequence[Context],
     settings: EditSettings,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
 ) -> tuple[Values, dict[str, Any]]:
     """`optimise_values`, in its two parts: what is computed once, and the steps."""
     started = time.perf_counter()
@@ -206,7 +206,7 @@ def in_bfloat16(
     contexts: Sequence[Context],
     settings: EditSettings,
     result: dict[str, Any],
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
 ) -> dict[str, Any]:
     """Ours on the model in bfloat16, on as many of the facts as this machine can do in a few minutes.
 

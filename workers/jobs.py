@@ -15,7 +15,7 @@ from store.errors import BlobStoreAwayError, LeaseLostError, StoreError
 from store.schema.tables import TaskRow
 from store.work import batches, evaluations, exports, statistics, tasks
 from workers.context import WorkerContext, current
-from workers.process.patience import DATABASE_AWAY, disk_is_away
+from workers.process.retrying import DATABASE_AWAY, disk_unavailable
 from workers.process.task_trace import attempt
 from workers.reverting.revert import revert
 from workers.tasks.evaluate import evaluate
@@ -101,7 +101,7 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         what = _WHAT.get(task.kind, "edit")
         _fail(context, task, error.code, f"The {what} cannot be made", str(error), facts)
     except (OSError, torch.OutOfMemoryError, MemoryError) as error:
-        if (reason := disk_is_away(error)) is not None:
+        if (reason := disk_unavailable(error)) is not None:
             _wait_for_the_disk(context, task, reason)
             return
         log.exception("the machine refused")

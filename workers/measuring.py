@@ -1,4 +1,4 @@
-"""Measuring a version with this worker's model."""
+"""Evaluates versions with this worker's model, for tasks that check or compare them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from api_schemas.metrics import Measurement
 from editing.metrics.evaluation import Evaluation, evaluate
 from editing.model.loading import LoadedModel
 from editing.model.projection import Matrices
-from editing.progress import Progress, ShouldStop, never, silent
+from editing.progress import ProgressCallback, ShouldStop, never, silent
 from editing.readings.perplexity import perplexity
 from editing.readings.scoring import Question, score
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
-from workers.statistics.layer_statistics import Statistics
+from workers.statistics.layer_statistics import LayerStatistics
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Measuring:
     """Evaluations with the loaded model; the base's perplexity is measured once in the worker's life."""
 
     model: LoadedModel
-    statistics: Statistics
+    statistics: LayerStatistics
     _base_perplexity: float | None = field(default=None, init=False)
 
     def evaluate(
@@ -32,7 +32,7 @@ class Measuring:
         facts: Sequence[Fact],
         metrics: Sequence[str],
         should_stop: ShouldStop = never,
-        on_progress: Progress = silent,
+        on_progress: ProgressCallback = silent,
     ) -> Evaluation:
         """The version `matrices` on `facts`; drift is measured on held-out text and needs no facts."""
         drift = "drift" in metrics
@@ -65,16 +65,16 @@ class Measuring:
         Facts are asked in their bare prompts. One that begins a text is not edited there, where there are `contexts`,
         and is asked after each of these.
         """
-        asked: list[tuple[int, Question]] = []
+        questions: list[tuple[int, Question]] = []
         for number, group in enumerate(groups):
             for fact in group.facts:
                 bare, continued = fact.tokens.bare, fact.tokens.continued
                 prompts = [bare.prompt]
                 if fact.begins_text and contexts:
                     prompts = [context.tokens + continued.prompt for context in contexts]
-                asked += [(number, Question(prompt, (bare.target,))) for prompt in prompts]
-        scores = score(self.model.decoder, matrices, [question for _, question in asked], should_stop=should_stop)
-        return sorted({number for (number, _), (answer,) in zip(asked, scores, strict=True) if not answer.said})
+                questions += [(number, Question(prompt, (bare.target,))) for prompt in prompts]
+        scores = score(self.model.decoder, matrices, [question for _, question in questions], should_stop=should_stop)
+        return sorted({number for (number, _), (answer,) in zip(questions, scores, strict=True) if not answer.said})
 
     def _base(self, should_stop: ShouldStop) -> float:
         if self._base_perplexity is None:

@@ -29,7 +29,7 @@ from tests.workers.conftest import MODEL, Loaded, Place, opened
 from tests.workers.saved_models import LANGUAGES, SUBJECTS, save_tiny_model
 from tests.workers.walks import Walk, cold, look_at_all, refused, with_other_bits
 from workers.measuring import Measuring
-from workers.statistics.layer_statistics import Statistics
+from workers.statistics.layer_statistics import LayerStatistics
 
 FACTS, BATCHES = 20, 10
 DAMAGES = ("corrupt", "truncated", "missing", "foreign")
@@ -58,7 +58,7 @@ def facts_of(number: int) -> list[dict[str, Any]]:
 
 def loaded_from(folder: Path, cache: Path) -> Loaded:
     model = load_model(str(folder), cache=cache, name=MODEL)
-    statistics = Statistics(model, cache)
+    statistics = LayerStatistics(model, cache)
     return Loaded(model, statistics, Measuring(model, statistics))
 
 

@@ -180,11 +180,11 @@ def _prepare(
     should_stop: Callable[[], bool],
 ) -> dict[str, Any]:
     from workers.statistics.corpora import default_spec
-    from workers.statistics.layer_statistics import Statistics
+    from workers.statistics.layer_statistics import LayerStatistics
     from workers.tasks.prepare_statistic import described
 
     default = default_spec(settings)
-    statistics = Statistics(model, settings.data, default)
+    statistics = LayerStatistics(model, settings.data, default)
     started = time.monotonic()
     made = statistics.prepare(layers or statistics.default_layers(), request, progress, should_stop)
     seconds = time.monotonic() - started

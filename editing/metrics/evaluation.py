@@ -13,7 +13,7 @@ from editing.metrics import METRICS
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
 from editing.model.token_sequences import TokenSequences
-from editing.progress import Progress, ShouldStop, never, silent
+from editing.progress import ProgressCallback, ShouldStop, never, silent
 from editing.readings.observations import Observations, Reading
 from editing.readings.perplexity import perplexity, predicted_tokens
 from editing.readings.reader import Reader
@@ -40,7 +40,7 @@ def evaluate(
     held_out: TokenSequences | None = None,
     base_perplexity: float | None = None,
     seed: int = 0,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
     should_stop: ShouldStop = never,
 ) -> Evaluation:
     """Measure the version `matrices` ({} is the base) on `facts` by `metrics`, names of `METRICS`.

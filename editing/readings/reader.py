@@ -12,7 +12,7 @@ from editing.errors import FactError, FactLengthError
 from editing.model.decoder import Decoder
 from editing.model.decoding import stop_tokens
 from editing.model.projection import Matrices
-from editing.progress import Progress, ShouldStop
+from editing.progress import ProgressCallback, ShouldStop
 from editing.readings.continuations import TEXT_TOKENS, greedy_texts, sampled_texts
 from editing.readings.observations import FactReading, PromptReading, Reading
 from editing.readings.scoring import Question, score
@@ -41,7 +41,7 @@ class Reader:
         decoder: Decoder,
         tokenizer: Tokenizer,
         matrices: Matrices,
-        on_progress: Progress,
+        on_progress: ProgressCallback,
         should_stop: ShouldStop,
     ) -> None:
         self._decoder = decoder

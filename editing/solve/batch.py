@@ -18,7 +18,7 @@ from editing.errors import SingularSolveError
 from editing.methods import EditSettings
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
-from editing.progress import Progress, ShouldStop, never, silent
+from editing.progress import ProgressCallback, ShouldStop, never, silent
 from editing.solve.closed_form import KeyFactor, Solution, factor_keys
 from editing.solve.layer_measures import LayerMeasures, layer_measures
 from editing.solve.layers import changed, edit_layers
@@ -95,7 +95,7 @@ def solve_batch(
     failing_groups: FailingGroups,
     *,
     should_stop: ShouldStop = never,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
 ) -> BatchEdit:
     """Solve for all layers of `settings` on top of `matrices`, then check and repair `repair_rounds` times.
 

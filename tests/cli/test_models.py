@@ -17,7 +17,7 @@ from cli.terminal.shown_progress import ShownProgress
 from editing.model.loading import load_model
 from tests.editing.tiny_loaded import save_tiny
 from tests.editing.tiny_models import LINES
-from workers.statistics.layer_statistics import Statistics
+from workers.statistics.layer_statistics import LayerStatistics
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def test_what_is_prepared_is_what_a_worker_then_finds(model: Path, data: Path) -
     assert found["used_by_edits"]
     loaded = load_model(str(model), cache=data)
     assert (found["fingerprint"], found["dtype"]) == (loaded.fingerprint, "float32")
-    worker = Statistics(loaded, data)
+    worker = LayerStatistics(loaded, data)
     used = worker.get(worker.default_layers(), should_stop=unbuildable)[1]
     assert worker.held_out(should_stop=unbuildable).tokens > 0
     (layer,) = found["layers"]

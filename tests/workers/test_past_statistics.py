@@ -14,7 +14,7 @@ from tests.workers.test_answers_after_reverts import readings
 from tests.workers.test_revert import delta, distance, edit, facts, revert
 from workers.measuring import Measuring
 from workers.statistics.corpora import default_spec
-from workers.statistics.layer_statistics import Statistics
+from workers.statistics.layer_statistics import LayerStatistics
 
 LINES = [json.dumps({"text": f"{number} Danielle Darrieux speaks French in the city of Lyon"}) for number in range(60)]
 
@@ -27,9 +27,9 @@ def news(place: Place, tmp_path: Path) -> Settings:
     return place.settings.model_copy(update={"corpora": {"news": str(file)}, "corpus": "news", "corpus_tokens": 300})
 
 
-def configured(place: Place, settings: Settings, data: Path) -> Statistics:
+def configured(place: Place, settings: Settings, data: Path) -> LayerStatistics:
     """Those of a worker with `settings` and the data folder `data`, which becomes the one that tasks run in."""
-    statistics = Statistics(place.loaded.model, data, default_spec(settings))
+    statistics = LayerStatistics(place.loaded.model, data, default_spec(settings))
     place.worker(settings=settings, statistics=statistics, measuring=Measuring(place.loaded.model, statistics))
     return statistics
 

@@ -19,7 +19,7 @@ from store.clock import now
 from store.upkeep.garbage_collection import collect, named_blobs
 from store.work import statistics
 from tests.workers.conftest import MODEL, Place
-from workers.statistics.layer_statistics import Statistics
+from workers.statistics.layer_statistics import LayerStatistics
 from workers.statistics.shared import SharedStatistics
 
 TOKENS = 400
@@ -28,10 +28,10 @@ ADA = Actor("cli:ada")
 LIMIT = 256 * 1024**2
 
 
-def worker_in(place: Place, folder: Path, most_bytes: int = LIMIT) -> Statistics:
+def worker_in(place: Place, folder: Path, most_bytes: int = LIMIT) -> LayerStatistics:
     """A worker with a data folder of its own."""
     shared = SharedStatistics(place.database, place.blobs, place.loaded.model, most_bytes)
-    mine = Statistics(place.loaded.model, folder, REQUEST, shared)
+    mine = LayerStatistics(place.loaded.model, folder, REQUEST, shared)
     place.worker(folder.name, statistics=mine)
     return mine
 

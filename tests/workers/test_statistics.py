@@ -19,7 +19,7 @@ from tests.workers.saved_models import facts
 from workers import jobs
 from workers.measuring import Measuring
 from workers.statistics.corpora import default_spec
-from workers.statistics.layer_statistics import Statistics
+from workers.statistics.layer_statistics import LayerStatistics
 
 LINES = "\n\n".join(f"{number} Danielle Darrieux speaks French in the city of Lyon" for number in range(60))
 
@@ -140,7 +140,7 @@ def test_edits_use_the_corpus_that_the_operator_chose(place_of: Callable[..., Pl
     assert default_spec(place.settings.model_copy(update={"corpus": "self", "corpus_tokens": None})) == (
         StatisticSpec(SelfSampled())
     )
-    mine = Statistics(place.loaded.model, tmp_path, request)
+    mine = LayerStatistics(place.loaded.model, tmp_path, request)
     place.worker(statistics=mine, measuring=Measuring(place.loaded.model, mine))
     batch = place.edit(facts(2))
     assert batch.version is not None, batch.error

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from api_schemas.facts import Fact
 from api_schemas.metrics import DEFAULT_THRESHOLDS, Measurement, RevertedMetrics
 from editing.model.projection import Matrices
-from editing.progress import Progress, ShouldStop
+from editing.progress import ProgressCallback, ShouldStop
 from store.schema.tables import BatchRow
 from workers.context import WorkerContext
 from workers.tasks.check import SCORES, Checked, breaches, not_finite, sample
@@ -27,7 +27,7 @@ def check_revert(
     after: Matrices,
     drift_before: float | None,
     should_stop: ShouldStop,
-    on_progress: Progress,
+    on_progress: ProgressCallback,
 ) -> Checked:
     """EM of all facts that stay in the edits that change, other scores on samples, drift on held-out text.
 

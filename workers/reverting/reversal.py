@@ -200,7 +200,7 @@ class Reversal:
             for layer in self.remaining[edit].layers
         }
 
-    def put_in(self) -> dict[int, dict[int, InsertedKeys]]:
+    def inserted_keys(self) -> dict[int, dict[int, InsertedKeys]]:
         """Layer → number of the edit in `entries` → the columns that came back, and where the edit was pinned."""
         collected: dict[int, dict[int, InsertedKeys]] = {}
         for number, (edit, affected) in enumerate(self.affected.items()):

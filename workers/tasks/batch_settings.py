@@ -1,4 +1,4 @@
-"""A batch's settings, complete."""
+"""Completes a batch's settings: the method's, the model's recommended ones and the caller's."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from api_schemas.facts import Fact
 from api_schemas.metrics import Measurement, RevertedMetrics
 from editing.model.projection import Matrices
-from editing.progress import Progress, ShouldStop
+from editing.progress import ProgressCallback, ShouldStop
 from store.schema.tables import BatchRow
 from workers.context import WorkerContext
 
@@ -40,7 +40,7 @@ def check_edit(
     parent: Matrices,
     matrices: Mapping[int, Tensor],
     should_stop: ShouldStop,
-    on_progress: Progress,
+    on_progress: ProgressCallback,
 ) -> Checked:
     """EM on all facts, the other scores on a sample seeded by the batch, drift on held-out text."""
     broken = not_finite(matrices)

@@ -30,9 +30,9 @@ def evaluate(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     for number in numbers:
         name = f"{context.name}@{version_name(number)}"
         matrices = context.matrices.get(number)
-        found = context.measuring.evaluate(matrices, facts, wanted, lease.should_stop, report)
-        metrics[name] = {metric: value.model_dump() for metric, value in found.metrics.items()}
-        for row_of_fact, reading in zip(rows, _readings(found), strict=True):
+        evaluation = context.measuring.evaluate(matrices, facts, wanted, lease.should_stop, report)
+        metrics[name] = {metric: value.model_dump() for metric, value in evaluation.metrics.items()}
+        for row_of_fact, reading in zip(rows, _readings(evaluation), strict=True):
             row_of_fact[name] = reading
     with context.database.writing() as session:
         tasks.complete(session, task.id, task.token)
@@ -41,7 +41,7 @@ def evaluate(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         row.progress = {"stage": "done", "done": len(facts), "total": len(facts)}
 
 
-def _readings(found: Evaluation) -> list[dict[str, Any]]:
+def _readings(evaluation: Evaluation) -> list[dict[str, Any]]:
     """For each fact its own value of each metric, and the log-probabilities that they were computed from."""
     return [
         {
@@ -51,7 +51,7 @@ def _readings(found: Evaluation) -> list[dict[str, Any]]:
             "neighbors": [_prompt(reading) for reading in fact.neighbors],
             "greedy": fact.greedy,
         }
-        for fact, values in zip(found.observations.facts, found.of_facts, strict=True)
+        for fact, values in zip(evaluation.observations.facts, evaluation.of_facts, strict=True)
     ]
 
 

@@ -28,15 +28,15 @@ def prepare_statistic(context: WorkerContext, task: TaskRow, lease: Lease) -> No
         layers = tuple(row.layers) if row.layers is not None else context.statistics.default_layers()
         row.layers = list(layers)
     started = time.monotonic()
-    request = StatisticSpec(corpus_named(context.settings, row.corpus), row.tokens)
+    spec = StatisticSpec(corpus_named(context.settings, row.corpus), row.tokens)
     made = context.statistics.prepare(
-        layers, request, TaskProgress(context.database, row.id, of="statistic"), lease.should_stop
+        layers, spec, TaskProgress(context.database, row.id, of="statistic"), lease.should_stop
     )
     report = {
         "fingerprint": context.model.fingerprint,
         "seconds": round(time.monotonic() - started, 3),
         "layers": [described(made[layer]) for layer in sorted(made)],
-        "blobs": context.statistics.share(made, request),
+        "blobs": context.statistics.share(made, spec),
     }
     log.info("statistic made", layers=list(layers), corpus=row.corpus, seconds=report["seconds"])
     with context.database.writing() as session:

@@ -1,4 +1,4 @@
-"""What happens to a batch whose line's alias was moved while it ran: it is carried over to where the alias points now.
+"""Rebases a batch whose line's alias was moved while it ran onto the version that the alias points at now.
 
 What it wants is kept, without a new optimisation, and is solved and checked again there. Where layers above the ones
 that it edits differ between the two parents, its values would not hold: the batch fails.
@@ -74,7 +74,7 @@ def moved_to(
     return parent
 
 
-def carried_values(
+def rebased_values(
     context: WorkerContext,
     values: Values,
     groups: Sequence[SubjectGroup],

@@ -23,7 +23,7 @@ from workers.tasks.batch_settings import settings_of
 from workers.tasks.lease import Lease
 from workers.tasks.plan import tokenized_groups
 from workers.tasks.progress import TaskProgress
-from workers.tasks.stages import timed
+from workers.tasks.stage_times import timed
 
 log = structlog.get_logger(__name__)
 

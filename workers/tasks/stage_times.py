@@ -1,4 +1,4 @@
-"""How long the stages of a batch take, for people and for Prometheus."""
+"""Measures how long the stages of a batch take, for its metrics and for Prometheus."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _STAGE_OF_STATE = {
 def timed(batch: BatchRow, stage: str, shard: int | None = None) -> Iterator[None]:
     """Observe the block's duration as `stage` of the batch, also when it raises, and trace it as a span."""
     started = time.monotonic()
-    about = {"emmetd.edit.id": batch.id, "emmetd.algorithm": batch.algorithm, "emmetd.task.shard": shard}
+    attributes = {"emmetd.edit.id": batch.id, "emmetd.algorithm": batch.algorithm, "emmetd.task.shard": shard}
     try:
-        with tracing.span(stage, about):
+        with tracing.span(stage, attributes):
             yield
     finally:
         EDIT_STAGE_SECONDS.labels(batch.model, batch.algorithm, stage).observe(time.monotonic() - started)

@@ -1,4 +1,4 @@
-"""Progress of a worker's start for people: bars on a terminal, a log line now and then elsewhere."""
+"""Shows the progress of a worker's start: bars on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LOG_INTERVAL_SECONDS = 5.0
 log = structlog.get_logger(__name__)
 
 
-class Console:
-    """An `editing.progress.Progress` that also keeps the status board's line for `/readyz` up to date."""
+class StartProgress:
+    """An `editing.progress.ProgressCallback` that also keeps the status board's line for `/readyz` up to date."""
 
     def __init__(self, status: StatusBoard) -> None:
         self._status = status

@@ -1,4 +1,4 @@
-"""Waiting for what is away. A worker that ended instead would load its model again, only to end again."""
+"""Retries while the database or a disk is unavailable: a worker that ended instead would load its model again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-def disk_is_away(error: Exception) -> str | None:
+def disk_unavailable(error: Exception) -> str | None:
     """Why what failed with `error` may be done later, where a disk or the store of blobs is the reason."""
     if isinstance(error, BlobStoreAwayError):
         return str(error)
@@ -31,14 +31,16 @@ def disk_is_away(error: Exception) -> str | None:
     return None
 
 
-def patiently(status: StatusBoard, work: Callable[[], T], wait: Callable[[float], object] = time.sleep) -> T:
+def retry_until_available(
+    status: StatusBoard, work: Callable[[], T], wait: Callable[[float], object] = time.sleep
+) -> T:
     """Do `work`, again and again until database and disks let it; what is waited for is in the status."""
     reminders = Reminders()
     while True:
         try:
             return work()
         except (*DATABASE_AWAY, BlobStoreAwayError, OSError) as error:
-            reason = database_trouble(error) if isinstance(error, DATABASE_AWAY) else disk_is_away(error)
+            reason = database_trouble(error) if isinstance(error, DATABASE_AWAY) else disk_unavailable(error)
             if reason is None:
                 raise
             if reminders.due(reason):
