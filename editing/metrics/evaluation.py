@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tokenizers import Tokenizer
 
 from api_schemas.facts import Fact
-from api_schemas.metrics import Measurement
+from api_schemas.metrics import DEFAULT_METRICS, Measurement
 from editing.metrics import METRICS
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
@@ -17,8 +17,6 @@ from editing.progress import Progress, ShouldStop, never, silent
 from editing.readings.observations import Observations, Reading
 from editing.readings.perplexity import perplexity, predicted_tokens
 from editing.readings.reader import Reader
-
-DEFAULT_METRICS = ("ES", "PS", "NS", "S")
 
 
 @dataclass(frozen=True)
