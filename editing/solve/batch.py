@@ -100,7 +100,8 @@ def solve_batch(
 ) -> BatchEdit:
     """Solve for all layers of `settings` on top of `matrices`, then listen and repair `repair_rounds` times.
 
-    `metrics` are those layers' S. Raises SingularSolveError where `strict` refuses, EditInterrupted where `should_stop` says so.
+    `metrics` are those layers' S. Raises SingularSolveError where `strict` refuses, EditInterrupted where `should_stop`
+    says so.
     """
     rounds = _Rounds(metrics, settings, groups)
     on_progress("solving", 0, 1 + settings.repair_rounds)

