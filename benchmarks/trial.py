@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from api_schemas.facts import Fact, contradictions, subject_key
 from api_schemas.settings import SettingsOverrides
+from editing.covariance.method_metric import key_metrics
 from editing.errors import FactError
 from editing.methods import ALGORITHMS, EditSettings, resolve_settings
 from editing.model.loading import LoadedModel
@@ -129,7 +130,7 @@ class Trial:
         edit = solve_batch(
             decoder,
             {},
-            found,
+            key_metrics(ALGORITHMS[algorithm], found, settings),
             self.groups,
             contexts,
             values,

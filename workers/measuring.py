@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 from api_schemas.facts import Fact
 from api_schemas.metrics import Measurement
+from editing.metrics import METRICS
 from editing.metrics.evaluation import Evaluation, evaluate
 from editing.model.loading import LoadedModel
 from editing.model.projection import Matrices
 from editing.progress import ProgressCallback, ShouldStop, never, silent
+from editing.readings.observations import Reading
 from editing.readings.perplexity import perplexity
 from editing.readings.scoring import Question, score
 from editing.values.contexts import Context
@@ -34,16 +36,16 @@ class Measuring:
         should_stop: ShouldStop = never,
         on_progress: ProgressCallback = silent,
     ) -> Evaluation:
-        """The version `matrices` on `facts`; drift is measured on held-out text and needs no facts."""
-        drift = "drift" in metrics
+        """The version `matrices` on `facts`; what is measured on held-out text needs no facts."""
+        on_text = any(Reading.HELD_OUT in METRICS[name].reads for name in metrics)
         return evaluate(
             self.model.decoder,
             self.model.backend_tokenizer,
             matrices,
             facts,
             metrics,
-            held_out=self.statistics.held_out(should_stop=should_stop) if drift else None,
-            base_perplexity=self._base(should_stop) if drift else None,
+            held_out=self.statistics.held_out(should_stop=should_stop) if on_text else None,
+            base_perplexity=self._base(should_stop) if on_text else None,
             on_progress=on_progress,
             should_stop=should_stop,
         )

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from editing.covariance.key_metric import InverseSecondMoment
 from editing.covariance.spectrum import condition_number
 from editing.errors import FingerprintMismatchError, StatisticError
 
@@ -38,11 +37,6 @@ class Statistic:
     @property
     def d_in(self) -> int:
         return int(self.C.shape[0])
-
-    @property
-    def metric(self) -> InverseSecondMoment:
-        """S = C⁻¹, as the solve takes it."""
-        return InverseSecondMoment(self.factor)
 
     def require(self, fingerprint: str, layer: int) -> None:
         """Raise FingerprintMismatchError or StatisticError unless this belongs to those weights and that layer."""

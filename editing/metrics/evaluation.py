@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tokenizers import Tokenizer
 
 from api_schemas.facts import Fact
-from api_schemas.metrics import Measurement
+from api_schemas.metrics import DEFAULT_METRICS, Measurement
 from editing.metrics import METRICS
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
@@ -17,8 +17,6 @@ from editing.progress import ProgressCallback, ShouldStop, never, silent
 from editing.readings.observations import Observations, Reading
 from editing.readings.perplexity import perplexity, predicted_tokens
 from editing.readings.reader import Reader
-
-DEFAULT_METRICS = ("ES", "PS", "NS", "S")
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,7 @@ def evaluate(
         raise ValueError(f"unknown metrics {unknown}; known: {', '.join(METRICS)}")
     reads = frozenset[Reading]().union(*(METRICS[name].reads for name in wanted))
     reader = Reader(decoder, tokenizer, matrices, on_progress, should_stop)
-    readings = reader.scores(facts, reads)
-    if Reading.GREEDY in reads:
-        readings = [replace(one, greedy=text) for one, text in zip(readings, reader.greedy(facts), strict=True)]
-    if Reading.TEXT in reads:
-        readings = [replace(one, text=text) for one, text in zip(readings, reader.texts(facts, seed), strict=True)]
-    observed = Observations(tuple(readings))
+    observed = Observations(tuple(reader.readings(facts, reads, seed)))
     if Reading.HELD_OUT in reads:
         if held_out is None:
             raise ValueError("drift needs held-out text to be measured on")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenizers import Tokenizer
 
@@ -49,6 +49,15 @@ class Reader:
         self._matrices = matrices
         self._on_progress = on_progress
         self._should_stop = should_stop
+
+    def readings(self, facts: Sequence[Fact], reads: frozenset[Reading], seed: int) -> list[FactReading]:
+        """What `reads` asks for of each fact; `seed` is that of the sampled texts."""
+        found = self.scores(facts, reads)
+        if Reading.GREEDY in reads:
+            found = [replace(one, greedy=text) for one, text in zip(found, self.greedy(facts), strict=True)]
+        if Reading.TEXT in reads:
+            found = [replace(one, text=text) for one, text in zip(found, self.texts(facts, seed), strict=True)]
+        return found
 
     def scores(self, facts: Sequence[Fact], reads: frozenset[Reading]) -> list[FactReading]:
         """Answers scored at the facts' prompts, paraphrases and neighbors, as far as `reads` asks for them."""

@@ -18,6 +18,7 @@ from service.errors import MalformedRequestError
 from service.facts import most_elements, read_facts
 from service.http.bodies import NDJSON_TYPE, parse_json, parse_ndjson
 from service.http.fields import FieldErrors, invalid, shown
+from service.http.metric_names import CHECKED_NAMES
 from service.models.references import reference_in
 
 _NDJSON_PARAMETERS: Final = ("model", "algorithm", "label")
@@ -71,7 +72,7 @@ def read_batch(submission: EditSubmission, settings: Settings, errors: FieldErro
         envelope, facts = _from_json(parse_json(submission.body, most_elements(settings)))
     request: EditRequest | None = None
     try:
-        request = EditRequest.model_validate({**envelope, "facts": []}, strict=True)
+        request = EditRequest.model_validate({**envelope, "facts": []}, strict=True, context=CHECKED_NAMES)
     except ValidationError as error:
         errors.add_all(error, EditRequest)
     checked = read_facts(facts, settings, errors)

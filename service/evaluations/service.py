@@ -18,6 +18,7 @@ from service.facts import check_measurable, most_elements, read_facts
 from service.http.bodies import parse_json
 from service.http.cursors import read_cursor, write_cursor
 from service.http.fields import FieldErrors, invalid, shown
+from service.http.metric_names import CHECKED_NAMES
 from service.models.references import reference_in
 from service.resources import Resources
 from store.access import audit
@@ -116,7 +117,7 @@ def _read(resources: Resources, body: bytes) -> tuple[EvaluationRequest, list[Fa
     errors = FieldErrors()
     request: EvaluationRequest | None = None
     try:
-        request = EvaluationRequest.model_validate({**value, "facts": []}, strict=True)
+        request = EvaluationRequest.model_validate({**value, "facts": []}, strict=True, context=CHECKED_NAMES)
     except ValidationError as error:
         errors.add_all(error, EvaluationRequest)
     facts = read_facts(value.get("facts", []), resources.settings, errors)

@@ -37,6 +37,7 @@ from service.errors import (
 from service.generation.documentation import LAST_DATA
 from service.http.event_stream import EVENT_STREAM_TYPE
 from service.http.links import add_links
+from service.http.metric_names import describe_metrics
 from service.http.problems import OPENAI_PATHS, openai_responses, responses
 
 DESCRIPTION: Final = """\
@@ -116,6 +117,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         known.pop(name, None)
     known["EditRequest"]["properties"]["algorithm"]["enum"] = [*ALGORITHMS]
+    describe_metrics(known)
     found["components"]["securitySchemes"] = _SCHEMES
     for path, operations in found["paths"].items():
         for method, operation in operations.items():

@@ -64,7 +64,7 @@ def _accept(
             reference=meant[0],
             algorithm=ALGORITHM,
             settings={},
-            thresholds={str(metric): limit for metric, limit in request.thresholds.items()},
+            thresholds=request.thresholds,
             facts=[one.fact for one in facts],
             reverts=as_reverts(facts),
             label=request.label,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api_schemas.settings import SettingsOverrides
+from api_schemas.settings import EditSettings, SettingsOverrides
 from editing.methods import ALGORITHMS, ModelShape, resolve_settings
 from editing.methods.recommended import RECOMMENDED
 
@@ -97,6 +97,21 @@ def test_presets_are_what_the_authors_published(algorithm: str, preset: str) -> 
 def test_every_preset_of_the_authors_is_pinned() -> None:
     presets = {(row.name, name) for row in ALGORITHMS.values() for name in row.presets if name.startswith("authors-")}
     assert presets == set(PUBLISHED)
+
+
+def test_a_setting_stands_in_both_models() -> None:
+    assert list(SettingsOverrides.model_fields) == ["preset", *EditSettings.model_fields]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_defaults_and_presets_are_within_the_limits_of_what_a_caller_may_give(algorithm: str) -> None:
+    of_models = [resolved(algorithm, shape) for shape in (*RECOMMENDED, UNKNOWN)]
+    for settings in (*of_models, *(resolved(algorithm, preset=preset) for preset in ALGORITHMS[algorithm].presets)):
+        found = settings.model_dump(exclude_none=True)
+        again = SettingsOverrides.model_validate(found).model_dump(exclude_none=True)
+        assert again == {**found, "layers": list(found["layers"])}
+    with pytest.raises(ValueError, match=r"steps\n.*less than or equal to 500"):
+        EditSettings(layers=(1,), steps=501)
 
 
 def test_layers_that_the_model_lacks_are_named() -> None:

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from api_schemas.facts import Fact
+from editing.covariance.key_metric import InverseSecondMoment
+from editing.covariance.method_metric import key_metrics
 from editing.covariance.statistic import Statistic, make_statistic
 from editing.errors import SingularSolveError
-from editing.methods import EditSettings
+from editing.methods import ALGORITHMS, EditSettings
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
 from editing.solve.batch import BatchEdit, solve_batch
@@ -77,7 +79,8 @@ class Batch:
 
     def solve(self, chosen: EditSettings, *unsaid: Sequence[int]) -> tuple[BatchEdit, Listener, Values]:
         values, listener = self.values(chosen), Listener(*unsaid)
-        edit = solve_batch(self.decoder, {}, self.statistics, self.groups, self.contexts, values, chosen, listener)
+        metrics = key_metrics(ALGORITHMS["emmet"], self.statistics, chosen)
+        edit = solve_batch(self.decoder, {}, metrics, self.groups, self.contexts, values, chosen, listener)
         return edit, listener, values
 
 
@@ -94,7 +97,7 @@ def test_in_one_layer_the_rounds_are_one_solve_of_the_summed_residual_at_the_sam
     one = edit.layers[1]
     assert torch.equal(one.keys, values.keys.T)
     assert len(one.solutions) == 3
-    again = solve(values.keys.T, one.residual, batch.statistics[1].metric, mu=0.5).matrix()
+    again = solve(values.keys.T, one.residual, InverseSecondMoment(batch.statistics[1].factor), mu=0.5).matrix()
     torch.testing.assert_close(one.delta(), again, rtol=1e-10, atol=1e-12)
     assert one.factors is not None
     assert one.factors[0].shape == (len(batch.groups), D_IN)
@@ -155,7 +158,7 @@ def _first_residual(batch: Batch, chosen: EditSettings) -> Tensor:
 
     def record(layer: int, keys: Tensor, residual: Tensor) -> Tensor:
         seen[layer] = residual
-        return solve(keys, residual, batch.statistics[layer].metric, mu=chosen.mu).matrix()
+        return solve(keys, residual, InverseSecondMoment(batch.statistics[layer].factor), mu=chosen.mu).matrix()
 
     edit_layers(batch.decoder, {}, batch.groups, batch.contexts, batch.values(chosen), chosen.layers, record)
     return seen[1]

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 
+from editing.covariance.key_metric import InverseSecondMoment
 from editing.covariance.statistic import make_statistic
 from editing.errors import SingularSolveError
 from editing.methods import EditSettings
@@ -38,13 +39,14 @@ def test_outputs_at_the_keys_are_those_that_were_wanted(generator: torch.Generat
     statistic = make_statistic(text @ text.T / 100, layer=3, tokens=100, corpus="random", fingerprint="f")
     keys, residual = random(generator, D_IN, E), random(generator, D_OUT, E)
     settings = EditSettings(layers=(3,), mu=mu)
-    edit = LayerEdit(3, keys, residual, (solve(keys, residual, statistic.metric, mu=mu),))
+    metric = InverseSecondMoment(statistic.factor)
+    edit = LayerEdit(3, keys, residual, (solve(keys, residual, metric, mu=mu),))
     before, after = random(generator, D_OUT, D_IN), random(generator, D_OUT, D_IN)
 
-    again = rebased(edit, before, after, statistic, settings)
+    again = rebased(edit, before, after, metric, settings)
 
     torch.testing.assert_close(after @ keys + again.residual, before @ keys + residual)
-    torch.testing.assert_close(again.delta(), solve(keys, again.residual, statistic.metric, mu=mu).matrix())
+    torch.testing.assert_close(again.delta(), solve(keys, again.residual, metric, mu=mu).matrix())
     if mu == 0:
         torch.testing.assert_close((after + again.delta()) @ keys, (before + edit.delta()) @ keys)
 
@@ -53,10 +55,11 @@ def test_a_strict_batch_is_refused_there_as_it_would_be_here(generator: torch.Ge
     statistic = make_statistic(torch.eye(D_IN).double(), layer=3, tokens=1, corpus="none", fingerprint="f")
     one = random(generator, D_IN, 1)
     keys, residual = torch.cat([one, one + 1e-9], 1), random(generator, D_OUT, 2)
-    edit = LayerEdit(3, keys, residual, (solve(keys, residual, statistic.metric),))
+    metric = InverseSecondMoment(statistic.factor)
+    edit = LayerEdit(3, keys, residual, (solve(keys, residual, metric),))
     weight = random(generator, D_OUT, D_IN)
     with pytest.raises(SingularSolveError):
-        rebased(edit, weight, weight, statistic, EditSettings(layers=(3,), mu=0.0, strict=True))
+        rebased(edit, weight, weight, metric, EditSettings(layers=(3,), mu=0.0, strict=True))
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from editing.metrics import METRICS
 from store.schema.database import Database
 from store.schema.tables import TaskRow
 from store.work import evaluations
@@ -63,6 +64,7 @@ def test_its_rows_are_paged(api: Api, database: Database) -> None:
         ({"facts": [fact(prompt="{}" + "j" * 80)]}, 422, "facts[0].prompt", f"at most {CONTEXT_LENGTH}"),
         ({"metrics": ["XS"]}, 422, "metrics[0]", "known: 'ES'"),
         ({"metrics": []}, 422, "metrics", "at least 1"),
+        ({"metrics": ["ES"] * (len(METRICS) + 1)}, 422, "metrics", f"at most {len(METRICS)} are taken; leave some out"),
         ({"metric": ["ES"]}, 422, "metric", "known: model, facts, metrics"),
         ({"compare_with": "not a version"}, 422, "compare_with", "write NAME"),
         ({"compare_with": "other@v1"}, 422, "compare_with", "of another model"),

@@ -111,6 +111,7 @@ def test_if_match_holds_the_version(api: Api, edit: str) -> None:
         ("v1", {"facts": [-1]}, 422, "invalid_fields", "facts[0]"),
         ("v1", {"facts": ["0"]}, 422, "invalid_fields", "must be a whole number"),
         ("v1", {"edits": ["e"], "of": "v1"}, 422, "invalid_fields", "there are no facts"),
+        ("v1", {"facts": [0], "thresholds": {"XS": 1}}, 422, "invalid_fields", "known: 'ES'"),
         ("v1", {"fact": [0]}, 422, "invalid_fields", "known: facts, of, edits"),
     ],
 )

@@ -12,7 +12,7 @@ from api_schemas.metrics import Measurement
 from editing.progress import never, silent
 from tests.workers.conftest import Place
 from tests.workers.saved_models import fact, facts
-from workers.tasks.check import SAMPLE, breaches, check_edit, sample
+from workers.tasks.check import ON_EVERY_FACT, ON_SAMPLE, SAMPLE, asked_for, breaches, check_edit, sample
 
 
 def measured(**values: float | None) -> dict[str, Measurement]:
@@ -35,9 +35,44 @@ def measured(**values: float | None) -> dict[str, Measurement]:
     ],
 )
 def test_thresholds(found: dict[str, float | None], thresholds: dict[str, float], says: list[str]) -> None:
-    lines = sorted(breaches(measured(**found), thresholds))
+    lines = sorted(breaches({}, measured(**found), thresholds))
     assert len(lines) == len(says)
     assert all(line.startswith(start) for line, start in zip(lines, says, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "limit", "says"),
+    [
+        (600.0, 570.0, 0.05, []),
+        (600.0, 630.0, 0.05, []),
+        (
+            600.0,
+            540.0,
+            0.05,
+            ["GE went from 600 to 540, a relative change of 0.1, above its threshold 0.05"],
+        ),
+        (
+            600.0,
+            660.0,
+            0.05,
+            ["GE went from 600 to 660, a relative change of 0.1, above its threshold 0.05"],
+        ),
+        (0.0, 0.0, 0.0, []),
+        (0.0, 1.0, 1e9, ["GE went from 0 to 1, a relative change of inf, above its threshold 1e+09"]),
+        (600.0, math.nan, 0.05, ["GE went from 600 to nan, a relative change of nan, above its threshold 0.05"]),
+        (None, 600.0, 0.05, ["GE could not be measured, but a threshold of 0.05 is set on it"]),
+        (600.0, None, 0.05, ["GE could not be measured, but a threshold of 0.05 is set on it"]),
+    ],
+)
+def test_a_threshold_on_what_should_stay_near_the_base_bounds_the_change_either_way(
+    before: float | None, after: float | None, limit: float, says: list[str]
+) -> None:
+    assert breaches(measured(GE=before), measured(GE=after), {"GE": limit}) == says
+
+
+def test_every_check_measures_the_same_metrics_and_a_threshold_adds_its_own() -> None:
+    assert (ON_SAMPLE, ON_EVERY_FACT) == (("ES", "PS", "NS", "S"), ("EM",))
+    assert asked_for({"GE": 0.1, "EM": 0.5, "drift": 1.5, "GA": 0.2, "NS": 0.1}) == ["GE", "GA"]
 
 
 def test_the_sample_is_the_same_for_the_same_batch_and_in_order() -> None:

@@ -12,7 +12,7 @@ import structlog
 
 from api_schemas.edits import FINAL_STATES
 from api_schemas.references import ModelReference, version_name
-from editing.covariance.statistic import Statistic
+from editing.covariance.key_metric import KeyMetric
 from editing.methods import EditSettings
 from editing.solve.batch import BatchEdit
 from editing.solve.rebasing import hold_where, rebased, values_at_keys, values_in_stream
@@ -108,7 +108,7 @@ def rebased_edit(
     edit: BatchEdit,
     old: int,
     new: int,
-    statistics: Mapping[int, Statistic],
+    metrics: Mapping[int, KeyMetric],
     settings: EditSettings,
 ) -> BatchEdit | None:
     """`edit`, made on version `old`, on version `new`, from its keys and residuals as they are, repairs with them.
@@ -126,7 +126,7 @@ def rebased_edit(
     except VersionNotFoundError:
         return None
     after = weight_of(context.model.decoder, context.matrices.get(new), layer)
-    return BatchEdit({layer: rebased(one, before, after, statistics[layer], settings)}, edit.repaired)
+    return BatchEdit({layer: rebased(one, before, after, metrics[layer], settings)}, edit.repaired)
 
 
 def _differing(context: WorkerContext, old: int, new: int) -> set[int]:

@@ -11,8 +11,10 @@ import torch
 
 from api_schemas.facts import Fact
 from api_schemas.metrics import LayerReport
+from editing.covariance.key_metric import KeyMetric
+from editing.covariance.method_metric import key_metrics
 from editing.covariance.statistic import Statistic
-from editing.methods import EditSettings
+from editing.methods import ALGORITHMS, EditSettings
 from editing.solve.batch import BatchEdit, LayerEdit, solve_batch
 from editing.values.contexts import contexts_from_texts
 from editing.values.facts import SubjectGroup
@@ -46,6 +48,7 @@ class _SolveInputs:
     contexts: Sequence[str]
     settings: EditSettings
     statistics: Mapping[int, Statistic]
+    metrics: Mapping[int, KeyMetric]
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         except ParentMovedError as moved:
             base = moved_to(context, batch, solved.base, moved, may_rebase_again=attempt < MOST_REBASES)
             with timed(batch, "solve"):
-                edit = rebased_edit(context, solved.edit, solved.base, base, inputs.statistics, inputs.settings)
+                edit = rebased_edit(context, solved.edit, solved.base, base, inputs.metrics, inputs.settings)
                 solved = (
                     _solved(context, inputs, base, lease, report) if edit is None else _SolvedBatch(base, edit, inputs)
                 )
@@ -90,13 +93,15 @@ def _solve_inputs(
     assert batch.base_version is not None
     assert plan.result is not None
     settings = EditSettings.model_validate(batch.settings)
+    statistics = context.statistics.get(settings.layers, report, lease.should_stop)
     return _SolveInputs(
         batch.base_version,
         _as_values(context, gather(context.blobs, shards), max(settings.layers)),
         tokenized_groups(context, list(facts), settings),
         plan.result["contexts"],
         settings,
-        context.statistics.get(settings.layers, report, lease.should_stop),
+        statistics,
+        key_metrics(ALGORITHMS[batch.algorithm], statistics, settings),
     )
 
 
@@ -109,7 +114,7 @@ def _solved(
     edit = solve_batch(
         context.model.decoder,
         context.matrices.get(base),
-        inputs.statistics,
+        inputs.metrics,
         groups,
         contexts,
         rebased_values(context, inputs.values, groups, contexts, settings.layers, inputs.base, base),
