@@ -21,8 +21,8 @@ def headings(page: Path) -> set[str]:
 
 
 def named_paths(page: Path) -> Iterator[str]:
-    """Paths in backticks. A bare `file.py` lies in the folder of the path before it on its line, a folder on a line that
-    begins with an ellipsis in the folder of the lines before it."""
+    """Paths in backticks. A bare `file.py` lies in the folder of the path before it on its line, a folder on a line
+    that begins with an ellipsis in the folder of the lines before it."""
     above = ""
     for line in page.read_text().splitlines():
         folder = ""
