@@ -11,6 +11,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PACKAGES = r"(?:api_schemas|benchmarks|cli|configuration|docker|docs|editing|kubernetes|service|store|tests|workers)"
+TODAY = [page for page in PAGES if page.name != "0016-wings.md"]
+"""Pages that name no file as it was called before."""
 pages = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 
 
@@ -50,7 +52,7 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not heading or heading in headings(there), target
 
 
-@pages
+@pytest.mark.parametrize("page", TODAY, ids=[str(page.relative_to(ROOT)) for page in TODAY])
 def test_paths_of_the_code_exist(page: Path) -> None:
     named = [path for path in named_paths(page) if not path.startswith("docker/secrets/")]  # made when it is set up
     assert [path for path in named if not (ROOT / path).exists()] == []
