@@ -68,7 +68,7 @@ def matrices(name: str) -> Matrices:
 
 
 class Plain:
-    """The metrics as MATH defines them, one prompt at a time."""
+    """The metrics as docs/mathematics.md defines them, one prompt at a time."""
 
     def __init__(self, model: nn.Module, tokenizer: Tokenizer) -> None:
         self.model, self.tokenizer = model, tokenizer
