@@ -81,7 +81,7 @@ def test_its_report_is_told_and_the_list_is_paged(api: Api, database: Database) 
         row = lifecycle.get(session, STATISTIC, asked[0])
         statistics.finish(row, report={"fingerprint": "f" * 64, "seconds": 1.5, "layers": [LAYER]})
         failed = {"code": "corpus_invalid", "title": "No", "detail": "the file is gone", "facts": []}
-        statistics.finish(lifecycle.get(session, STATISTIC, asked[1]), error=failed)
+        lifecycle.end_with_error(session, lifecycle.get(session, STATISTIC, asked[1]), failed)
 
     first = api.http.get("/v1/statistics", params={"limit": 2}).json()
     rest = api.http.get("/v1/statistics", params={"limit": 2, "cursor": first["next_cursor"]}).json()
