@@ -24,7 +24,8 @@ from store.errors import BlobError
 from store.lineage import models
 from store.schema.database import Database
 from store.upkeep import storage_figures
-from store.work.waiting import KINDS, running, waiting
+from store.work.kinds import TASK_KINDS
+from store.work.waiting import running, waiting
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -104,7 +105,7 @@ class _AtScrape(Collector):
                 for (model, state), count in (ended | storage_figures.ended_batches(session)).items():
                     edits.add_metric([model, state], count)
                 held = running(session)
-                for model, kind in sorted({*held, *((name, kind) for name in names for kind in KINDS)}):
+                for model, kind in sorted({*held, *((name, kind) for name in names for kind in TASK_KINDS)}):
                     tasks.add_metric([model, kind], held.get((model, kind), 0))
             for name in names:
                 stream = generate_stream(name)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import structlog
 from sqlalchemy.orm import Session
 
-from api_schemas.edits import FINAL_STATES, EditJob, EditPage
+from api_schemas.edits import EditJob, EditPage
 from api_schemas.facts import FactPage
 from editing.methods import EditSettings, context_reserve
+from service import jobs
 from service.access.quotas import check_quotas
 from service.edits.settings import check_batch_limit, complete_settings, known_algorithm, stored_settings
 from service.edits.submission import Batch, EditSubmission, read_batch
@@ -26,6 +27,7 @@ from store.lineage.fact_pages import superseded
 from store.schema.tables import BatchRow, ModelRow
 from store.work import batches
 from store.work.batches import NewBatch
+from store.work.kinds import EDIT
 
 log = structlog.get_logger(__name__)
 
@@ -102,13 +104,8 @@ def get(resources: Resources, edit_id: str) -> EditJob:
 
 def page(resources: Resources, model: str | None, cursor: str | None, limit: int) -> EditPage:
     """Newest first."""
-    before = read_cursor("edits", cursor)
-    with resources.database.reading() as session:
-        if model is not None:
-            models.get(session, model)
-        rows = batches.page(session, model, before, limit, models=resources.caller.models)
-        more = write_cursor("edits", rows[limit - 1].seq) if len(rows) > limit else None
-        return EditPage(data=[edit_job(row) for row in rows[:limit]], next_cursor=more)
+    rows, more = jobs.page(resources, EDIT, model, cursor, limit)
+    return EditPage(data=[edit_job(row) for row in rows], next_cursor=more)
 
 
 def facts(resources: Resources, edit_id: str, cursor: str | None, limit: int) -> FactPage:
@@ -126,21 +123,14 @@ def facts(resources: Resources, edit_id: str, cursor: str | None, limit: int) ->
 
 def cancel(resources: Resources, edit_id: str) -> EditJob:
     """Cancel what no worker is at; ask what runs to stop. What has ended stays as it is."""
-    with resources.database.writing() as session:
-        row = owned(resources, session, edit_id)
-        if row.state not in FINAL_STATES:
-            audit.record(session, resources.caller.actor, "edit.cancelled", model=row.model, target=row.id)
-        job = edit_job(batches.request_cancel(session, row))
+    row = jobs.cancel(resources, EDIT, edit_id)
     resources.relay.wake()
-    log.info("cancel asked for", edit=job.id, state=job.state)
-    return job
+    return edit_job(row)
 
 
 def owned(resources: Resources, session: Session, edit_id: str) -> BatchRow:
     """The batch, of a model that the caller may see. Raises BatchNotFoundError, ModelNotGrantedError."""
-    row = batches.get(session, edit_id)
-    resources.caller.check_owner(row.model, f"edit {row.id}")
-    return row
+    return jobs.owned(resources, session, EDIT, edit_id)
 
 
 def keep(resources: Resources, session: Session, new: NewBatch) -> tuple[EditJob, bool]:
@@ -162,10 +152,6 @@ def keep(resources: Resources, session: Session, new: NewBatch) -> tuple[EditJob
             edit_label=row.label,
         )
     return edit_job(row), is_new
-
-
-def has_ended(job: EditJob) -> bool:
-    return job.state in FINAL_STATES
 
 
 def _check_tokens(resources: Resources, model: ModelRow, batch: Batch, settings: EditSettings | None) -> None:

@@ -16,7 +16,7 @@ from store.blobs.blob_store import BlobStore, StoredBlob
 from store.clock import now
 from store.schema.database import Database
 from store.schema.tables import BatchRow, ExportRow, ModelRow, StatisticRow, TaskRow, VersionRow
-from store.work import exports
+from store.work import exports, lifecycle
 from store.work.statistics import shared_blobs
 
 
@@ -110,5 +110,5 @@ def _expire_exports(database: Database, before: datetime, *, delete: bool) -> in
     with database.writing() as session:
         expired = exports.ended_before(session, before)
         for row in expired:
-            exports.remove(session, row)
+            lifecycle.remove(session, row)
         return len(expired)

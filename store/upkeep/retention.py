@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import FINAL_STATES
@@ -14,9 +14,10 @@ from store.access.audit import Actor
 from store.clock import now
 from store.lineage.questions import REMOVED, is_removed, question_of
 from store.schema.database import Database
-from store.schema.tables import BatchRow, EvaluationRow, FactRow, ModelRow, TaskRow, VersionRow
+from store.schema.tables import BatchRow, EvaluationRow, FactRow, ModelRow, VersionRow
 from store.upkeep import deletion
-from store.work import batches, evaluations, events
+from store.work import batches, events, lifecycle
+from store.work.kinds import EVALUATION
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,6 @@ def _old_evaluations(session: Session, age: timedelta) -> list[str]:
 
 
 def _remove_evaluation(session: Session, evaluation_id: str, actor: Actor) -> None:
-    row = evaluations.get(session, evaluation_id)
-    session.execute(delete(TaskRow).where(TaskRow.evaluation_id == row.id))
+    row = lifecycle.get(session, EVALUATION, evaluation_id)
     audit.record(session, actor, "evaluation.deleted", model=row.model, target=row.id)
-    session.delete(row)
+    lifecycle.remove(session, row)

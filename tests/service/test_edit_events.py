@@ -13,7 +13,7 @@ import pytest
 
 from service.edits import events as edit_events
 from store.schema.database import Database
-from store.work import batches, events
+from store.work import batches, events, lifecycle
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import Api
 
@@ -111,14 +111,14 @@ def test_what_happens_is_told_as_it_happens_and_the_end_ends_the_stream(
         assert (planning.data["state"], planning.data["details"]) == ("planning", {"base_version": "v0"})
 
         with database.writing() as session:
-            batches.set_progress(session, batches.get(session, edit_id), "optimising", 0.5, 1, 12.5)
+            lifecycle.set_progress(batches.get(session, edit_id), "optimising", 0.5, 1, 12.5)
         half = next(event for event in found if event.data.get("done") == 0.5)
         assert (half.name, half.id, half.data["edit"]) == ("progress", None, edit_id)
         assert (half.data["stage"], half.data["total"], half.data["eta_seconds"]) == ("optimising", 1, 12.5)
 
         with database.writing() as session:
             reason = {"code": "test", "title": "Test", "detail": "ended by the test", "facts": []}
-            batches.fail(session, batches.get(session, edit_id), "failed", reason)
+            lifecycle.end(session, batches.get(session, edit_id), "failed", reason)
         (last,) = found
         assert (last.data["state"], last.data["details"]["error"]["code"]) == ("failed", "test")
 

@@ -17,7 +17,7 @@ from service.http.cursors import write_cursor
 from service.http.preferences import wait_seconds
 from store.schema.database import Database
 from store.schema.tables import TaskRow
-from store.work import batches, tasks
+from store.work import batches, lifecycle, tasks
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact
 from tests.service.test_models import publish
@@ -32,7 +32,7 @@ def lines(*facts: Any) -> bytes:
 def end(database: Database, edit_id: str) -> None:
     with database.writing() as session:
         reason = {"code": "test", "title": "Test", "detail": "ended by the test", "facts": []}
-        batches.fail(session, batches.get(session, edit_id), "failed", reason)
+        lifecycle.end(session, batches.get(session, edit_id), "failed", reason)
 
 
 def test_a_batch_is_in_sql_before_the_202(api: Api, database: Database) -> None:

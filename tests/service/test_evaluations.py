@@ -10,7 +10,8 @@ from sqlalchemy import select
 from editing.metrics import METRICS
 from store.schema.database import Database
 from store.schema.tables import TaskRow
-from store.work import evaluations
+from store.work import evaluations, lifecycle
+from store.work.kinds import EVALUATION
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api, fact
 
@@ -43,9 +44,9 @@ def test_an_evaluation_pins_its_versions_and_has_a_task(api: Api, database: Data
 def test_its_rows_are_paged(api: Api, database: Database) -> None:
     location = evaluate(api, facts=[fact(number) for number in range(5)]).headers["location"]
     with database.writing() as session:
-        row = evaluations.get(session, location.rpartition("/")[2])
+        row = lifecycle.get(session, EVALUATION, location.rpartition("/")[2])
         rows = [{"index": number} for number in range(5)]
-        evaluations.finish(session, row, metrics={f"{MODEL}@v0": {"ES": {"value": 0.5, "n": 5}}}, rows=rows)
+        evaluations.finish(row, metrics={f"{MODEL}@v0": {"ES": {"value": 0.5, "n": 5}}}, rows=rows)
 
     first = api.http.get(f"{location}?limit=3").json()
     rest = api.http.get(location, params={"limit": 3, "cursor": first["next_cursor"]}).json()
@@ -96,8 +97,8 @@ def test_an_unknown_evaluation_is_a_404(api: Api) -> None:
 def test_they_are_listed_newest_first_without_their_rows(api: Api, database: Database) -> None:
     asked = [evaluate(api).json()["id"] for _ in range(3)]
     with database.writing() as session:
-        row = evaluations.get(session, asked[0])
-        evaluations.finish(session, row, metrics={f"{MODEL}@v0": {"ES": {"value": 0.5, "n": 1}}}, rows=[{"fact": 0}])
+        row = lifecycle.get(session, EVALUATION, asked[0])
+        evaluations.finish(row, metrics={f"{MODEL}@v0": {"ES": {"value": 0.5, "n": 1}}}, rows=[{"fact": 0}])
 
     first = api.http.get("/v1/evaluations", params={"limit": 2}).json()
     rest = api.http.get("/v1/evaluations", params={"limit": 2, "cursor": first["next_cursor"]}).json()
@@ -128,7 +129,7 @@ def test_a_cancelled_one_ends_at_once_and_leaves_no_task(api: Api, database: Dat
 def test_what_has_ended_stays_as_it_is(api: Api, database: Database) -> None:
     location = evaluate(api).headers["location"]
     with database.writing() as session:
-        evaluations.finish(session, evaluations.get(session, location.rpartition("/")[2]), metrics={}, rows=[{"n": 1}])
+        evaluations.finish(lifecycle.get(session, EVALUATION, location.rpartition("/")[2]), metrics={}, rows=[{"n": 1}])
 
     assert api.http.post(f"{location}/cancel").json() == api.http.get(location).json()
     assert api.http.get(location).json()["state"] == "succeeded"

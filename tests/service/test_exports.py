@@ -11,7 +11,8 @@ from sqlalchemy import select
 from store.lineage import aliases
 from store.schema.database import Database
 from store.schema.tables import ExportRow, TaskRow
-from store.work import exports, tasks
+from store.work import exports, lifecycle, tasks
+from store.work.kinds import EXPORT
 from tests.service.conftest import MODEL, Api
 from tests.service.test_models import publish
 
@@ -30,7 +31,7 @@ def finish(api: Api, database: Database, content: bytes = CONTENT, report: dict[
     """What a worker would do with the export that waits."""
     with database.writing() as session:
         (row,) = session.scalars(select(ExportRow).where(ExportRow.finished_at.is_(None)))
-        exports.finish(session, row, blob=api.resources.blobs.put(content), size=len(content), report=report)
+        exports.finish(row, blob=api.resources.blobs.put(content), size=len(content), report=report)
 
 
 def test_it_is_prepared_then_given_out(api: Api, version: str, database: Database) -> None:
@@ -92,7 +93,7 @@ def test_a_damaged_file_is_not_given_out_and_a_lost_one_is_made_again(
     first = api.http.get(f"{PATH}/v1/export").json()["id"]
     finish(api, database)
     with database.reading() as session:
-        blob = exports.get(session, first).blob
+        blob = lifecycle.get(session, EXPORT, first).blob
     assert blob is not None
     path = api.resources.blobs.path(blob)  # type: ignore[attr-defined]
     path.write_bytes(CONTENT[:-1] + b"x")
@@ -112,7 +113,9 @@ def test_why_it_could_not_be_made(
 ) -> None:
     job = api.http.get(f"{PATH}/v1/export").json()["id"]
     with database.writing() as session:
-        exports.fail(session, exports.get(session, job), {"code": code, "title": "t", "detail": "why", "facts": []})
+        lifecycle.end_with_error(
+            session, lifecycle.get(session, EXPORT, job), {"code": code, "title": "t", "detail": "why", "facts": []}
+        )
     answer = api.http.get(f"{PATH}/v1/export")
     assert (answer.status_code, answer.json()["code"], answer.json()["detail"]) == (status, code, "why")
     assert answer.headers.get("retry-after") == retry
@@ -127,7 +130,7 @@ def test_a_task_that_no_worker_survives_ends_the_export(api: Api, version: str, 
         held.attempts = tasks.MOST_ATTEMPTS
     api.resources.relay._take_from_the_dead()
     with database.reading() as session:
-        row = exports.get(session, job)
+        row = lifecycle.get(session, EXPORT, job)
         assert row.error is not None
         assert (row.state, row.error["code"]) == ("failed", "worker_lost")
 

@@ -20,7 +20,8 @@ from store.lineage import versions as lineage
 from store.lineage.versions import NewVersion
 from store.schema.database import Database
 from store.schema.tables import BatchRow
-from store.work import batches, lines
+from store.work import batches, lifecycle, lines
+from store.work.kinds import EDIT
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact
 from tests.service.stand_in_worker import StandInWorker
@@ -122,7 +123,7 @@ def test_facts_of_a_day_are_counted_in_sql(locked: Api, key: MakeKey, database: 
     assert edit(locked, other, 7).status_code == 202
     assert "send fewer" in edit(locked, key(), 8).json()["detail"]
     with database.writing() as session:  # the first of them is yesterday's
-        first = min(batches.page(session, MODEL, None, 10), key=lambda row: row.seq)
+        first = min(lifecycle.page(session, EDIT, MODEL, None, 10), key=lambda row: row.seq)
         session.execute(
             update(BatchRow).where(BatchRow.id == first.id).values(created_at=first.created_at - timedelta(hours=25))
         )
@@ -149,9 +150,9 @@ def test_batches_at_a_time_are_counted_until_they_end(locked: Api, key: MakeKey,
     refused(answer, "batch_limit")
     assert "2 batches waiting or running at a time" in answer.json()["detail"]
     with database.writing() as session:
-        batches.request_cancel(session, batches.get(session, second))
+        lifecycle.cancel(session, batches.get(session, second))
         if batches.get(session, second).state != "cancelled":  # it runs already
-            batches.fail(session, batches.get(session, second), "cancelled", {"code": "cancelled"})
+            lifecycle.end(session, batches.get(session, second), "cancelled", {"code": "cancelled"})
     assert first != second
     assert edit(locked, headers, 1).status_code == 202
 

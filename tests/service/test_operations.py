@@ -15,11 +15,12 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import select
 
 from api_schemas.edits import FINAL_STATES
 from cli.supervision.private_redis import PrivateRedis
-from configuration.redis.keys import evaluate_queue
-from store.work import batches, tasks
+from store.schema.tables import TaskRow
+from store.work import batches, evaluations, tasks
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact, wait_until
 from tests.service.stand_in_worker import StandInWorker
@@ -120,7 +121,9 @@ def test_metrics_show_tasks_while_a_worker_holds_them(api: Api, model: str) -> N
     series = f'emmetd_tasks_running{{kind="evaluate",model="{MODEL}"}}'
     assert samples(api)[series] == 0
     with api.resources.database.writing() as session:
-        held = [tasks.create(session, model=MODEL, queue=evaluate_queue(MODEL), kind="evaluate").id for _ in range(3)]
+        row = evaluations.create(session, model=MODEL, version=0, compare_with=None, metrics=["ES"], facts=[])
+        held = [task.id for task in session.scalars(select(TaskRow).where(TaskRow.evaluation_id == row.id))]
+        held += [tasks.create(session, of=row, kind="evaluate").id for _ in range(2)]
     with api.resources.database.writing() as session:
         for task_id, lease_seconds in zip(held, (60, 60, -1), strict=True):
             tasks.acquire(session, task_id, "w", lease_seconds)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from store.schema.database import Database
-from store.work import statistics, tasks
+from store.work import lifecycle, statistics, tasks
+from store.work.kinds import STATISTIC
 from tests.service.conftest import MODEL, N_LAYERS, Api
 from tests.service.test_evaluations import all_tasks
 
@@ -70,17 +71,17 @@ def test_what_has_ended_is_not_cancelled(api: Api, database: Database) -> None:
     job = ask(api).json()
     with database.writing() as session:
         report = {"fingerprint": "f" * 64, "seconds": 1.5, "layers": [LAYER]}
-        statistics.finish(session, statistics.get(session, job["id"]), report=report)
+        statistics.finish(lifecycle.get(session, STATISTIC, job["id"]), report=report)
     assert api.http.post(f"/v1/statistics/{job['id']}/cancel").json()["state"] == "succeeded"
 
 
 def test_its_report_is_told_and_the_list_is_paged(api: Api, database: Database) -> None:
     asked = [ask(api, layers=[number]).json()["id"] for number in range(3)]
     with database.writing() as session:
-        row = statistics.get(session, asked[0])
-        statistics.finish(session, row, report={"fingerprint": "f" * 64, "seconds": 1.5, "layers": [LAYER]})
+        row = lifecycle.get(session, STATISTIC, asked[0])
+        statistics.finish(row, report={"fingerprint": "f" * 64, "seconds": 1.5, "layers": [LAYER]})
         failed = {"code": "corpus_invalid", "title": "No", "detail": "the file is gone", "facts": []}
-        statistics.finish(session, statistics.get(session, asked[1]), error=failed)
+        lifecycle.end_with_error(session, lifecycle.get(session, STATISTIC, asked[1]), failed)
 
     first = api.http.get("/v1/statistics", params={"limit": 2}).json()
     rest = api.http.get("/v1/statistics", params={"limit": 2, "cursor": first["next_cursor"]}).json()

@@ -60,7 +60,7 @@ def filled(database: Database, blobs: FolderBlobStore, accept: Accept) -> Databa
         aliases.put(session, "tiny", "production", 1, None)
         running = accept(session)
         lines.advance(session)
-        shard = tasks.create(session, model="tiny", queue="q", kind="values", batch_id=running.id)
+        shard = tasks.create(session, of=running, kind="values")
         shard.result = {"blob": blobs.put(b"values under way"), "steps": 3}
         accept(session, idempotency_key="key", body_sha256="a" * 64)
     blobs.put(b"nobody's")

@@ -12,7 +12,8 @@ from store.clock import now
 from store.errors import BatchNotFoundError, ConflictError, IdempotencyConflictError, LeaseLostError
 from store.schema.database import Database
 from store.schema.tables import BatchRow, TaskRow
-from store.work import batches, events, lines, tasks
+from store.work import batches, events, lifecycle, lines, tasks
+from store.work.kinds import EDIT
 from tests.store.conftest import FACT, Accept, publish
 
 
@@ -38,7 +39,7 @@ def test_nothing_is_kept_of_a_transaction_that_fails(database: Database, accept:
     with pytest.raises(RuntimeError):
         failing()
     with database.reading() as session:
-        assert batches.page(session, None, None, 10) == []
+        assert lifecycle.page(session, EDIT, None, None, 10) == []
 
 
 def test_the_same_key_and_body_is_the_same_batch(database: Database, accept: Accept) -> None:
@@ -85,10 +86,10 @@ def test_if_match_is_not_refused_for_what_cannot_move_the_alias_first(database: 
 def test_a_final_state_stays(database: Database, accept: Accept) -> None:
     with database.writing() as session:
         batch = accept(session)
-        batches.request_cancel(session, batch)
+        lifecycle.cancel(session, batch)
         assert batch.state == "cancelled"
         batches.set_state(session, batch, "planning")
-        batches.fail(session, batch, "failed", {"code": "x"})
+        lifecycle.end(session, batch, "failed", {"code": "x"})
         assert batch.state == "cancelled"
         assert batch.error is not None
         assert batch.error["code"] == "cancelled"
@@ -108,9 +109,9 @@ def test_cancelling_what_a_worker_does_asks_it_to_stop(database: Database, accep
     with database.writing() as session:
         batch = accept(session)
         held = held_task(session, batch, 60)
-        batches.request_cancel(session, batch)
+        lifecycle.cancel(session, batch)
         assert (batch.state, batch.cancel_requested) == ("planning", True)
-        assert batches.cancel_unattended(session) == []
+        assert lifecycle.cancel_unattended(session) == []
         tasks.complete(session, held.id, held.token)
 
 
@@ -118,7 +119,7 @@ def test_cancelling_what_no_worker_has_taken_frees_its_line_at_once(database: Da
     with database.writing() as session:
         batch, following = accept(session), accept(session)
         lines.advance(session)
-        batches.request_cancel(session, batch)
+        lifecycle.cancel(session, batch)
         assert batch.error is not None
         assert (batch.state, batch.error["code"]) == ("cancelled", "cancelled")
         assert [task.state for task in tasks.of_batch(session, batch.id, "plan")] == ["withdrawn"]
@@ -132,8 +133,8 @@ def test_cancelling_what_a_dead_worker_held_ends_it_and_the_zombie_cannot_commit
         batch = accept(session)
         held = held_task(session, batch, -1)
         token = held.token
-        batches.request_cancel(session, batch)
-        batches.set_progress(session, batch, "planning", 1, 1, None)
+        lifecycle.cancel(session, batch)
+        lifecycle.set_progress(batch, "planning", 1, 1, None)
         assert (batch.state, batch.progress["done"]) == ("cancelled", 0)
         with pytest.raises(LeaseLostError):
             tasks.renew(session, held.id, token, 60)
@@ -149,14 +150,14 @@ def test_what_a_worker_left_before_it_heard_of_the_cancel_is_ended(
         batch = accept(session)
         other = accept(session, "tiny@v0")
         held = held_task(session, batch, 60)
-        batches.request_cancel(session, batch)
+        lifecycle.cancel(session, batch)
         if how == "its lease ran out":
             held.lease_expires_at = now() - timedelta(seconds=1)
         else:
             tasks.release(session, held)
     with database.writing() as session:
-        assert [row.id for row in batches.cancel_unattended(session)] == [batch.id]
-        assert batches.cancel_unattended(session) == []
+        assert [row.id for row in lifecycle.cancel_unattended(session)] == [batch.id]
+        assert lifecycle.cancel_unattended(session) == []
         assert (batches.get(session, batch.id).state, batches.get(session, other.id).state) == ("cancelled", "planning")
         assert tasks.acquire(session, held.id, "heir", 60) is None
 

@@ -24,7 +24,8 @@ from store.lineage import models
 from store.lineage.questions import question_of
 from store.schema.database import Database, migrate, schema_is_current
 from store.schema.tables import Base, FactRow, ModelRow
-from store.work import batches, events
+from store.work import batches, events, lifecycle
+from store.work.kinds import EDIT
 from tests.postgres import Databases
 from tests.store.conftest import FACT
 
@@ -62,7 +63,7 @@ def test_many_writers_lose_nothing(database: Database) -> None:
     for thread in threads:
         thread.join()
     with database.reading() as session:
-        rows = batches.page(session, "tiny", None, 1000)
+        rows = lifecycle.page(session, EDIT, "tiny", None, 1000)
         assert [row.seq for row in rows] == list(range(80, 0, -1))
 
 

@@ -24,7 +24,8 @@ from store.upkeep import deletion
 from store.upkeep.garbage_collection import collect
 from store.upkeep.integrity import violations
 from store.upkeep.retention import RetentionPolicy, apply
-from store.work import batches, evaluations, events, exports, lines
+from store.work import batches, evaluations, events, exports, lifecycle, lines
+from store.work.kinds import EDIT
 from store.work.reversal import facts_to_revert
 from tests.store.conftest import Accept
 
@@ -100,7 +101,7 @@ def test_what_something_needs_stays_and_says_who_needs_it(
         accept(session, "tiny@v4")
         measured = evaluations.create(session, model="tiny", version=2, compare_with=4, metrics=[], facts=[])
         made = exports.create(session, model="tiny", version=4, format="peft", max_rank=8)
-        waiting = batches.page(session, "tiny", None, 1)[0]
+        waiting = lifecycle.page(session, EDIT, "tiny", None, 1)[0]
     for number, named in (
         (0, "every version, as their base"),
         (1, "version v2, version v3"),
@@ -158,7 +159,7 @@ def test_no_row_of_any_table_has_a_text_that_was_removed(database: Database) -> 
     with database.writing() as session:
         new = batches.NewBatch(parse_reference("tiny"), "emmet", {}, {}, [fact(17)], label="about a country")
         batch, _ = batches.accept(session, new, most_queued=9)
-        batches.fail(
+        lifecycle.end(
             session,
             batch,
             "failed",
@@ -195,7 +196,7 @@ def test_old_evaluations_go(database: Database, edits: list[BatchRow]) -> None:
             for _ in range(3)
         )
         for row, age in ((old, 40 * DAY), (young, DAY)):
-            evaluations.finish(session, row, metrics={})
+            evaluations.finish(row, metrics={})
             row.finished_at = now() - age
     assert apply(database, RetentionPolicy(evaluations=30 * DAY), ADA, execute=True).evaluations == [old.id]
     with database.reading() as session:

@@ -17,7 +17,7 @@ from store.lineage import versions as lineage
 from store.schema.database import Database
 from store.schema.tables import ExportRow, TaskRow
 from store.upkeep.garbage_collection import GarbageCollection, collect, discard_exports
-from store.work import batches, exports, lines, tasks
+from store.work import batches, exports, lifecycle, lines, tasks
 from tests.store.conftest import Accept
 
 DAY = timedelta(days=1)
@@ -52,13 +52,13 @@ def test_versions_tokenizers_and_running_batches_keep_their_blobs(
         lines.advance(session)
         new = lineage.NewVersion([1], 1, delta, matrices, 1, {}, {}, {})
         lineage.publish(session, first, new)
-        shard = tasks.create(session, model="tiny", queue="q", kind="values", batch_id=first.id)
+        shard = tasks.create(session, of=first, kind="values")
         shard.result = {"blob": spent}
         batches.set_state(session, first, "succeeded")
         running = accept(session)
-        shard = tasks.create(session, model="tiny", queue="q", kind="values", batch_id=running.id)
+        shard = tasks.create(session, of=running, kind="values")
         shard.result = {"blob": values, "steps": 3}
-        tasks.create(session, model="tiny", queue="q", kind="plan", batch_id=running.id)
+        tasks.create(session, of=running, kind="plan")
 
     would = collect(database, blobs, DAY, ADA, delete=False)
     assert found(would) == {spent, lost}
@@ -86,7 +86,7 @@ def test_exports_go_once_they_are_old(database: Database, blobs: FolderBlobStore
             exports.create(session, model="tiny", version=0, format=kind, max_rank=8) for kind in ("peft", "merged")
         ]
         for row, days in zip(rows, (3.0, 0.5), strict=True):
-            exports.finish(session, row, blob=old(blobs, row.id.encode()), size=1, report={})
+            exports.finish(row, blob=old(blobs, row.id.encode()), size=1, report={})
             row.finished_at = now() - timedelta(days=days)
         exports.create(session, model="tiny", version=0, format="peft", max_rank=9)
     blob = rows[0].blob
@@ -110,7 +110,7 @@ def test_the_file_of_an_export_that_went_stays_where_it_was_put_again(
     blobs.put(b"again")
     with database.writing() as session:
         row = exports.create(session, model="tiny", version=0, format="merged", max_rank=0)
-        exports.finish(session, row, blob=named, size=1, report={})
+        exports.finish(row, blob=named, size=1, report={})
     assert discard_exports(database, blobs, dict.fromkeys((once, again, named), then)) == 1
     assert [blobs.exists(one) for one in (once, again, named)] == [False, True, True]
 
@@ -160,7 +160,7 @@ def test_an_export_is_found_unless_it_may_go_better_next_time(database: Database
         row = exports.create(session, model="tiny", version=0, format="peft", max_rank=8)
         assert exports.find(session, "tiny", 0, "peft", 8) is row
         assert exports.find(session, "tiny", 0, "peft", 9) is None
-        exports.fail(session, row, {"code": "rank_limit"})
+        lifecycle.end_with_error(session, row, {"code": "rank_limit"})
         assert exports.find(session, "tiny", 0, "peft", 8) is row
         row.error = {"code": "machine"}
         session.flush()

@@ -14,7 +14,8 @@ from store.lineage import versions as lineage
 from store.schema.database import Database
 from store.schema.tables import AliasRow, BatchRow, FactRow, ModelRow, VersionRow
 from store.upkeep.integrity import Verified, violations
-from store.work import batches, evaluations, lines, tasks
+from store.work import batches, evaluations, lifecycle, lines, tasks
+from store.work.kinds import EVALUATION
 from tests.store.conftest import Accept
 
 
@@ -33,7 +34,7 @@ def _three_versions(database: Database, blobs: FolderBlobStore, accept: Accept) 
             row = lineage.publish(session, batch, lineage.NewVersion([1], 1, delta, matrices, 1, {}, {}, {}))
             batch.version = row.number
             batches.set_state(session, batch, "succeeded")
-            tasks.withdraw(session, batch.id)
+            tasks.withdraw(session, batch)
 
 
 def test_a_sound_store(database: Database, blobs: FolderBlobStore, accept: Accept) -> None:
@@ -90,13 +91,14 @@ def test_two_batches_of_a_line_that_run_at_once(database: Database, blobs: Folde
 def test_evaluations(database: Database, blobs: FolderBlobStore) -> None:
     with database.writing() as session:
         row = evaluations.create(session, model="tiny", version=3, compare_with=None, metrics=["ES"], facts=[])
+        tasks.withdraw(session, row)
     assert violations(database, blobs) == []
     assert violations(database, blobs, settled=True) == [f"evaluation {row.id} is still queued"]
     with database.writing() as session:
-        evaluations.finish(session, evaluations.get(session, row.id))
+        evaluations.finish(lifecycle.get(session, EVALUATION, row.id), metrics=None)
     assert violations(database, blobs) == [f"evaluation {row.id} is succeeded without measurements or a reason"]
     with database.writing() as session:
-        evaluations.finish(session, evaluations.get(session, row.id), metrics={"tiny@v3": {}})
+        evaluations.finish(lifecycle.get(session, EVALUATION, row.id), metrics={"tiny@v3": {}})
     assert violations(database, blobs, settled=True) == []
 
 

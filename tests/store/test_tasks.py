@@ -7,7 +7,7 @@ import pytest
 from store.errors import LeaseLostError
 from store.schema.database import Database
 from store.schema.tables import TaskRow
-from store.work import lines, tasks
+from store.work import batches, lines, tasks
 from tests.store.conftest import Accept
 
 OVER = -1.0
@@ -78,7 +78,7 @@ def test_a_withdrawn_task_is_never_taken(database: Database, task: TaskRow) -> N
     with database.writing() as session:
         held = tasks.acquire(session, task.id, "a", 60)
         assert held is not None
-        tasks.withdraw(session, task.batch_id)
+        tasks.withdraw(session, batches.get(session, task.batch_id))
         with pytest.raises(LeaseLostError):
             tasks.complete(session, task.id, held.token)
         assert tasks.acquire(session, task.id, "b", 60) is None

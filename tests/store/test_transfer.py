@@ -37,7 +37,8 @@ from store.schema.database import Database
 from store.upkeep import deletion, integrity
 from store.upkeep.bundles import Bundle, open_bundle
 from store.upkeep.transfer import Transferred, pull, push
-from store.work import batches, events, lines
+from store.work import batches, events, lifecycle, lines
+from store.work.kinds import EDIT
 from tests.s3_server import Bucket
 
 FINGERPRINT = "f" * 64
@@ -107,7 +108,7 @@ class Store:
         with self.database.reading() as session:
             return {
                 "models": [row.name for row in models.all_models(session)],
-                "batches": [row.id for row in batches.page(session, None, None, 100)],
+                "batches": [row.id for row in lifecycle.page(session, EDIT, None, None, 100)],
                 "audit": len(list(session.scalars(select(AuditRow)))),
             }
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from configuration.redis.keys import evaluate_queue
 from store.schema.tables import EvaluationRow
-from store.work import evaluations, tasks
+from store.work import evaluations, lifecycle
+from store.work.kinds import EVALUATION
 from tests.workers.conftest import MODEL, During, Place
 from tests.workers.saved_models import fact, facts
 from workers import jobs
@@ -25,13 +25,12 @@ def evaluate(place: Place, version: int, compare_with: int | None = None, **fiel
             metrics=fields.get("metrics", ["ES", "PS", "NS", "S"]),
             facts=fields.get("facts", facts(3)),
         )
-        tasks.create(session, model=MODEL, queue=evaluate_queue(MODEL), kind="evaluate", evaluation_id=row.id)
         return row.id
 
 
 def evaluation(place: Place, evaluation_id: str) -> EvaluationRow:
     with place.database.reading() as session:
-        return evaluations.get(session, evaluation_id)
+        return lifecycle.get(session, EVALUATION, evaluation_id)
 
 
 def test_two_versions_are_measured_side_by_side(place: Place) -> None:
@@ -138,7 +137,7 @@ def test_a_cancel_while_it_runs_holds(place: Place, number: int) -> None:
 
     def cancel() -> None:
         with place.database.writing() as session:
-            evaluations.cancel(session, evaluations.get(session, asked))
+            lifecycle.cancel(session, lifecycle.get(session, EVALUATION, asked))
 
     place.edit(facts(2))
     place.worker("one", measuring=During(place.loaded, *[lambda: None] * (number - 1), cancel))
@@ -154,7 +153,7 @@ def test_one_that_was_cancelled_before_it_began_does_not_run(place: Place, monke
 
     def cancelled_meanwhile(*args: Any) -> None:
         with place.database.writing() as session:
-            evaluations.cancel(session, evaluations.get(session, asked))
+            lifecycle.cancel(session, lifecycle.get(session, EVALUATION, asked))
         check(*args)
 
     monkeypatch.setattr(jobs, "check", cancelled_meanwhile)

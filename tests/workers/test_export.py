@@ -21,7 +21,8 @@ from transformers.utils import logging as transformers_logging
 
 from store.access import audit
 from store.schema.tables import ExportRow
-from store.work import exports
+from store.work import exports, lifecycle
+from store.work.kinds import EXPORT
 from tests.editing.tiny_models import ONE_LAYER_ONLY
 from tests.workers.conftest import MODEL, Place
 from tests.workers.saved_models import CONFIGS, facts
@@ -43,7 +44,7 @@ def exported(place: Place, format: str, version: int, max_rank: int = 512) -> tu
         made = exports.create(session, model=MODEL, version=version, format=format, max_rank=max_rank).id
     assert place.run() == ["export"]
     with place.database.reading() as session:
-        row = exports.get(session, made)
+        row = lifecycle.get(session, EXPORT, made)
     return row, place.blobs.get(row.blob) if row.blob is not None else b""
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from store.clock import now
 from store.schema.tables import TaskRow
-from store.work import batches, tasks
+from store.work import batches, lifecycle, tasks
 from tests.conftest import BOTH_DATABASES
 from tests.workers.conftest import LONG, During, Place, wait_until
 from tests.workers.saved_models import facts
@@ -54,7 +54,7 @@ def optimising(place: Place, batch_id: str) -> Callable[[], bool]:
 
 def cancel(place: Place, batch_id: str) -> None:
     with place.database.writing() as session:
-        batches.request_cancel(session, batches.get(session, batch_id))
+        lifecycle.cancel(session, batches.get(session, batch_id))
 
 
 def lose_lease(place: Place, task: TaskRow) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from store.clock import now
 from store.schema.tables import TaskRow
-from store.work import batches, statistics, tasks
+from store.work import batches, lifecycle, statistics, tasks
+from store.work.kinds import STATISTIC
 from tests.conftest import BOTH_DATABASES
 from tests.workers.conftest import MODEL, Place, wait_until
 from workers.tasks.lease import Lease
@@ -54,7 +55,7 @@ def test_it_hears_a_cancel(place: Place, task: TaskRow) -> None:
         assert not held.should_stop()
         with place.database.writing() as session:
             assert task.batch_id is not None
-            batches.request_cancel(session, batches.get(session, task.batch_id))
+            lifecycle.cancel(session, batches.get(session, task.batch_id))
         wait_until(held.should_stop, "the cancel is heard")
     assert held.reason == "cancelled"
 
@@ -94,7 +95,7 @@ def test_a_cancelled_statistic_is_held_no_longer(place: Place, statistic: TaskRo
     with lease(place, statistic) as held:
         with place.database.writing() as session:
             assert statistic.statistic_id is not None
-            statistics.cancel(session, statistics.get(session, statistic.statistic_id))
+            lifecycle.cancel(session, lifecycle.get(session, STATISTIC, statistic.statistic_id))
         wait_until(held.should_stop, "the cancel is heard")
     assert held.reason == "lost"
 
@@ -102,7 +103,7 @@ def test_a_cancelled_statistic_is_held_no_longer(place: Place, statistic: TaskRo
 def test_it_knows_of_an_earlier_cancel_at_once(place: Place, task: TaskRow) -> None:
     with place.database.writing() as session:
         assert task.batch_id is not None
-        batches.request_cancel(session, batches.get(session, task.batch_id))
+        lifecycle.cancel(session, batches.get(session, task.batch_id))
     with lease(place, task) as held:
         assert held.should_stop()
 

@@ -17,7 +17,8 @@ from editing.errors import StatisticError
 from store.access.audit import Actor
 from store.clock import now
 from store.upkeep.garbage_collection import collect, named_blobs
-from store.work import statistics
+from store.work import lifecycle, statistics
+from store.work.kinds import STATISTIC
 from tests.workers.conftest import MODEL, Place
 from workers.statistics.layer_statistics import LayerStatistics
 from workers.statistics.shared import SharedStatistics
@@ -42,7 +43,7 @@ def ask(place: Place, layers: list[int]) -> dict[str, str]:
         asked = statistics.create(session, model=MODEL, layers=layers, corpus="self", tokens=TOKENS).id
     assert place.run() == ["statistic"]
     with place.database.reading() as session:
-        row = statistics.get(session, asked)
+        row = lifecycle.get(session, STATISTIC, asked)
     assert row.report is not None, row.error
     return statistics.shared_blobs(row.report)
 

@@ -13,7 +13,8 @@ import pytest
 from editing.covariance.corpus import SelfSampled
 from editing.covariance.statistics_store import StatisticSpec
 from store.schema.tables import StatisticRow
-from store.work import statistics
+from store.work import lifecycle, statistics
+from store.work.kinds import STATISTIC
 from tests.workers.conftest import MODEL, Place
 from tests.workers.saved_models import facts
 from workers import jobs
@@ -32,7 +33,7 @@ def ask(place: Place, layers: list[int] | None = None, corpus: str = "self", tok
 
 def found(place: Place, statistic_id: str) -> StatisticRow:
     with place.database.reading() as session:
-        return statistics.get(session, statistic_id)
+        return lifecycle.get(session, STATISTIC, statistic_id)
 
 
 def made(place: Place, *asked: Any) -> StatisticRow:
@@ -123,7 +124,7 @@ def test_a_cancel_while_it_runs_holds(place: Place, monkeypatch: pytest.MonkeyPa
 
     def cancelled_meanwhile(*_: Any) -> Any:
         with place.database.writing() as session:
-            statistics.cancel(session, statistics.get(session, asked))
+            lifecycle.cancel(session, lifecycle.get(session, STATISTIC, asked))
         return place.loaded.statistics.get((1,))
 
     monkeypatch.setattr(place.loaded.statistics, "prepare", cancelled_meanwhile)

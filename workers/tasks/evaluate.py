@@ -9,7 +9,8 @@ from api_schemas.references import version_name
 from editing.metrics.evaluation import Evaluation
 from editing.readings.observations import PromptReading
 from store.schema.tables import TaskRow
-from store.work import evaluations, tasks
+from store.work import evaluations, lifecycle, tasks
+from store.work.kinds import EVALUATION
 from workers.context import WorkerContext
 from workers.tasks.lease import Lease
 from workers.tasks.progress import TaskProgress
@@ -19,12 +20,12 @@ def evaluate(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     assert task.evaluation_id is not None
     with context.database.writing() as session:
         tasks.renew(session, task.id, task.token, context.settings.lease_seconds)  # it may just have been cancelled
-        row = evaluations.get(session, task.evaluation_id)
+        row = lifecycle.get(session, EVALUATION, task.evaluation_id)
         row.state = "running"
         numbers = [row.version] if row.compare_with in (None, row.version) else [row.version, row.compare_with]
         facts = [Fact.model_validate(fact) for fact in row.facts]
         wanted = list(row.requested_metrics)
-    report = TaskProgress(context.database, row.id, of="evaluation")
+    report = TaskProgress(context.database, row.id, of=EVALUATION)
     metrics: dict[str, Any] = {}
     rows: list[dict[str, Any]] = [{"fact": number} for number in range(len(facts))]
     for number in numbers:
@@ -36,9 +37,8 @@ def evaluate(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
             row_of_fact[name] = reading
     with context.database.writing() as session:
         tasks.complete(session, task.id, task.token)
-        row = evaluations.get(session, task.evaluation_id)
-        evaluations.finish(session, row, metrics=metrics, rows=rows)
-        row.progress = {"stage": "done", "done": len(facts), "total": len(facts)}
+        row = lifecycle.get(session, EVALUATION, task.evaluation_id)
+        evaluations.finish(row, metrics=metrics, rows=rows)
 
 
 def _readings(evaluation: Evaluation) -> list[dict[str, Any]]:

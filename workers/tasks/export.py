@@ -13,7 +13,8 @@ from store.access.audit import Actor
 from store.lineage import versions as lineage
 from store.schema.tables import TaskRow
 from store.upkeep.garbage_collection import discard_exports
-from store.work import exports, tasks
+from store.work import exports, lifecycle, tasks
+from store.work.kinds import EXPORT
 from workers.context import WorkerContext
 from workers.tasks.lease import Lease
 from workers.weights.adapter import adapter, adapter_file
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 def export(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     assert task.export_id is not None
     with context.database.writing() as session:
-        row = exports.get(session, task.export_id)
+        row = lifecycle.get(session, EXPORT, task.export_id)
         removed_exports = exports.make_room(
             session, Actor(f"worker:{socket.gethostname()}"), row.model, context.settings.max_exports
         )
@@ -48,8 +49,8 @@ def export(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     log.info("exported", version=row.version, format=row.format, bytes=len(content))
     with context.database.writing() as session:
         tasks.complete(session, task.id, task.token)
-        row = exports.get(session, task.export_id)
-        exports.finish(session, row, blob=blob, size=len(content), report={**metadata, **report})
+        row = lifecycle.get(session, EXPORT, task.export_id)
+        exports.finish(row, blob=blob, size=len(content), report={**metadata, **report})
 
 
 def _merged(context: WorkerContext, version: int) -> bytes:

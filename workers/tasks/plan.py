@@ -11,7 +11,7 @@ from editing.solve.layers import check_together
 from editing.values.contexts import sample_contexts
 from editing.values.facts import SubjectGroup, cut_shards, group_by_subject, tokenize_facts
 from store.schema.tables import BatchRow, TaskRow
-from store.work import batches, tasks
+from store.work import batches, lifecycle, tasks
 from workers.context import WorkerContext
 from workers.metrics import EDIT_QUEUE_WAIT_SECONDS
 from workers.tasks.batch_settings import settings_of
@@ -68,23 +68,14 @@ def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         warnings = [warning.model_dump(mode="json") for warning in batch_warnings(groups, settings)]
         warning_field = {"warnings": warnings} if warnings else {}
         batches.set_state(session, row, "optimising", shards=len(shards), subjects=len(groups), **warning_field)
-        batches.set_progress(session, row, "optimising", 0, len(facts), None)
+        lifecycle.set_progress(row, "optimising", 0, len(facts), None)
         for number, members in enumerate(shards):
             payload = {
                 "groups": list(members),
                 "facts": [fact.index for group in members for fact in groups[group].facts],
                 "contexts": result["contexts"],
             }
-            queue = f"values:{batch.model}"
-            tasks.create(
-                session,
-                model=batch.model,
-                queue=queue,
-                kind="values",
-                batch_id=batch.id,
-                shard=number,
-                payload=payload,
-            )
+            tasks.create(session, of=row, kind="values", shard=number, payload=payload)
 
 
 def tokenized_groups(context: WorkerContext, facts: list[Fact], settings: EditSettings) -> tuple[SubjectGroup, ...]:

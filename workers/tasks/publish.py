@@ -17,7 +17,7 @@ from editing.covariance.statistic import Statistic
 from store.clock import now
 from store.lineage import versions as lineage
 from store.schema.tables import BatchRow, TaskRow
-from store.work import batches, events, tasks
+from store.work import batches, events, lifecycle, tasks
 from workers.context import WorkerContext
 from workers.metrics import EDIT_EFFICACY, FACTS_EDITED, PRESERVATION_COST
 from workers.tasks.check import Checked
@@ -93,7 +93,7 @@ def _commit(
         metrics["seconds"] = seconds_by_stage(events.after(session, batch.id, 0), ended)
         row.metrics = metrics
         tasks.complete(session, task.id, task.token)
-        batches.set_progress(session, row, "done", row.facts, row.facts, 0)
+        lifecycle.set_progress(row, "done", row.facts, row.facts, 0)
         if checked.breaches:
             remedy = (
                 "other thresholds" if batch.kind == "revert" else "fewer facts at once, other settings or thresholds"
