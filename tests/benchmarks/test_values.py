@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from benchmarks import __main__ as benchmarks
 from benchmarks import values
 from cli.main import app
-from tests.editing.tiny_loaded import save_tiny
+from tests.support.tiny_loaded import save_tiny
 
 FACTS = (
     {"prompt": "The mother tongue of {} is", "subject": "Danielle Darrieux", "target_new": "English"},

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tests.faults import faults
 from tests.faults.faults import Fault, possible
-from tests.faults.installation import MODEL, Installation
 from tests.faults.rounds import Rounds
-from tests.postgres import Cluster, require_postgres
-from tests.workers.saved_models import save_tiny_model
+from tests.support.postgres import Cluster, require_postgres
+from tests.support.running.installation import MODEL, Installation
+from tests.support.saved_models import save_tiny_model
 
 ROUNDS: tuple[tuple[Fault, ...], ...] = (
     (faults.kill_worker, faults.restart_postgres, faults.flush_redis),
