@@ -16,6 +16,7 @@ from configuration import tracing
 from configuration.access_settings import require_keys
 from configuration.logs import configure_logs
 from configuration.settings import Settings, load_settings
+from service import openapi
 from service.access.rules import check_routes
 from service.algorithms import endpoints as algorithms
 from service.audit import endpoints as audit
@@ -27,7 +28,7 @@ from service.edits import endpoints as edits
 from service.errors import UnavailableError
 from service.evaluations import endpoints as evaluations
 from service.exports import endpoints as exports
-from service.http import openapi, problems
+from service.http import problems
 from service.http.body_limits import BodyLimit
 from service.http.problems import responses
 from service.http.request_log import RequestLog

@@ -6,11 +6,12 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Protocol, TypeVar
 
 from fastapi import Header, Request
 
-from service.resources import Resources
+from service.access.caller import Caller
+from service.access.watch import KeyWatch
 
 _WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,6})"?\s*(?=$|[,;])', re.IGNORECASE)
 _FIRST_PAUSE_SECONDS: Final = 0.1
@@ -27,6 +28,16 @@ Prefer = Annotated[
 Job = TypeVar("Job")
 
 
+class Asking(Protocol):
+    """What tells whether the caller may go on waiting: the request's `service.resources.Resources`."""
+
+    @property
+    def watch(self) -> KeyWatch: ...
+
+    @property
+    def caller(self) -> Caller: ...
+
+
 def wait_seconds(prefer: str | None, most: float) -> float | None:
     """The seconds that a Prefer header asks for, at most `most`; None where it does not ask. Others are ignored."""
     asked = _WAIT.search(prefer or "")
@@ -40,7 +51,7 @@ def applied(seconds: float | None) -> dict[str, str]:
 
 async def wait_for(
     request: Request,
-    resources: Resources,
+    resources: Asking,
     seconds: float,
     look: Callable[[], Awaitable[Job]],
     ended: Callable[[Job], bool],

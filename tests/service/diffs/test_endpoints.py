@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from api_schemas.references import ModelReference
-from service.diffs.weights import WeightDiffs
+from service.state.weight_diffs import WeightDiffs
 from store.blobs.deltas import LayerArrays, pack_delta
 from store.errors import BlobMissingError
 from store.lineage import versions as lineage

@@ -10,7 +10,7 @@ import pytest
 
 from configuration.settings import Settings
 from service.app import create_app
-from service.http.openapi import render
+from service.openapi import render
 
 COMMITTED = Path(__file__).parents[3] / "docs" / "openapi.json"
 
