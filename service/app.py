@@ -13,9 +13,7 @@ from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from configuration import tracing
-from configuration.access_settings import require_keys
-from configuration.logs import configure_logs
-from configuration.settings import Settings, load_settings
+from configuration.settings import Settings
 from service import openapi
 from service.access.rules import check_routes
 from service.algorithms import endpoints as algorithms
@@ -106,11 +104,3 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(RequestTrace)
     app.add_middleware(SecurityHeaders)
     return app
-
-
-def from_environment() -> FastAPI:
-    """The factory that uvicorn calls: settings from `EMMETD_*` variables and the configuration file."""
-    settings = load_settings()
-    require_keys(settings)
-    configure_logs(settings, "api")
-    return create_app(settings)

@@ -301,10 +301,11 @@ def test_the_api_from_its_environment_never_imports_pytorch(
     monkeypatch.setenv("EMMETD_REDIS_URL", redis_server.url)
     program = """
 import asyncio, sys
-from service.app import from_environment
+from configuration.settings import load_settings
+from service.app import create_app
 
 async def start_and_stop():
-    app = from_environment()
+    app = create_app(load_settings())
     async with app.router.lifespan_context(app):
         return app.openapi()["info"]["title"], str(app.state.resources.settings.data)
 
