@@ -28,8 +28,9 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPTJConfig, LlamaConf
 from api_schemas.facts import Fact, subject_key
 from api_schemas.settings import SettingsOverrides
 from benchmarks.facts import CONTEXT_RESERVE, read_facts
+from benchmarks.matrix_rate import matrix_rate
 from benchmarks.results import environment, write_result
-from benchmarks.values import FIXED, flop, matrix_rate
+from benchmarks.values import FIXED, flop
 from editing.covariance.accumulation import key_moments
 from editing.covariance.method_metric import key_metrics
 from editing.covariance.statistic import Statistic, make_statistic

@@ -19,6 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from api_schemas.settings import SettingsOverrides
 from benchmarks.facts import draw_groups, read_facts
+from benchmarks.matrix_rate import matrix_rate
 from benchmarks.plain_values import PlainValue, plain_value
 from benchmarks.results import environment, write_result
 from editing.methods import ALGORITHMS, EditSettings, resolve_settings
@@ -38,9 +39,6 @@ KEY_FACTS = 128
 TURNS = 3
 HALF_SECONDS = 90
 """About how long the run in bfloat16 may take."""
-MATRIX_SIZES = {"cpu": 2048}
-ACCELERATOR_MATRIX_SIZE = 8192
-"""Of the square matrices whose product is the machine's rate: large enough to reach it."""
 OPERATIONS = {
     "matrix products": ("aten::mm", "aten::addmm"),
     "attention's products": ("aten::bmm",),
@@ -223,19 +221,6 @@ def in_bfloat16(
         "matrix_gflops": rate / 1e9,
         "speedup": result["plain"]["seconds_per_fact"] / found["seconds_per_fact"],
     }
-
-
-def matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32, repetitions: int = 12) -> float:
-    """Floating-point operations a second of a large square matrix product; the best of a few runs."""
-    size = MATRIX_SIZES.get(device.type, ACCELERATOR_MATRIX_SIZE)
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    best = float("inf")
-    for _ in range(repetitions):
-        started = time.perf_counter()
-        product = torch.nn.functional.linear(a, b)
-        float(product[0, 0])  # waits for the device
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best
 
 
 def step_time(

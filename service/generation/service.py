@@ -17,9 +17,9 @@ from redis.exceptions import RedisError
 from starlette.responses import Response
 
 from configuration.redis.generation_messages import GenerationEvent, GenerationRequest
-from service.access.tokens import TokenAccount
 from service.errors import ServiceError, UnavailableError
 from service.generation.exchange import release, replies, submit
+from service.generation.token_rates import TokenAccount
 from service.http.bodies import JSON_TYPE
 from service.http.event_stream import EventStream
 from service.http.problems import openai_error

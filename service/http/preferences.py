@@ -12,7 +12,9 @@ from typing import Annotated, Final, Protocol, TypeVar
 from fastapi import Header, Request
 from fastapi.concurrency import run_in_threadpool
 
-from service.resources import Resources
+from configuration.settings import Settings
+from service.access.caller import Caller
+from service.access.watch import KeyWatch
 
 _WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,6})"?\s*(?=$|[,;])', re.IGNORECASE)
 _FIRST_PAUSE_SECONDS: Final = 0.1
@@ -26,6 +28,19 @@ Prefer = Annotated[
         examples=["wait=60"],
     ),
 ]
+
+
+class Asking(Protocol):
+    """What tells whether the caller may go on waiting: the request's `service.resources.Resources`."""
+
+    @property
+    def watch(self) -> KeyWatch: ...
+
+    @property
+    def caller(self) -> Caller: ...
+
+    @property
+    def settings(self) -> Settings: ...
 
 
 def wait_seconds(prefer: str | None, most: float) -> float | None:
@@ -54,7 +69,7 @@ class _Headers(Protocol):
 
 
 async def awaited(
-    request: Request, resources: Resources, headers: _Headers, job: Job, prefer: str | None, look: Callable[[], Job]
+    request: Request, resources: Asking, headers: _Headers, job: Job, prefer: str | None, look: Callable[[], Job]
 ) -> Job:
     """`job`, or what `look` finds once it has ended or the time of `Prefer: wait` is up.
 
@@ -69,7 +84,7 @@ async def awaited(
 
 async def _wait_for(
     request: Request,
-    resources: Resources,
+    resources: Asking,
     seconds: float,
     look: Callable[[], Job],
 ) -> Job:

@@ -18,8 +18,8 @@ from editing.readings.perplexity import perplexity
 from editing.solve.batch import BatchEdit, solve_batch
 from editing.solve.layers import changed
 from editing.values.optimisation import ValueOptimisation, Values, optimise_values
-from tests.devices import DEVICES
-from tests.editing.tiny_models import (
+from tests.support.devices import DEVICES
+from tests.support.tiny_models import (
     CONFIGS,
     ONE_LAYER_ONLY,
     VOCABULARY,

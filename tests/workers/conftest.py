@@ -27,7 +27,7 @@ from store.lineage import versions as lineage
 from store.schema.database import Database
 from store.schema.tables import BatchRow, TaskRow, VersionRow
 from store.work import batches, lines, tasks
-from tests.workers.saved_models import facts, one_thread, save_tiny_model
+from tests.support.saved_models import facts, one_thread, save_tiny_model
 from workers import jobs
 from workers.context import WorkerContext, set_current
 from workers.measuring import Measuring

@@ -13,9 +13,9 @@ from editing.covariance.statistic import Statistic
 from editing.methods import ALGORITHMS, EditSettings
 from editing.solve.closed_form import solve
 from tests.workers.conftest import Place
-from tests.workers.reverted import LAYER, least_without
-from tests.workers.test_rebase import edit_during, move
-from tests.workers.test_revert import ANY, delta, distance, edit, facts, revert
+from tests.workers.reverting.reverted import LAYER, least_without
+from tests.workers.reverting.test_revert import ANY, delta, distance, edit, facts, revert
+from tests.workers.tasks.test_rebase import edit_during, move
 
 
 def regularised(C: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from editing.model.loading import load_model
+from tests.support.saved_models import LANGUAGES, SUBJECTS
 from tests.workers.conftest import MODEL, Loaded, Place
-from tests.workers.saved_models import LANGUAGES, SUBJECTS
 from tests.workers.walks import Walk, cold, look_at_all, refused, with_other_bits
 from workers.measuring import Measuring
 from workers.statistics.layer_statistics import LayerStatistics
