@@ -28,7 +28,7 @@ FIRST_PARTY: Final = tuple(
     tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["root_packages"]
 )
 
-API_PACKAGES: Final = ("api_schemas", "cli", "configuration", "editing/methods", "service", "store")
+API_PACKAGES: Final = ("api_schemas", "cli", "configuration", "editing/methods", "editing/metrics", "service", "store")
 """Folders of what the front end and the command line run; `editing/subjects.py` imports nothing beyond theirs."""
 NEVER_IN_API: Final = frozenset({"accelerate", "gguf", "networkx", "sympy", "torch", "transformers", "triton"})
 LOADED_BY_NAME: Final = ("psycopg[binary]", "httptools", "uvloop")
