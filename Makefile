@@ -50,7 +50,7 @@ bench: setup ## Measure speed and memory, with settings and hardware named (ARGS
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 acceptance: setup $(CLIENTS) ## Hold a real server and model against their promises (ARGS="--facts FILE --text FILE")
-	@$(BIN)/python -m benchmarks.acceptance $(ARGS)
+	@$(BIN)/python -m tests.acceptance $(ARGS)
 
 clean: ## Remove .venv, caches and build outputs; data folders stay
 	@rm -rf $(VENV) build ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

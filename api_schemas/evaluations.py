@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api_schemas.edits import EditError, Progress
 from api_schemas.facts import FactList
-from api_schemas.metrics import Measurement, MetricName
+from api_schemas.metrics import DEFAULT_METRICS, Measurement, MetricNames
 from api_schemas.references import COMPARED_PATTERN, ReferenceText
 
 EvaluationState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -20,7 +20,7 @@ class EvaluationRequest(BaseModel):
 
     model: Annotated[ReferenceText, Field(examples=["smollm2-135m@v1"])]
     facts: FactList
-    metrics: Annotated[list[MetricName], Field(min_length=1, max_length=8)] = ["ES", "PS", "NS", "S"]
+    metrics: MetricNames = [*DEFAULT_METRICS]
     compare_with: Annotated[
         str | None,
         Field(
@@ -40,7 +40,7 @@ class EvaluationSummary(BaseModel):
     state: EvaluationState
     model: str
     compare_with: str | None
-    requested_metrics: list[MetricName]
+    requested_metrics: list[str]
     n_facts: int
     progress: Progress
     metrics: dict[str, dict[str, Measurement]] | None

@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo
+from pydantic_core import PydanticKnownError
 
-MetricName = Literal["ES", "PS", "NS", "S", "EM", "GA", "GE", "drift"]
-METRICS: tuple[MetricName, ...] = ("ES", "PS", "NS", "S", "EM", "GA", "GE", "drift")
+KNOWN_METRICS: Final = "metrics"
+"""The key of a validation's context under which names of metrics are checked against the table of them.
+
+The table stands above this package (`editing.metrics`), with what computes each. Without a context any name passes:
+what is read back was checked when it was accepted.
+"""
+DEFAULT_METRICS: Final = ("ES", "PS", "NS", "S")
+
+
+def _known(info: ValidationInfo) -> Sequence[str] | None:
+    return None if info.context is None else info.context.get(KNOWN_METRICS)
+
+
+def _is_known(value: Any, info: ValidationInfo) -> Any:
+    known = _known(info)
+    if known is None or value in known:
+        return value
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise PydanticKnownError("string_unicode")
+    *first, last = (repr(name) for name in known)
+    raise PydanticKnownError("literal_error", {"expected": f"{', '.join(first)} or {last}"})
+
+
+def _at_most_all(value: Any, info: ValidationInfo) -> Any:
+    known = _known(info)
+    if known is None or not isinstance(value, list) or len(value) <= len(known):
+        return value
+    raise PydanticKnownError("too_long", {"field_type": "List", "max_length": len(known), "actual_length": len(value)})
+
+
+MetricName = Annotated[str, BeforeValidator(_is_known)]
+MetricNames = Annotated[list[MetricName], Field(min_length=1), BeforeValidator(_at_most_all)]
+"""As many as there are; one named twice counts twice."""
 
 
 class Measurement(BaseModel):
@@ -72,8 +105,6 @@ class BatchMetrics(BaseModel):
     warnings: list[BatchWarning] = []
 
 
-Thresholds = Annotated[
-    dict[MetricName, Annotated[float, Field(allow_inf_nan=False)]],
-    Field(description="Least value for a score, greatest for drift; a batch outside them is not published."),
-]
-DEFAULT_THRESHOLDS: dict[MetricName, float] = {"EM": 0.5, "drift": 1.5}
+Thresholds = dict[MetricName, Annotated[float, Field(allow_inf_nan=False)]]
+"""What a limit bounds depends on the metric (`editing.metrics.metric.Metric.breach`)."""
+DEFAULT_THRESHOLDS: dict[str, float] = {"EM": 0.5, "drift": 1.5}

@@ -18,7 +18,6 @@ COMPARED_PATTERN = r"^([a-z0-9][a-z0-9._-]{0,63}@)?(v(0|[1-9][0-9]{0,8})|[a-z][a
 LATEST = "latest"
 
 ModelName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-AliasName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9._-]{0,63}$")]
 VersionName = Annotated[str, StringConstraints(pattern=VERSION_PATTERN)]
 ReferenceText = Annotated[str, Field(max_length=200, json_schema_extra={"pattern": REFERENCE_PATTERN})]
 """A reference as it is sent; `parse_reference` reads it."""

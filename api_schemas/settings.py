@@ -1,4 +1,8 @@
-"""The settings of an edit that a caller may give: one model for every method, since every method is one formula."""
+"""The settings of an edit: what a caller may give, and complete, as a worker runs them and a version records them.
+
+One model for every method, since every method is one formula. A setting's limits stand in its type, its meaning in
+`SettingsOverrides`, its default in `EditSettings`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,20 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 LayerNumber = Annotated[int, Field(ge=0, le=1000)]
+MOST_LAYERS = 16
+Steps = Annotated[int, Field(ge=1, le=500)]
+LearningRate = Annotated[float, Field(gt=0, le=10)]
+Clamp = Annotated[float, Field(gt=0, le=100)]
+Weight = Annotated[float, Field(ge=0, le=100)]
+KLDirection = Literal["forward", "reverse"]
+StopAfterArgmax = Annotated[int, Field(ge=-1, le=500)]
+Contexts = Annotated[int, Field(ge=0, le=64)]
+ContextTokens = Annotated[int, Field(ge=1, le=256)]
+Mu = Annotated[float, Field(ge=0, le=1e12)]
+MuRelative = Annotated[float, Field(ge=0, le=1e6)]
+RepairRounds = Annotated[int, Field(ge=0, le=5)]
+RepairSteps = Annotated[int, Field(ge=1, le=100)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class SettingsOverrides(BaseModel):
@@ -22,53 +40,45 @@ class SettingsOverrides(BaseModel):
         list[LayerNumber] | None,
         Field(
             min_length=1,
-            max_length=16,
+            max_length=MOST_LAYERS,
             description="Layers whose MLP output projection is edited, in any order.",
             json_schema_extra={"uniqueItems": True},
         ),
     ] = None
-    steps: Annotated[int | None, Field(ge=1, le=500, description="Most optimiser steps for a fact's value.")] = None
-    lr: Annotated[float | None, Field(gt=0, le=10, description="Adam's learning rate for values.")] = None
-    clamp: Annotated[
-        float | None, Field(gt=0, le=100, description="A value change's norm is at most this × the state's norm.")
-    ] = None
-    weight_decay: Annotated[
-        float | None, Field(ge=0, le=100, description="Weight of ‖δ‖/‖z₀‖² in the loss (MEMIT's form).")
-    ] = None
-    kl_factor: Annotated[float | None, Field(ge=0, le=100, description="Weight of the KL term in the loss.")] = None
+    steps: Annotated[Steps | None, Field(description="Most optimiser steps for a fact's value.")] = None
+    lr: Annotated[LearningRate | None, Field(description="Adam's learning rate for values.")] = None
+    clamp: Annotated[Clamp | None, Field(description="A value change's norm is at most this × the state's norm.")] = (
+        None
+    )
+    weight_decay: Annotated[Weight | None, Field(description="Weight of ‖δ‖/‖z₀‖² in the loss (MEMIT's form).")] = None
+    kl_factor: Annotated[Weight | None, Field(description="Weight of the KL term in the loss.")] = None
     kl_direction: Annotated[
-        Literal["forward", "reverse"] | None,
+        KLDirection | None,
         Field(description="forward: KL(p₀‖p), keep what was said; reverse: KL(p‖p₀), as in the authors' code."),
     ] = None
     stop_loss: Annotated[
-        float | None, Field(ge=0, le=100, description="A fact is done when its loss is below this; 0 turns it off.")
+        Weight | None, Field(description="A fact is done when its loss is below this; 0 turns it off.")
     ] = None
     stop_after_argmax: Annotated[
-        int | None,
-        Field(
-            ge=-1,
-            le=500,
-            description="A fact is done this many steps after its target is the argmax in all contexts; -1 is off.",
-        ),
+        StopAfterArgmax | None,
+        Field(description="A fact is done this many steps after its target is the argmax in all contexts; -1 is off."),
     ] = None
     contexts: Annotated[
-        int | None, Field(ge=0, le=64, description="Texts sampled from the model and put before each prompt.")
+        Contexts | None, Field(description="Texts sampled from the model and put before each prompt.")
     ] = None
-    context_tokens: Annotated[int | None, Field(ge=1, le=256, description="Length of each of those texts.")] = None
-    mu: Annotated[
-        float | None, Field(ge=0, le=1e12, description="μ of the solve; 0 asks for equality (ROME, EMMET).")
-    ] = None
+    context_tokens: Annotated[ContextTokens | None, Field(description="Length of each of those texts.")] = None
+    mu: Annotated[Mu | None, Field(description="μ of the solve; 0 asks for equality (ROME, EMMET).")] = None
     mu_relative: Annotated[
-        float | None, Field(ge=0, le=1e6, description="μ as a multiple of the mean eigenvalue of KᵀSK; instead of mu.")
+        MuRelative | None, Field(description="μ as a multiple of the mean eigenvalue of KᵀSK; instead of mu.")
     ] = None
     strict: Annotated[
         bool | None, Field(description="Refuse, rather than raise μ, where the equality constraint is ill-posed.")
     ] = None
     repair_rounds: Annotated[
-        int | None, Field(ge=0, le=5, description="After the solve, optimise again the facts that are not said.")
+        RepairRounds | None, Field(description="After the solve, optimise again the facts that are not said.")
     ] = None
-    repair_steps: Annotated[int | None, Field(ge=1, le=100, description="Optimiser steps in a repair round.")] = None
-    seed: Annotated[int | None, Field(ge=0, le=2**31 - 1, description="Seed of the sampled contexts.")] = None
+    repair_steps: Annotated[RepairSteps | None, Field(description="Optimiser steps in a repair round.")] = None
+    seed: Annotated[Seed | None, Field(description="Seed of the sampled contexts.")] = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -77,3 +87,27 @@ class SettingsOverrides(BaseModel):
         if self.layers is not None and len(set(self.layers)) != len(self.layers):
             raise ValueError(f"layers {self.layers} names a layer twice; name each once")
         return self
+
+
+class EditSettings(BaseModel):
+    """Complete settings: what a worker runs and a version records. Same names and meanings as `SettingsOverrides`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layers: Annotated[tuple[LayerNumber, ...], Field(min_length=1, max_length=MOST_LAYERS)]
+    steps: Steps = 25
+    lr: LearningRate = 0.5
+    clamp: Clamp = 4.0
+    weight_decay: Weight = 1e-3
+    kl_factor: Weight = 0.0625
+    kl_direction: KLDirection = "forward"
+    stop_loss: Weight = 0.05
+    stop_after_argmax: StopAfterArgmax = 1
+    contexts: Contexts = 5
+    context_tokens: ContextTokens = 10
+    mu: Mu | None = 0.0
+    mu_relative: MuRelative | None = None
+    strict: bool = False
+    repair_rounds: RepairRounds = 1
+    repair_steps: RepairSteps = 3
+    seed: Seed = 0

@@ -3,7 +3,7 @@
     python -m benchmarks                     all of them
     python -m benchmarks solve statistic     two of them
 
-Longer measurements: python -m benchmarks.tradeoff (settings), python -m benchmarks.acceptance (promises).
+Longer: python -m benchmarks.tradeoff compares settings, `make acceptance` holds a real server to its promises.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import environment, write_result
-from cli.terminal.shown_progress import ShownProgress
 from configuration.settings import load_settings
-from editing.progress import Progress
+from editing.progress import ProgressCallback
+from workers.process.shown_progress import ShownProgress
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -33,7 +33,7 @@ class Inputs:
     data: Path
     token: str | None
     quick: bool
-    on_progress: Progress
+    on_progress: ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,6 @@ def _statistic(inputs: Inputs) -> dict[str, Any]:
     return result
 
 
-def _refusals(inputs: Inputs) -> dict[str, Any]:
-    from benchmarks import refusals
-    from editing.model.loading import prepare_model
-
-    folder = prepare_model(inputs.model, cache=inputs.data, token=inputs.token, on_progress=inputs.on_progress)
-    with refusals.own_server(folder / "tokenizer.json") as url:
-        return refusals.run(url, refusals.OWN_MODEL, 3 if inputs.quick else 100)
-
-
 def _generation(inputs: Inputs) -> dict[str, Any]:
     from benchmarks import generation
 
@@ -103,21 +94,11 @@ def _generation(inputs: Inputs) -> dict[str, Any]:
     return result
 
 
-def _overhead(inputs: Inputs) -> dict[str, Any]:
-    from benchmarks import overhead
-
-    result = overhead.run(overhead.DATABASES, overhead.QUICK if inputs.quick else overhead.Sizes())
-    overhead.show(result)
-    return result
-
-
 BENCHMARKS = {
     "values": Benchmark("values of many facts against the plain way, one by one", _values, needs_facts=True),
     "solve": Benchmark("time and peak memory of the solve, up to 10,000 facts at d_in 11,008", _solve),
     "statistic": Benchmark("C0 of a layer against the forward pass that it needs", _statistic),
     "generation": Benchmark("decoding against generate(), and several versions in one batch", _generation),
-    "refusals": Benchmark("how fast bad requests are refused", _refusals),
-    "overhead": Benchmark("from POST to a batch's beginning, and a POST against a bare handler", _overhead),
 }
 
 

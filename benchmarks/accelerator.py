@@ -28,9 +28,11 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPTJConfig, LlamaConf
 from api_schemas.facts import Fact, subject_key
 from api_schemas.settings import SettingsOverrides
 from benchmarks.facts import CONTEXT_RESERVE, read_facts
+from benchmarks.matrix_rate import matrix_rate
 from benchmarks.results import environment, write_result
-from benchmarks.values import FIXED, flop, matrix_rate
+from benchmarks.values import FIXED, flop
 from editing.covariance.accumulation import key_moments
+from editing.covariance.method_metric import key_metrics
 from editing.covariance.statistic import Statistic, make_statistic
 from editing.errors import FactError
 from editing.methods import ALGORITHMS, EditSettings, ModelShape, resolve_settings
@@ -124,9 +126,8 @@ def measure(
             with seconds(device) as of_statistic:
                 statistic = random_statistic(decoder, values.layer)
             with seconds(device) as of_solve:
-                edit = solve_batch(
-                    decoder, {}, {values.layer: statistic}, groups, contexts, values, settings, lambda matrices: ()
-                )
+                metrics = key_metrics(ALGORITHMS["emmet"], {values.layer: statistic}, settings)
+                edit = solve_batch(decoder, {}, metrics, groups, contexts, values, settings, lambda matrices: ())
                 layer = edit.layers[values.layer]
                 matrix = changed(decoder.projections[values.layer], None, layer.delta())
             projection = decoder.projections[values.layer]

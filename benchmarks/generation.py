@@ -27,7 +27,7 @@ from editing.covariance.corpus import SelfSampled, held_out_sequences
 from editing.model.default_model import DEFAULT_MODEL
 from editing.model.loading import LoadedModel, load_model
 from editing.model.projection import Frame, GatheredRows, Matrices, RowVersions
-from editing.progress import Progress, silent
+from editing.progress import ProgressCallback, silent
 from workers.generation.running_batch import RunningBatch
 from workers.generation.sequences import DecodeSequence
 
@@ -57,7 +57,7 @@ def run(
     new_tokens: int = NEW_TOKENS,
     turns: int = TURNS,
     alone: int = ALONE_PROMPTS,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
 ) -> dict[str, Any]:
     """Measure on `model`, kept in `data`: `rows` prompts of ordinary text together, `new_tokens` greedy tokens each.
 
@@ -169,7 +169,7 @@ def _alone(
     prompts: Sequence[list[int]],
     known: Sequence[Matrices],
     rows: int,
-    on_progress: Progress,
+    on_progress: ProgressCallback,
 ) -> dict[str, Any]:
     of_rows = [known[number % len(known)] for number in range(len(prompts))]
     together: list[list[int]] = []
@@ -189,7 +189,7 @@ def _alone(
     }
 
 
-def _prompts(loaded: LoadedModel, data: Path, number: int, on_progress: Progress) -> list[list[int]]:
+def _prompts(loaded: LoadedModel, data: Path, number: int, on_progress: ProgressCallback) -> list[list[int]]:
     """Pieces of ordinary text of several lengths."""
     rows = held_out_sequences(SelfSampled(), loaded, data / "statistics", on_progress=on_progress)
     ids: list[int] = rows.flat.tolist()

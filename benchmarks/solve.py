@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from editing.covariance.key_metric import InverseSecondMoment
-from editing.progress import Progress, silent
+from editing.progress import ProgressCallback, silent
 from editing.solve.closed_form import solve
 
 CORRELATION = 0.99
@@ -41,7 +41,7 @@ SMALL = (Width(192, 64, "a small one"),), (1, 16, 400)
 
 
 def run(
-    widths: Sequence[Width] = WIDTHS, facts: Sequence[int] = FACTS, on_progress: Progress = silent
+    widths: Sequence[Width] = WIDTHS, facts: Sequence[int] = FACTS, on_progress: ProgressCallback = silent
 ) -> dict[str, Any]:
     """Every number of facts at every width. Raises RuntimeError with what a child said that did not end well."""
     cases = [(width, number) for width in widths for number in facts]

@@ -16,7 +16,7 @@ from editing.model.default_model import DEFAULT_MODEL
 from editing.model.loading import load_model
 from editing.model.projection import frame
 from editing.model.token_sequences import TokenSequences, causal_mask, padded_batches
-from editing.progress import Progress, silent
+from editing.progress import ProgressCallback, silent
 
 ROW_TOKENS = 128
 TURNS = 3
@@ -29,7 +29,7 @@ def run(
     token: str | None = None,
     tokens: int = 16_384,
     turns: int = TURNS,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
 ) -> dict[str, Any]:
     """The second moment at the recommended layer against layers 0 to that one alone, over `tokens` random tokens."""
     loaded = load_model(model, cache=data, token=token, on_progress=on_progress)

@@ -29,7 +29,7 @@ from editing.covariance.statistics_store import StatisticSpec
 from editing.covariance.text_corpora import TextFile
 from editing.model.default_model import DEFAULT_MODEL
 from editing.model.loading import LoadedModel, load_model
-from workers.statistics.layer_statistics import Statistics
+from workers.statistics.layer_statistics import LayerStatistics
 
 MEASURED = (*SCORES, "NS_change", "drift", "mean_steps")
 STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
@@ -101,13 +101,13 @@ class Corpora:
         self.rest = arguments.data / f"{arguments.text.stem}-rest.txt"
         self.rest.parent.mkdir(parents=True, exist_ok=True)
         self.rest.write_text(rest)
-        self._known: dict[tuple[str, int | None], Statistics] = {}
+        self._known: dict[tuple[str, int | None], LayerStatistics] = {}
 
-    def get(self, corpus: str = "self", tokens: int | None = None) -> Statistics:
+    def get(self, corpus: str = "self", tokens: int | None = None) -> LayerStatistics:
         key = (corpus, tokens or self.tokens)
         if key not in self._known:
             text = TextFile(self.rest) if corpus == "text" else SelfSampled()
-            self._known[key] = Statistics(self.model, self.data, StatisticSpec(text, tokens=key[1]))
+            self._known[key] = LayerStatistics(self.model, self.data, StatisticSpec(text, tokens=key[1]))
         return self._known[key]
 
 

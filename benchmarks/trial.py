@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from api_schemas.facts import Fact, contradictions, subject_key
 from api_schemas.settings import SettingsOverrides
+from editing.covariance.method_metric import key_metrics
 from editing.errors import FactError
 from editing.methods import ALGORITHMS, EditSettings, resolve_settings
 from editing.model.loading import LoadedModel
@@ -28,7 +29,7 @@ from editing.values.contexts import Context, sample_contexts
 from editing.values.facts import group_by_subject, tokenize_facts
 from editing.values.optimisation import Values, optimise_values
 from workers.measuring import Measuring
-from workers.statistics.layer_statistics import Statistics
+from workers.statistics.layer_statistics import LayerStatistics
 
 SCORES = ("ES", "PS", "NS", "S", "EM")
 ROW_TOKENS = 128
@@ -93,7 +94,7 @@ class Trial:
     def __init__(
         self,
         model: LoadedModel,
-        statistics: Statistics,
+        statistics: LayerStatistics,
         facts: list[Fact],
         text: TokenSequences,
         cache: Path | None = None,
@@ -109,7 +110,9 @@ class Trial:
         """The unedited model's scores."""
         return self._scores({})
 
-    def run(self, algorithm: str, overrides: dict[str, Any], statistics: Statistics | None = None) -> dict[str, Any]:
+    def run(
+        self, algorithm: str, overrides: dict[str, Any], statistics: LayerStatistics | None = None
+    ) -> dict[str, Any]:
         """Scores, drift, steps and seconds of one edit with the method's settings and `overrides`.
 
         Solved with `statistics`, where some are given, instead of the trial's own.
@@ -127,7 +130,7 @@ class Trial:
         edit = solve_batch(
             decoder,
             {},
-            found,
+            key_metrics(ALGORITHMS[algorithm], found, settings),
             self.groups,
             contexts,
             values,

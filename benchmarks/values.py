@@ -19,13 +19,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from api_schemas.settings import SettingsOverrides
 from benchmarks.facts import draw_groups, read_facts
+from benchmarks.matrix_rate import matrix_rate
 from benchmarks.plain_values import PlainValue, plain_value
 from benchmarks.results import environment, write_result
 from editing.methods import ALGORITHMS, EditSettings, resolve_settings
 from editing.model.decoder import Decoder
 from editing.model.default_model import DEFAULT_MODEL
 from editing.model.loading import load_model
-from editing.progress import Progress, silent
+from editing.progress import ProgressCallback, silent
 from editing.values.contexts import Context, sample_contexts
 from editing.values.facts import SubjectGroup
 from editing.values.keys import subject_states
@@ -38,9 +39,6 @@ KEY_FACTS = 128
 TURNS = 3
 HALF_SECONDS = 90
 """About how long the run in bfloat16 may take."""
-MATRIX_SIZES = {"cpu": 2048}
-ACCELERATOR_MATRIX_SIZE = 8192
-"""Of the square matrices whose product is the machine's rate: large enough to reach it."""
 OPERATIONS = {
     "matrix products": ("aten::mm", "aten::addmm"),
     "attention's products": ("aten::bmm",),
@@ -61,7 +59,7 @@ def run(
     plain_facts: int = 12,
     half_precision: bool = True,
     seed: int = 0,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
 ) -> dict[str, Any]:
     """Measure, write `output` as JSON and return what was written; `show` prints it.
 
@@ -105,7 +103,7 @@ def compare(
     settings: EditSettings,
     steps: int,
     plain_facts: int,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
 ) -> dict[str, Any]:
     """The plain way and ours by turns, with the matrix rate in between."""
     all_steps = fixed(settings, steps)
@@ -156,7 +154,7 @@ def ours(
     groups: Sequence[SubjectGroup],
     contexts: Sequence[Context],
     settings: EditSettings,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
 ) -> tuple[Values, dict[str, Any]]:
     """`optimise_values`, in its two parts: what is computed once, and the steps."""
     started = time.perf_counter()
@@ -206,7 +204,7 @@ def in_bfloat16(
     contexts: Sequence[Context],
     settings: EditSettings,
     result: dict[str, Any],
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
 ) -> dict[str, Any]:
     """Ours on the model in bfloat16, on as many of the facts as this machine can do in a few minutes.
 
@@ -223,19 +221,6 @@ def in_bfloat16(
         "matrix_gflops": rate / 1e9,
         "speedup": result["plain"]["seconds_per_fact"] / found["seconds_per_fact"],
     }
-
-
-def matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32, repetitions: int = 12) -> float:
-    """Floating-point operations a second of a large square matrix product; the best of a few runs."""
-    size = MATRIX_SIZES.get(device.type, ACCELERATOR_MATRIX_SIZE)
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    best = float("inf")
-    for _ in range(repetitions):
-        started = time.perf_counter()
-        product = torch.nn.functional.linear(a, b)
-        float(product[0, 0])  # waits for the device
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best
 
 
 def step_time(

@@ -7,7 +7,7 @@ EditingError
 ├── FingerprintMismatchError    a statistic or delta belongs to other weights
 ├── FactError                   one fact of a batch cannot be edited (carries its index)
 │   ├── SubjectNotFoundError    the subject's last token cannot be told apart in the prompt
-│   └── ContextLengthError      prompt and target are longer than the model reads
+│   └── FactLengthError         prompt and target are longer than the model reads
 ├── SingularSolveError          an equality constraint has no finite solution and `strict` was asked for
 ├── ValuesNotFiniteError        the model's numbers overflow for some facts, so that no value was found for them
 ├── StatisticError              C0 is missing, of the wrong shape or not positive definite
@@ -64,7 +64,7 @@ class SubjectNotFoundError(FactError):
     code = "subject_not_found"
 
 
-class ContextLengthError(FactError):
+class FactLengthError(FactError):
     code = "context_length_exceeded"
 
 

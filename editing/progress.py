@@ -10,7 +10,7 @@ from editing.errors import EditInterrupted
 ShouldStop = Callable[[], bool]
 
 
-class Progress(Protocol):
+class ProgressCallback(Protocol):
     """Called between two steps with the stage's name, and how many of its items (tokens, bytes, facts) are done."""
 
     def __call__(self, stage: str, done: int, total: int) -> None: ...

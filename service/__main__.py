@@ -6,6 +6,6 @@ import sys
 
 from configuration.settings import Settings
 from service.app import create_app
-from service.http.openapi import render
+from service.openapi import render
 
 sys.stdout.buffer.write(render(create_app(Settings())))

@@ -13,9 +13,8 @@ from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from configuration import tracing
-from configuration.access_settings import require_keys
-from configuration.logs import configure_logs
-from configuration.settings import Settings, load_settings
+from configuration.settings import Settings
+from service import openapi
 from service.access.rules import check_routes
 from service.algorithms import endpoints as algorithms
 from service.audit import endpoints as audit
@@ -27,7 +26,7 @@ from service.edits import endpoints as edits
 from service.errors import UnavailableError
 from service.evaluations import endpoints as evaluations
 from service.exports import endpoints as exports
-from service.http import openapi, problems
+from service.http import problems
 from service.http.body_limits import BodyLimit
 from service.http.problems import responses
 from service.http.request_log import RequestLog
@@ -105,11 +104,3 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(RequestTrace)
     app.add_middleware(SecurityHeaders)
     return app
-
-
-def from_environment() -> FastAPI:
-    """The factory that uvicorn calls: settings from `EMMETD_*` variables and the configuration file."""
-    settings = load_settings()
-    require_keys(settings)
-    configure_logs(settings, "api")
-    return create_app(settings)

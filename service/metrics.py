@@ -23,8 +23,9 @@ from store.clock import now
 from store.errors import BlobError
 from store.lineage import models
 from store.schema.database import Database
-from store.upkeep import stored
-from store.work.waiting import KINDS, running, waiting
+from store.upkeep import storage_figures
+from store.work.kinds import TASK_KINDS
+from store.work.waiting import running, waiting
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -92,19 +93,19 @@ class _AtScrape(Collector):
                     depth.add_metric([queue.queue], queue.depth)
                     age.add_metric([queue.queue], max(0.0, (now() - queue.oldest).total_seconds()))
                 names = [row.name for row in models.all_models(session)]
-                for found in stored.aliased(session):
+                for found in storage_figures.aliased_versions(session):
                     version = [found.model, found.alias, version_name(found.version)]
                     info.add_metric(version, 1)
                     for metric, value in _measured(found.metrics or {}).items():
                         scores.add_metric([*version, metric], value)
-                for name, size in stored.bytes_by_model(session).items():
+                for name, size in storage_figures.bytes_by_model(session).items():
                     kept.add_metric([name], size)
                 # Also those at 0: a counter that begins at its first event would hide that event.
                 ended = dict.fromkeys(((name, state) for name in names for state in sorted(FINAL_STATES)), 0)
-                for (model, state), count in (ended | stored.ended_batches(session)).items():
+                for (model, state), count in (ended | storage_figures.ended_batches(session)).items():
                     edits.add_metric([model, state], count)
                 held = running(session)
-                for model, kind in sorted({*held, *((name, kind) for name in names for kind in KINDS)}):
+                for model, kind in sorted({*held, *((name, kind) for name in names for kind in TASK_KINDS)}):
                     tasks.add_metric([model, kind], held.get((model, kind), 0))
             for name in names:
                 stream = generate_stream(name)

@@ -23,7 +23,8 @@ from configuration import tracing
 from configuration.redis.keys import RELAY_WAKE, TASK_FUNCTION
 from store.schema.database import Database
 from store.schema.tables import BatchRow, TaskRow
-from store.work import batches, evaluations, exports, lines, statistics, tasks
+from store.work import lifecycle, lines, tasks
+from store.work.kinds import is_sharded, kind_of
 
 INTERVAL_SECONDS: Final = 0.25
 _TOGETHER_SECONDS: Final = 0.02
@@ -133,11 +134,11 @@ class Relay(threading.Thread):
 
     def _end_the_cancelled(self) -> None:
         with self._database.reading() as session:
-            if not batches.unattended(session):
+            if not lifecycle.unattended(session):
                 return
         with self._database.writing() as session:
-            for batch in batches.cancel_unattended(session):
-                log.info("cancelled: no worker is at it any more", edit=batch.id)
+            for job in lifecycle.cancel_unattended(session):
+                log.info("cancelled: no worker is at it any more", **{kind_of(job).name: job.id})
 
     def _take_from_the_dead(self) -> None:
         with self._database.reading() as session:
@@ -182,7 +183,7 @@ def _enqueuing(task: TaskRow) -> AbstractContextManager[object]:
     about = {
         "emmetd.task.id": task.id,
         "emmetd.task.kind": task.kind,
-        "emmetd.task.shard": task.shard if task.kind == "values" else None,
+        "emmetd.task.shard": task.shard if is_sharded(task) else None,
         "emmetd.edit.id": task.batch_id,
     }
     return tracing.span("enqueue", about, kind="producer", parent=task.traceparent, links=(task.attempt_traceparent,))
@@ -202,12 +203,6 @@ def _give_up(session: Session, task: TaskRow) -> None:
     )
     error = {"code": "worker_lost", "title": "The worker was lost again and again", "detail": detail, "facts": []}
     tasks.abandon(session, task)
-    if task.batch_id is not None:
-        batches.fail(session, batches.get(session, task.batch_id), "failed", error)
-        tasks.withdraw(session, task.batch_id)
-    elif task.evaluation_id is not None:
-        evaluations.finish(session, evaluations.get(session, task.evaluation_id), error=error)
-    elif task.export_id is not None:
-        exports.fail(session, exports.get(session, task.export_id), error)
-    elif task.statistic_id is not None:
-        statistics.finish(session, statistics.get(session, task.statistic_id), error=error)
+    job = lifecycle.of_task(session, task)
+    if job is not None:
+        lifecycle.end_with_error(session, job, error)

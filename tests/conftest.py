@@ -16,8 +16,8 @@ import redis
 from cli.supervision.private_redis import PrivateRedis, prepare_private_redis
 from cli.supervision.tethered import tethered
 from store.schema.database import migrate
-from tests.postgres import Cluster, Databases, require_postgres
-from tests.s3_server import Bucket, S3Server
+from tests.support.postgres import Cluster, Databases, require_postgres
+from tests.support.s3_server import Bucket, S3Server
 
 # A deadline for each example would fail on a machine that is busy, not on code that is wrong.
 hypothesis.settings.register_profile("emmetd", deadline=None)

@@ -1,4 +1,4 @@
-"""What every task of this process works with. RQ calls a plain function, so the process keeps one context."""
+"""The context that every task of this process works with: RQ calls a plain function, so it is global."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from editing.model.loading import LoadedModel
 from store.blobs.blob_store import BlobStore
 from store.schema.database import Database
 from workers.measuring import Measuring
-from workers.statistics.layer_statistics import Statistics
+from workers.statistics.layer_statistics import LayerStatistics
 from workers.status import StatusBoard
 from workers.weights.matrix_cache import MatrixCache
 
@@ -25,7 +25,7 @@ class WorkerContext:
     database: Database
     blobs: BlobStore
     model: LoadedModel
-    statistics: Statistics
+    statistics: LayerStatistics
     matrices: MatrixCache
     measuring: Measuring
     status: StatusBoard

@@ -13,15 +13,16 @@ from editing.errors import EditingError, EditInterrupted
 from editing.progress import check
 from store.errors import BlobStoreAwayError, LeaseLostError, StoreError
 from store.schema.tables import TaskRow
-from store.work import batches, evaluations, exports, statistics, tasks
+from store.work import tasks
+from store.work.kinds import EDIT, job_ids, kind_of_task
 from workers.context import WorkerContext, current
-from workers.process.patience import DATABASE_AWAY, disk_is_away
+from workers.process.retrying import DATABASE_AWAY, disk_unavailable
 from workers.process.task_trace import attempt
 from workers.reverting.revert import revert
 from workers.tasks.evaluate import evaluate
 from workers.tasks.export import export
 from workers.tasks.lease import Lease
-from workers.tasks.outcome import CancelledError, end_batch
+from workers.tasks.outcome import CancelledError, end_with_error
 from workers.tasks.plan import plan
 from workers.tasks.prepare_statistic import prepare_statistic
 from workers.tasks.solve import solve
@@ -38,7 +39,6 @@ HANDLERS: dict[str, Handler] = {
     "export": export,
     "statistic": prepare_statistic,
 }
-_WHAT = {"evaluate": "evaluation", "export": "export", "statistic": "statistic"}
 DISK_SECONDS = 2.0
 """A worker whose disk is full or away looks again after this long."""
 _NO_LONGER_HELD = "this worker's hold on the task is gone: another has it, or nobody waits for it any more"
@@ -56,15 +56,8 @@ def run(task_id: str) -> None:
     if task is None:
         log.debug("task not taken", task=task_id)
         return
-    about = {
-        "edit": task.batch_id,
-        "evaluation": task.evaluation_id,
-        "export": task.export_id,
-        "statistic": task.statistic_id,
-    }
-    about = {name: value for name, value in about.items() if value is not None}
     with (
-        structlog.contextvars.bound_contextvars(task=task.id, stage=task.kind, shard=task.shard, **about),
+        structlog.contextvars.bound_contextvars(task=task.id, stage=task.kind, shard=task.shard, **job_ids(task)),
         attempt(context.database, task, context.id),
     ):
         context.status.busy(task.kind)
@@ -98,10 +91,10 @@ def _run(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         # A revert looks at facts of several edits together, whose numbers there are none that its caller knows.
         facts = list(error.facts) if isinstance(error, EditingError) and task.kind != "revert" else []
         _log_refusal(error, facts)
-        what = _WHAT.get(task.kind, "edit")
-        _fail(context, task, error.code, f"The {what} cannot be made", str(error), facts)
+        kind = kind_of_task(task) or EDIT
+        _fail(context, task, error.code, f"The {kind.name} cannot be made", str(error), facts)
     except (OSError, torch.OutOfMemoryError, MemoryError) as error:
-        if (reason := disk_is_away(error)) is not None:
+        if (reason := disk_unavailable(error)) is not None:
             _wait_for_the_disk(context, task, reason)
             return
         log.exception("the machine refused")
@@ -176,12 +169,4 @@ def _fail(context: WorkerContext, task: TaskRow, code: str, title: str, detail: 
         except LeaseLostError:
             log.warning("another worker holds this task now; its failure here is not recorded")
             return
-        if task.batch_id is not None:
-            batch = batches.get(session, task.batch_id)
-            end_batch(session, batch, "cancelled" if code == "cancelled" else "failed", error)
-        elif task.evaluation_id is not None:
-            evaluations.finish(session, evaluations.get(session, task.evaluation_id), error=error)
-        elif task.export_id is not None:
-            exports.fail(session, exports.get(session, task.export_id), error)
-        elif task.statistic_id is not None:
-            statistics.finish(session, statistics.get(session, task.statistic_id), error=error)
+        end_with_error(session, task, error)

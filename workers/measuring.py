@@ -1,4 +1,4 @@
-"""Measuring a version with this worker's model."""
+"""Evaluates versions with this worker's model, for tasks that check or compare them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 
 from api_schemas.facts import Fact
 from api_schemas.metrics import Measurement
+from editing.metrics import METRICS
 from editing.metrics.evaluation import Evaluation, evaluate
 from editing.model.loading import LoadedModel
 from editing.model.projection import Matrices
-from editing.progress import Progress, ShouldStop, never, silent
+from editing.progress import ProgressCallback, ShouldStop, never, silent
+from editing.readings.observations import Reading
 from editing.readings.perplexity import perplexity
 from editing.readings.scoring import Question, score
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
-from workers.statistics.layer_statistics import Statistics
+from workers.statistics.layer_statistics import LayerStatistics
 
 
 @dataclass
@@ -23,7 +25,7 @@ class Measuring:
     """Evaluations with the loaded model; the base's perplexity is measured once in the worker's life."""
 
     model: LoadedModel
-    statistics: Statistics
+    statistics: LayerStatistics
     _base_perplexity: float | None = field(default=None, init=False)
 
     def evaluate(
@@ -32,18 +34,18 @@ class Measuring:
         facts: Sequence[Fact],
         metrics: Sequence[str],
         should_stop: ShouldStop = never,
-        on_progress: Progress = silent,
+        on_progress: ProgressCallback = silent,
     ) -> Evaluation:
-        """The version `matrices` on `facts`; drift is measured on held-out text and needs no facts."""
-        drift = "drift" in metrics
+        """The version `matrices` on `facts`; what is measured on held-out text needs no facts."""
+        on_text = any(Reading.HELD_OUT in METRICS[name].reads for name in metrics)
         return evaluate(
             self.model.decoder,
             self.model.backend_tokenizer,
             matrices,
             facts,
             metrics,
-            held_out=self.statistics.held_out(should_stop=should_stop) if drift else None,
-            base_perplexity=self._base(should_stop) if drift else None,
+            held_out=self.statistics.held_out(should_stop=should_stop) if on_text else None,
+            base_perplexity=self._base(should_stop) if on_text else None,
             on_progress=on_progress,
             should_stop=should_stop,
         )
@@ -65,16 +67,16 @@ class Measuring:
         Facts are asked in their bare prompts. One that begins a text is not edited there, where there are `contexts`,
         and is asked after each of these.
         """
-        asked: list[tuple[int, Question]] = []
+        questions: list[tuple[int, Question]] = []
         for number, group in enumerate(groups):
             for fact in group.facts:
                 bare, continued = fact.tokens.bare, fact.tokens.continued
                 prompts = [bare.prompt]
                 if fact.begins_text and contexts:
                     prompts = [context.tokens + continued.prompt for context in contexts]
-                asked += [(number, Question(prompt, (bare.target,))) for prompt in prompts]
-        scores = score(self.model.decoder, matrices, [question for _, question in asked], should_stop=should_stop)
-        return sorted({number for (number, _), (answer,) in zip(asked, scores, strict=True) if not answer.said})
+                questions += [(number, Question(prompt, (bare.target,))) for prompt in prompts]
+        scores = score(self.model.decoder, matrices, [question for _, question in questions], should_stop=should_stop)
+        return sorted({number for (number, _), (answer,) in zip(questions, scores, strict=True) if not answer.said})
 
     def _base(self, should_stop: ShouldStop) -> float:
         if self._base_perplexity is None:

@@ -1,4 +1,4 @@
-"""What this worker says of itself: a Redis key that expires, renewed by a thread."""
+"""Publishes this worker's status: a Redis key that expires, renewed by a thread."""
 
 from __future__ import annotations
 

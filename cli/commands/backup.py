@@ -15,7 +15,7 @@ from cli.terminal.store import acting, opened
 
 if TYPE_CHECKING:
     from store.blobs.blob_store import BlobStore
-    from store.upkeep.backup import Manifest
+    from store.upkeep.backup import BackupManifest
 
 
 def backup(
@@ -83,7 +83,7 @@ def _blobs(data: Path | None, config: Path | None) -> Iterator[BlobStore]:
         raise CliError(disk_trouble(error)) from None
 
 
-def _told(manifest: Manifest) -> str:
+def _told(manifest: BackupManifest) -> str:
     batches = manifest.tables["batches"].rows
     versions = manifest.tables["versions"].rows
     return (

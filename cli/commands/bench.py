@@ -60,8 +60,8 @@ def values(
 
     from benchmarks import values as benchmark
     from benchmarks.facts import FactsFileError
-    from cli.terminal.shown_progress import ShownProgress
     from editing.errors import ModelLoadError, UnsupportedModelError
+    from workers.process.shown_progress import ShownProgress
 
     try:
         with ShownProgress() as progress:

@@ -76,11 +76,11 @@ def refusals_told(settings: Settings) -> Iterator[None]:
 def end_where_the_database_refuses(settings: Settings) -> None:
     """For processes that wait for a database: only for one that could answer. Raises `ConfigurationError`."""
     from store.schema.database import Database
-    from store.upkeep.availability import look
+    from store.upkeep.availability import why_unreachable
 
     with refusals_told(settings):
         database = Database(settings.database_url)
         try:
-            look(database)
+            why_unreachable(database)
         finally:
             database.close()

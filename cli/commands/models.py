@@ -65,9 +65,9 @@ def prepare(
       emmetd models prepare openai-community/gpt2-xl --layers 13,14,15,16,17 --text articles.jsonl --multiplier 10
     """
     from cli.commands.worker import set_thread_environment
-    from cli.terminal.shown_progress import ShownProgress
     from configuration.errors import ConfigurationError
     from configuration.settings import load_settings
+    from workers.process.shown_progress import ShownProgress
 
     if corpus is not None and text is not None:
         raise typer.BadParameter("--corpus and --text both say what C0 is made from; give one")
@@ -180,11 +180,11 @@ def _prepare(
     should_stop: Callable[[], bool],
 ) -> dict[str, Any]:
     from workers.statistics.corpora import default_spec
-    from workers.statistics.layer_statistics import Statistics
+    from workers.statistics.layer_statistics import LayerStatistics
     from workers.tasks.prepare_statistic import described
 
     default = default_spec(settings)
-    statistics = Statistics(model, settings.data, default)
+    statistics = LayerStatistics(model, settings.data, default)
     started = time.monotonic()
     made = statistics.prepare(layers or statistics.default_layers(), request, progress, should_stop)
     seconds = time.monotonic() - started

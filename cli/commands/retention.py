@@ -14,7 +14,7 @@ from cli.terminal.store import acting, opened
 
 if TYPE_CHECKING:
     from configuration.settings import Settings
-    from store.upkeep.retention import Policy
+    from store.upkeep.retention import RetentionPolicy
 
 retention = typer.Typer(
     name="retention",
@@ -50,7 +50,7 @@ def apply(
     with opened(data, config) as database:
         from store.upkeep.retention import apply as apply_policy
 
-        gone = apply_policy(database, policy, acting(), really=not dry_run)
+        gone = apply_policy(database, policy, acting(), execute=not dry_run)
     word = "would be" if dry_run else "was"
     for model, number in gone.versions:
         typer.echo(f"{model}@{version_name(number)} {word} deleted")
@@ -64,20 +64,20 @@ def apply(
     )
 
 
-def _policy(settings: Settings) -> Policy:
-    from store.upkeep.retention import Policy
+def _policy(settings: Settings) -> RetentionPolicy:
+    from store.upkeep.retention import RetentionPolicy
 
     def days(number: int | None) -> timedelta | None:
         return None if number is None else timedelta(days=number)
 
-    policy = Policy(
+    policy = RetentionPolicy(
         versions=days(settings.retention_version_days),
         keep_versions=settings.retention_keep_versions,
         facts=days(settings.retention_fact_days),
         evaluations=days(settings.retention_evaluation_days),
         audit=days(settings.retention_audit_days),
     )
-    if policy == Policy(keep_versions=policy.keep_versions):
+    if policy == RetentionPolicy(keep_versions=policy.keep_versions):
         raise CliError(
             "everything is kept for ever; set EMMETD_RETENTION_VERSION_DAYS, EMMETD_RETENTION_FACT_DAYS, "
             "EMMETD_RETENTION_EVALUATION_DAYS or EMMETD_RETENTION_AUDIT_DAYS"

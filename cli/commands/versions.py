@@ -131,7 +131,7 @@ def collect(
     time_of_grace = _time(grace)
     settings = _settings(data, config)
 
-    from store.upkeep.collection import collect as collect_garbage
+    from store.upkeep.garbage_collection import collect as collect_garbage
 
     with opened(data, config) as database, _disks():
         found = collect_garbage(database, _blobs(settings), time_of_grace, acting(), delete=not dry_run)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from panels import AMBER, Json, Query, Row, dashboard, graph, heatmap, quantiles, table, window_variable
+from panels import AMBER, Query, Row, dashboard, graph, heatmap, quantiles, table
 from queries import AGE, DEPTH, ENDED, FACTS, MODEL, OF_MODEL, STAGE
+from variables import Json, window_variable
 
 
 def build() -> Json:

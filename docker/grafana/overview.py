@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from panels import AMBER, GREEN, RED, Json, Query, Row, dashboard, graph, quantiles, stat, window_variable
+from panels import AMBER, GREEN, RED, Query, Row, dashboard, graph, quantiles, stat
 from queries import AGE, DEPTH, ENDED, ERRORS, FACTS, MODEL, NOT_PROBES, OF_MODEL, TOKENS
+from variables import Json, window_variable
 
 
 def build() -> Json:

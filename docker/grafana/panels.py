@@ -1,4 +1,4 @@
-"""The parts of a Grafana dashboard as plain functions: queries, panels, variables and the grid they lie on.
+"""The parts of a Grafana dashboard as plain functions: queries, panels and the grid they lie on.
 
 Everything that all panels share is said here once, so that `build_dashboards.py` reads as a list of what is shown.
 """
@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
-from typing import Any, Final
+from typing import Final
 
-Json = dict[str, Any]
+from variables import SOURCE, Json, source_variable
 
-SOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
 SCHEMA_VERSION: Final = 41
 GRID_WIDTH: Final = 24
 GRAPH_HEIGHT: Final = 8
@@ -182,42 +181,8 @@ def dashboard(uid: str, title: str, description: str, variables: Sequence[Json],
         "time": {"from": "now-6h", "to": "now"},
         "links": [_link()],
         "annotations": {"list": [_published()]},
-        "templating": {"list": [_source_variable(), *variables]},
+        "templating": {"list": [source_variable(), *variables]},
         "panels": _placed(rows),
-    }
-
-
-def label_variable(name: str, label: str, query: str, description: str) -> Json:
-    """A choice among the values that a label has now, several at once, all by default."""
-    return {
-        "name": name,
-        "label": label,
-        "description": description,
-        "type": "query",
-        "datasource": SOURCE,
-        "query": {"query": query, "refId": name},
-        "refresh": 2,
-        "sort": 1,
-        "multi": True,
-        "includeAll": True,
-        "allValue": ".*",
-        "current": {"text": ["All"], "value": ["$__all"]},
-    }
-
-
-def window_variable() -> Json:
-    """How far back each point of a percentile or a rate of rare things looks."""
-    values = ("5m", "15m", "1h", "6h", "1d")
-    return {
-        "name": "window",
-        "label": "Window",
-        "description": "How far back each point of a percentile or a rate looks",
-        "type": "custom",
-        "query": ",".join(values),
-        "options": [{"text": value, "value": value, "selected": value == "1h"} for value in values],
-        "current": {"text": "1h", "value": "1h"},
-        "multi": False,
-        "includeAll": False,
     }
 
 
@@ -264,20 +229,6 @@ def _placed(rows: Iterable[Row]) -> list[Json]:
             x, tallest = x + panel.width, max(tallest, panel.height)
         y += tallest
     return placed
-
-
-def _source_variable() -> Json:
-    return {
-        "name": "datasource",
-        "label": "Prometheus",
-        "type": "datasource",
-        "query": "prometheus",
-        "refresh": 1,
-        "regex": "",
-        "multi": False,
-        "includeAll": False,
-        "current": {"text": "Prometheus", "value": "emmetd-prometheus"},
-    }
 
 
 def _link() -> Json:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from panels import Query, label_variable
+from panels import Query
+from variables import label_variable
 
 MODEL: Final = label_variable("model", "Model", "label_values(emmetd_worker_up, model)", "Models that are registered")
 STAGE: Final = label_variable(

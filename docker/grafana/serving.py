@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from panels import RED, Json, Query, Row, dashboard, graph, heatmap, quantiles, window_variable
+from panels import RED, Query, Row, dashboard, graph, heatmap, quantiles
 from queries import ERRORS, MODEL, NOT_PROBES, OF_MODEL, TOKENS
+from variables import Json, window_variable
 
 
 def build() -> Json:

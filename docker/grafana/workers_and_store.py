@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from panels import AMBER, RED, Json, Query, Row, dashboard, graph, table
+from panels import AMBER, RED, Query, Row, dashboard, graph, table
 from queries import MODEL, OF_MODEL, READY, RUNNING
+from variables import Json
 
 
 def build() -> Json:

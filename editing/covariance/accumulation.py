@@ -16,7 +16,7 @@ from torch import Tensor
 from editing.model.decoder import Decoder
 from editing.model.projection import Recorder, frame
 from editing.model.token_sequences import TokenSequences, causal_mask, padded_batches
-from editing.progress import Progress, ShouldStop, check, never, silent
+from editing.progress import ProgressCallback, ShouldStop, check, never, silent
 
 TOKENS_PER_BATCH = 4096
 _SAVE_SECONDS = 60.0
@@ -45,7 +45,7 @@ def key_moments(
     most_tokens: int = TOKENS_PER_BATCH,
     resume: MomentSums | None = None,
     save: Callable[[MomentSums], None] | None = None,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
     should_stop: ShouldStop = never,
 ) -> MomentSums:
     """Σ k kᵀ of the untouched base model at `layers` over `sequences`; padding is left out.

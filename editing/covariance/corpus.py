@@ -20,7 +20,7 @@ from editing.model.decoding import continue_prompts, stop_tokens
 from editing.model.loading import LoadedModel
 from editing.model.projection import frame
 from editing.model.token_sequences import TokenSequences
-from editing.progress import Progress, ShouldStop, check, never, silent
+from editing.progress import ProgressCallback, ShouldStop, check, never, silent
 
 HELD_OUT_TOKENS = 4096
 
@@ -132,7 +132,7 @@ def corpus_sequences(
     folder: Path,
     *,
     held_out: bool = False,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
     should_stop: ShouldStop = never,
 ) -> TokenSequences:
     """About `tokens` tokens of `corpus` (all there are, if fewer), kept under `folder` for the next time.
@@ -161,7 +161,7 @@ def corpus_sequences(
 
 
 def _truncated(
-    text: Iterator[Sequence[int]], tokens: int, on_progress: Progress, should_stop: ShouldStop
+    text: Iterator[Sequence[int]], tokens: int, on_progress: ProgressCallback, should_stop: ShouldStop
 ) -> Iterator[Sequence[int]]:
     """The sequences of `text` until they hold `tokens` tokens, the last one cut."""
     read = 0
@@ -181,7 +181,7 @@ def held_out_sequences(
     folder: Path,
     *,
     tokens: int = HELD_OUT_TOKENS,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
     should_stop: ShouldStop = never,
 ) -> TokenSequences:
     """The part of `corpus` that no statistic is made of, to measure drift on."""

@@ -1,8 +1,9 @@
 """The metric S in which keys are compared: which part of them ordinary text uses. Each method names its own.
 
 S = C⁻¹ serves ROME, MEMIT and EMMET. Another S (a projector, or one with the keys of earlier batches) is another class
-with these few members; the solve does not change. `Pinned` is such a one: whatever is solved in it gives exactly 0 at
-chosen keys, and is otherwise as near to what was asked as before.
+with these few members, made by the function that a method's row names (`editing.covariance.method_metric`); the solve
+does not change. `Pinned` is such a one: whatever is solved in it gives exactly 0 at chosen keys, and is otherwise as
+near to what was asked as before.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from editing.covariance.key_metric import InverseSecondMoment
 from editing.covariance.spectrum import condition_number
 from editing.errors import FingerprintMismatchError, StatisticError
 
@@ -20,7 +19,7 @@ _SHRINKAGES = (0.0, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
 @dataclass(frozen=True)
 class Statistic:
-    """C = Σ k kᵀ / n + shrinkage · tr(Σ k kᵀ / n)/d_in · I at one layer, for exact weights (MATH: section 3).
+    """C = Σ k kᵀ / n + shrinkage · tr(Σ k kᵀ / n)/d_in · I at one layer, for exact weights (docs/mathematics.md, C0).
 
     `C` and `factor` (lower, C = factor · factorᵀ) are (d_in, d_in), float64. `tokens` is n, `corpus` says over which
     text, `fingerprint` for which weights, `condition` is κ(C).
@@ -38,11 +37,6 @@ class Statistic:
     @property
     def d_in(self) -> int:
         return int(self.C.shape[0])
-
-    @property
-    def metric(self) -> InverseSecondMoment:
-        """S = C⁻¹, as the solve takes it."""
-        return InverseSecondMoment(self.factor)
 
     def require(self, fingerprint: str, layer: int) -> None:
         """Raise FingerprintMismatchError or StatisticError unless this belongs to those weights and that layer."""

@@ -20,7 +20,7 @@ from editing.covariance.partial_sums import SavedSums
 from editing.covariance.statistic import Statistic, make_statistic
 from editing.errors import StatisticError
 from editing.model.loading import LoadedModel
-from editing.progress import Progress, ShouldStop, never, silent
+from editing.progress import ProgressCallback, ShouldStop, never, silent
 
 TOKENS_PER_INPUT = 10
 """Default number of tokens as a multiple of d_in."""
@@ -47,7 +47,7 @@ def prepare_statistics(
     spec: StatisticSpec,
     folder: Path,
     *,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
     should_stop: ShouldStop = never,
 ) -> dict[int, Statistic]:
     """The statistics of `layers`, built in one pass where `folder` does not hold them yet.
@@ -133,7 +133,7 @@ def _build(
     spec: StatisticSpec,
     folder: Path,
     saved: SavedSums,
-    on_progress: Progress,
+    on_progress: ProgressCallback,
     should_stop: ShouldStop,
 ) -> dict[int, Statistic]:
     tokens = _tokens(model, spec)

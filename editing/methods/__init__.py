@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from api_schemas.settings import SettingsOverrides
+from api_schemas.settings import EditSettings, SettingsOverrides
 from editing.methods.emmet import EMMET
 from editing.methods.memit import MEMIT
 from editing.methods.method import Algorithm, ModelShape, SettingValue
 from editing.methods.recommended import recommended_for
 from editing.methods.rome import ROME
-from editing.methods.settings import EditSettings, context_reserve
+from editing.methods.settings import OVERRIDES, context_reserve
 
 ALGORITHMS: dict[str, Algorithm] = {row.name: row for row in (EMMET, MEMIT, ROME)}
 
 __all__ = [
     "ALGORITHMS",
+    "OVERRIDES",
     "Algorithm",
     "EditSettings",
     "ModelShape",

@@ -1,11 +1,15 @@
-"""What a method is: a name, a paper and settings over the one solve (see `editing.solve.closed_form`)."""
+"""What a method is: a name, a paper, a metric S and settings over the one solve (see `editing.solve.closed_form`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 SettingValue = float | int | str | bool | tuple[int, ...] | None
+
+INVERSE_SECOND_MOMENT: Final = "editing.covariance.method_metric:inverse_second_moment"
+"""S = C⁻¹."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,9 @@ class Algorithm:
 
     `batch_limit` is how many distinct subjects one solve may take (ROME: one); None is any number. With `one_layer`
     the default is the last of the model's recommended layers alone, where values are optimised.
+
+    `metric` names the function that makes the method's S, as "module:function"
+    (`editing.covariance.method_metric.MetricFactory`): rows stand below PyTorch, what computes S does not.
     """
 
     name: str
@@ -34,3 +41,4 @@ class Algorithm:
     presets: Mapping[str, Mapping[str, SettingValue]] = field(default_factory=dict)
     batch_limit: int | None = None
     one_layer: bool = False
+    metric: str = INVERSE_SECOND_MOMENT

@@ -1,35 +1,13 @@
-"""Complete settings of an edit: one model for every method, since every method is one formula with other settings."""
+"""What follows from a batch's settings, and how they are stored before they are complete."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict
+from api_schemas.settings import EditSettings
 
-
-class EditSettings(BaseModel):
-    """Complete settings: what a worker runs and a version records. Same names and meanings as `SettingsOverrides`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    layers: tuple[int, ...]
-    steps: int = 25
-    lr: float = 0.5
-    clamp: float = 4.0
-    weight_decay: float = 1e-3
-    kl_factor: float = 0.0625
-    kl_direction: Literal["forward", "reverse"] = "forward"
-    stop_loss: float = 0.05
-    stop_after_argmax: int = 1
-    contexts: int = 5
-    context_tokens: int = 10
-    mu: float | None = 0.0
-    mu_relative: float | None = None
-    strict: bool = False
-    repair_rounds: int = 1
-    repair_steps: int = 3
-    seed: int = 0
-
+OVERRIDES: Final = "overrides"
+"""Under this name a batch keeps the caller's overrides where its model was not known yet; its worker completes them."""
 
 CONTEXT_OVERHEAD = 2
 """Tokens beside a context text's own: the full stop after it, and one that may change where the texts meet."""

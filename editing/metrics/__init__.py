@@ -1,4 +1,7 @@
-"""The metrics, as rows of one table. A new metric is a new file here and a row below."""
+"""The metrics, as rows of one table. A new metric is a new file here and a row below.
+
+The front end reads the table too: nothing that it is made of imports PyTorch.
+"""
 
 from editing.metrics.drift import DRIFT
 from editing.metrics.efficacy import EFFICACY
@@ -6,7 +9,7 @@ from editing.metrics.exact_match import EXACT_MATCH
 from editing.metrics.generation_accuracy import GENERATION_ACCURACY
 from editing.metrics.generation_entropy import GENERATION_ENTROPY
 from editing.metrics.harmonic import HARMONIC
-from editing.metrics.metric import Metric
+from editing.metrics.metric import Metric, Need
 from editing.metrics.neighborhood import NEIGHBORHOOD
 from editing.metrics.paraphrase import PARAPHRASE
 
@@ -24,4 +27,4 @@ METRICS: dict[str, Metric] = {
     )
 }
 
-__all__ = ["METRICS", "Metric"]
+__all__ = ["METRICS", "Metric", "Need"]

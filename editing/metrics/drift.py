@@ -25,4 +25,5 @@ DRIFT = Metric(
     better="lower",
     reads=frozenset({Reading.HELD_OUT}),
     overall=overall,
+    checked_on="held-out text",
 )

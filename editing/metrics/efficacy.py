@@ -1,6 +1,6 @@
 """ES: does the model find the new target more probable than the old one at the edited prompt?"""
 
-from editing.metrics.metric import Metric, mean_over_facts, new_over_old
+from editing.metrics.metric import Metric, Need, mean_over_facts, new_over_old, some_fact
 from editing.readings.observations import FactReading, Reading
 
 
@@ -18,4 +18,6 @@ EFFICACY = Metric(
     reads=frozenset({Reading.PROMPT}),
     overall=mean_over_facts(of_fact),
     of_fact=of_fact,
+    needs=Need("target_old", some_fact(lambda fact: fact.target_old is not None)),
+    checked_on="a sample",
 )

@@ -8,17 +8,15 @@ from dataclasses import dataclass, replace
 from tokenizers import Tokenizer
 
 from api_schemas.facts import Fact
-from api_schemas.metrics import Measurement
+from api_schemas.metrics import DEFAULT_METRICS, Measurement
 from editing.metrics import METRICS
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
 from editing.model.token_sequences import TokenSequences
-from editing.progress import Progress, ShouldStop, never, silent
+from editing.progress import ProgressCallback, ShouldStop, never, silent
 from editing.readings.observations import Observations, Reading
 from editing.readings.perplexity import perplexity, predicted_tokens
 from editing.readings.reader import Reader
-
-DEFAULT_METRICS = ("ES", "PS", "NS", "S")
 
 
 @dataclass(frozen=True)
@@ -40,13 +38,13 @@ def evaluate(
     held_out: TokenSequences | None = None,
     base_perplexity: float | None = None,
     seed: int = 0,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
     should_stop: ShouldStop = never,
 ) -> Evaluation:
     """Measure the version `matrices` ({} is the base) on `facts` by `metrics`, names of `METRICS`.
 
     Drift needs `held_out`; with `base_perplexity` (the base's, on the same text) the base is not run again. `seed` is
-    that of the sampled texts of GE. Raises ContextLengthError or FactError naming a fact that cannot be read,
+    that of the sampled texts of GE. Raises FactLengthError or FactError naming a fact that cannot be read,
     EditInterrupted, and ValueError for an unknown metric or drift without text.
     """
     wanted = list(dict.fromkeys(metrics))
@@ -55,12 +53,7 @@ def evaluate(
         raise ValueError(f"unknown metrics {unknown}; known: {', '.join(METRICS)}")
     reads = frozenset[Reading]().union(*(METRICS[name].reads for name in wanted))
     reader = Reader(decoder, tokenizer, matrices, on_progress, should_stop)
-    readings = reader.scores(facts, reads)
-    if Reading.GREEDY in reads:
-        readings = [replace(one, greedy=text) for one, text in zip(readings, reader.greedy(facts), strict=True)]
-    if Reading.TEXT in reads:
-        readings = [replace(one, text=text) for one, text in zip(readings, reader.texts(facts, seed), strict=True)]
-    observed = Observations(tuple(readings))
+    observed = Observations(tuple(reader.readings(facts, reads, seed)))
     if Reading.HELD_OUT in reads:
         if held_out is None:
             raise ValueError("drift needs held-out text to be measured on")

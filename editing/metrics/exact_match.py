@@ -17,4 +17,5 @@ EXACT_MATCH = Metric(
     reads=frozenset({Reading.PROMPT}),
     overall=mean_over_facts(of_fact),
     of_fact=of_fact,
+    checked_on="every fact",
 )

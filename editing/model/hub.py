@@ -8,7 +8,7 @@ from typing import Any
 
 from editing.errors import ModelLoadError
 from editing.model.default_model import growth
-from editing.progress import Progress
+from editing.progress import ProgressCallback
 
 _WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
 _UNWANTED = ("*/*", "*.bin.index.json")
@@ -16,7 +16,7 @@ _ANSWER_SECONDS = 5.0
 
 
 def fetch_from_hub(
-    hub_id: str, folder: Path, *, revision: str | None, token: str | None, on_progress: Progress
+    hub_id: str, folder: Path, *, revision: str | None, token: str | None, on_progress: ProgressCallback
 ) -> dict[str, str]:
     """Download `hub_id` at `revision` (default: its main branch) into `folder`, and say which commit that was.
 

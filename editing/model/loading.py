@@ -24,7 +24,7 @@ from editing.model.decoder import Decoder
 from editing.model.default_model import DEFAULT_MODEL, KNOWN_MODELS, fetch_packaged
 from editing.model.fingerprint import remembered_weights_fingerprint, tokenizer_fingerprint
 from editing.model.hub import fetch_from_hub
-from editing.progress import Progress, silent
+from editing.progress import ProgressCallback, silent
 
 _SOURCE_FILE = "source.json"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -63,7 +63,7 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     revision: str | None = None,
     token: str | None = None,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
 ) -> LoadedModel:
     """Fetch `reference` where it is not in `cache` yet, load it and take its fingerprints.
 
@@ -101,7 +101,7 @@ def prepare_model(
     cache: Path,
     revision: str | None = None,
     token: str | None = None,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
 ) -> Path:
     """The folder that holds `reference`, fetched first where need be. Raises ModelLoadError."""
     local = Path(reference).expanduser()

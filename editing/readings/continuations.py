@@ -11,7 +11,7 @@ from torch import Tensor
 from editing.model.decoder import Decoder
 from editing.model.decoding import Pick, continue_prompts, control_tokens
 from editing.model.projection import Matrices, Version, frame
-from editing.progress import Progress, ShouldStop, check, never, silent
+from editing.progress import ProgressCallback, ShouldStop, check, never, silent
 
 CACHE_BUDGET = 256 * 1024**2
 TEXT_TOKENS = 100
@@ -27,7 +27,7 @@ def greedy_texts(
     lengths: Sequence[int],
     *,
     stop: Collection[int] = (),
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
     should_stop: ShouldStop = never,
 ) -> list[str]:
     """The most probable continuation of each prompt, `lengths[n]` tokens or up to one of `stop`, alone."""
@@ -46,7 +46,7 @@ def sampled_texts(
     lengths: Sequence[int],
     *,
     seed: int,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
     should_stop: ShouldStop = never,
 ) -> list[str]:
     """A text of `lengths[n]` tokens after prompt n, each token sampled among the `TOP_K` most probable.
@@ -82,7 +82,7 @@ def _texts(
     picks: Callable[[Sequence[int]], Pick],
     stop: Collection[int],
     stage: str,
-    on_progress: Progress,
+    on_progress: ProgressCallback,
     should_stop: ShouldStop,
 ) -> list[str]:
     texts = [""] * len(prompts)

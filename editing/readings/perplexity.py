@@ -9,7 +9,7 @@ import torch
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices, Version, frame
 from editing.model.token_sequences import TokenSequences, causal_mask, padded_batches
-from editing.progress import Progress, ShouldStop, check, never, silent
+from editing.progress import ProgressCallback, ShouldStop, check, never, silent
 from editing.readings.scoring import TOKENS_PER_BATCH, label_log_probabilities
 
 
@@ -20,7 +20,7 @@ def perplexity(
     rows: TokenSequences,
     *,
     most_tokens: int = TOKENS_PER_BATCH,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
     should_stop: ShouldStop = never,
 ) -> float:
     """exp of the mean negative log-likelihood of `rows`' tokens, each row's first apart, for the version `matrices`.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenizers import Tokenizer
 
 from api_schemas.facts import Fact
-from editing.errors import ContextLengthError, FactError
+from editing.errors import FactError, FactLengthError
 from editing.model.decoder import Decoder
 from editing.model.decoding import stop_tokens
 from editing.model.projection import Matrices
-from editing.progress import Progress, ShouldStop
+from editing.progress import ProgressCallback, ShouldStop
 from editing.readings.continuations import TEXT_TOKENS, greedy_texts, sampled_texts
 from editing.readings.observations import FactReading, PromptReading, Reading
 from editing.readings.scoring import Question, score
@@ -41,7 +41,7 @@ class Reader:
         decoder: Decoder,
         tokenizer: Tokenizer,
         matrices: Matrices,
-        on_progress: Progress,
+        on_progress: ProgressCallback,
         should_stop: ShouldStop,
     ) -> None:
         self._decoder = decoder
@@ -49,6 +49,15 @@ class Reader:
         self._matrices = matrices
         self._on_progress = on_progress
         self._should_stop = should_stop
+
+    def readings(self, facts: Sequence[Fact], reads: frozenset[Reading], seed: int) -> list[FactReading]:
+        """What `reads` asks for of each fact; `seed` is that of the sampled texts."""
+        found = self.scores(facts, reads)
+        if Reading.GREEDY in reads:
+            found = [replace(one, greedy=text) for one, text in zip(found, self.greedy(facts), strict=True)]
+        if Reading.TEXT in reads:
+            found = [replace(one, text=text) for one, text in zip(found, self.texts(facts, seed), strict=True)]
+        return found
 
     def scores(self, facts: Sequence[Fact], reads: frozenset[Reading]) -> list[FactReading]:
         """Answers scored at the facts' prompts, paraphrases and neighbors, as far as `reads` asks for them."""
@@ -128,7 +137,7 @@ class Reader:
             message = (
                 f"{asked.field} and its target need {needed} tokens and the model reads at most {room}; shorten it"
             )
-            raise ContextLengthError(asked.fact, asked.field, message)
+            raise FactLengthError(asked.fact, asked.field, message)
         return prompt, answer
 
 

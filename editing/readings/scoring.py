@@ -11,7 +11,7 @@ from torch import Tensor
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices, Version, frame
 from editing.model.token_sequences import padded_batches
-from editing.progress import Progress, ShouldStop, check, never, silent
+from editing.progress import ProgressCallback, ShouldStop, check, never, silent
 from editing.readings.observations import AnswerScore
 
 TOKENS_PER_BATCH = 2048
@@ -34,7 +34,7 @@ def score(
     questions: Sequence[Question],
     *,
     most_tokens: int = TOKENS_PER_BATCH,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
     should_stop: ShouldStop = never,
 ) -> list[tuple[AnswerScore, ...]]:
     """The scores of every question's answers, in their order, for the version `matrices`.

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from editing.covariance.key_metric import KeyMetric
 from editing.covariance.statistic import Statistic
 from editing.errors import SingularSolveError
 from editing.methods import EditSettings
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
-from editing.progress import Progress, ShouldStop, never, silent
+from editing.progress import ProgressCallback, ShouldStop, never, silent
 from editing.solve.closed_form import KeyFactor, Solution, factor_keys
 from editing.solve.layer_measures import LayerMeasures, layer_measures
 from editing.solve.layers import changed, edit_layers
@@ -87,7 +88,7 @@ class BatchEdit:
 def solve_batch(
     decoder: Decoder,
     matrices: Matrices,
-    statistics: Mapping[int, Statistic],
+    metrics: Mapping[int, KeyMetric],
     groups: Sequence[SubjectGroup],
     contexts: Sequence[Context],
     values: Values,
@@ -95,13 +96,14 @@ def solve_batch(
     failing_groups: FailingGroups,
     *,
     should_stop: ShouldStop = never,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
 ) -> BatchEdit:
     """Solve for all layers of `settings` on top of `matrices`, then check and repair `repair_rounds` times.
 
-    Raises SingularSolveError where `strict` refuses, EditInterrupted where `should_stop` says so.
+    `metrics` are those layers' S. Raises SingularSolveError where `strict` refuses, EditInterrupted where `should_stop`
+    says so.
     """
-    rounds = _Rounds(statistics, settings, groups)
+    rounds = _Rounds(metrics, settings, groups)
     on_progress("solving", 0, 1 + settings.repair_rounds)
     deltas = edit_layers(
         decoder, matrices, groups, contexts, values, settings.layers, rounds.solve, should_stop=should_stop
@@ -140,9 +142,9 @@ class _Rounds:
     """Solves of successive rounds. With one layer its keys never change, so their factor serves every round."""
 
     def __init__(
-        self, statistics: Mapping[int, Statistic], settings: EditSettings, groups: Sequence[SubjectGroup]
+        self, metrics: Mapping[int, KeyMetric], settings: EditSettings, groups: Sequence[SubjectGroup]
     ) -> None:
-        self._statistics = statistics
+        self._metrics = metrics
         self._groups = groups
         self._settings = settings
         self._factors: dict[int, KeyFactor] = {}
@@ -168,7 +170,7 @@ class _Rounds:
         try:
             return factor_keys(
                 keys,
-                self._statistics[layer].metric,
+                self._metrics[layer],
                 mu=settings.mu,
                 mu_relative=settings.mu_relative,
                 strict=settings.strict,

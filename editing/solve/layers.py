@@ -10,7 +10,7 @@ from torch import Tensor
 from editing.errors import UnsupportedModelError
 from editing.model.decoder import Decoder
 from editing.model.projection import EditableProjection, Matrices
-from editing.progress import Progress, ShouldStop, check, never, silent
+from editing.progress import ProgressCallback, ShouldStop, check, never, silent
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
 from editing.values.keys import subject_states
@@ -30,7 +30,7 @@ def edit_layers(
     solve: Solve,
     *,
     should_stop: ShouldStop = never,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
 ) -> dict[int, Tensor]:
     """Δ (d_out, d_in) for each of `layers`, so that the stream after the last one moves to z = z₀ + δ.
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from editing.covariance.statistic import Statistic
+from editing.covariance.key_metric import KeyMetric
 from editing.methods import EditSettings
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
@@ -54,8 +54,8 @@ def values_in_stream(
     return replace(values, deltas=deltas.to(dtype), keys=keys.to(dtype), states=current_states.stream.to(dtype))
 
 
-def rebased(edit: LayerEdit, before: Tensor, after: Tensor, statistic: Statistic, settings: EditSettings) -> LayerEdit:
-    """`edit`, solved on the parent matrix `before` (d_out, d_in), solved again on `after`.
+def rebased(edit: LayerEdit, before: Tensor, after: Tensor, metric: KeyMetric, settings: EditSettings) -> LayerEdit:
+    """`edit`, solved on the parent matrix `before` (d_out, d_in), solved again on `after` in the metric S.
 
     Keys do not change with the matrix that they go into. What the batch wants at them stays: V = W_before K + R, hence
     R' = R + (W_before − W_after) K. Raises SingularSolveError where `strict` refuses.
@@ -65,7 +65,7 @@ def rebased(edit: LayerEdit, before: Tensor, after: Tensor, statistic: Statistic
     residual = edit.residual + moved @ keys
     factor = factor_keys(
         keys,
-        statistic.metric,
+        metric,
         mu=settings.mu,
         mu_relative=settings.mu_relative,
         strict=settings.strict,

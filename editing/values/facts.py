@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tokenizers import Tokenizer
 
 from api_schemas.facts import Fact, subject_key
-from editing.errors import ContextLengthError, SubjectNotFoundError
+from editing.errors import FactLengthError, SubjectNotFoundError
 from editing.model.batching import even_parts
 from editing.subjects import ChatForm, FactTokens, FactTokensError, chat_opening_tokens, check_length, fact_tokens
 
@@ -47,7 +47,7 @@ def tokenize_facts(
     reserve: int = 0,
     chat_forms: Sequence[ChatForm] = (),
 ) -> tuple[TokenizedFact, ...]:
-    """Facts → tokens. Raises SubjectNotFoundError or ContextLengthError with the fact's index.
+    """Facts → tokens. Raises SubjectNotFoundError or FactLengthError with the fact's index.
 
     `reserve` is the number of tokens kept for a context text before a prompt; `chat_forms` are those that the prompts
     are asked in, too.
@@ -62,7 +62,7 @@ def tokenize_facts(
         try:
             check_length(tokens, context_length, reserve, openings)
         except FactTokensError as error:
-            raise ContextLengthError(index, error.field, error.message) from error
+            raise FactLengthError(index, error.field, error.message) from error
         tokenized.append(TokenizedFact(index, fact, tokens))
     return tuple(tokenized)
 

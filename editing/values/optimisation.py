@@ -23,7 +23,7 @@ from editing.model.decoder import Decoder
 from editing.model.prefix import Prefix
 from editing.model.projection import Matrices
 from editing.parallel import Parallel, threads_for
-from editing.progress import Progress, ShouldStop, check, never, silent
+from editing.progress import ProgressCallback, ShouldStop, check, never, silent
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
 from editing.values.finite import require_finite
@@ -71,7 +71,7 @@ def optimise_values(
     settings: EditSettings,
     *,
     should_stop: ShouldStop = never,
-    on_progress: Progress = silent,
+    on_progress: ProgressCallback = silent,
     budget: MemoryBudget | None = None,
 ) -> Values:
     """Find δ for every group on top of the version `matrices`, at the last of `settings.layers`.
@@ -192,11 +192,11 @@ class ValueOptimisation:
         self.has_reference = torch.zeros_like(self.reached)
         self.moments = (torch.zeros_like(self.states), torch.zeros_like(self.states))
 
-    def run(self, on_progress: Progress = silent) -> Values:
+    def run(self, on_progress: ProgressCallback = silent) -> Values:
         with self.parallel:
             return self._run(on_progress)
 
-    def _run(self, on_progress: Progress) -> Values:
+    def _run(self, on_progress: ProgressCallback) -> Values:
         steps = self.settings.steps
         packed_batches, packed_groups = self.packed_batches(), self.active
         for step in range(steps + 1):

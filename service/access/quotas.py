@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from service.access.caller import Caller
 from service.errors import LimitReachedError
-from store.access import quotas
 from store.clock import now
+from store.work import quotas
 
 DAY: Final = timedelta(hours=24)
 _RETRY_SECONDS: Final = 30

@@ -8,7 +8,7 @@ from api_schemas.openai.chat import AssistantMessage, ChatChoice, ChatCompletion
 from api_schemas.openai.completions import FinishReason
 from configuration.redis.generation_messages import FinishEvent, GenerationEvent, TokenInfo, TokensEvent
 from service.chat.logprobs import chat_logprobs
-from service.chat.submission import Submission
+from service.chat.submission import ChatSubmission
 from service.generation.token_texts import TokenTexts
 from service.generation.usage import usage
 
@@ -16,9 +16,9 @@ from service.generation.usage import usage
 class ChatAnswer:
     """Collects the events of one request, choice by choice."""
 
-    def __init__(self, submission: Submission) -> None:
+    def __init__(self, submission: ChatSubmission) -> None:
         self._submission = submission
-        self._choices = [_Choice() for _ in range(submission.generation.n)]
+        self._choices = [_ChatChoice() for _ in range(submission.generation.n)]
 
     def add(self, event: GenerationEvent) -> None:
         if isinstance(event, TokensEvent):
@@ -51,7 +51,7 @@ class ChatAnswer:
         )
 
 
-class _Choice:
+class _ChatChoice:
     def __init__(self) -> None:
         self.text = ""
         self.count = 0

@@ -9,13 +9,13 @@ from api_schemas.openai.chat import ChatChunkChoice, ChatCompletionChunk, ChatDe
 from api_schemas.openai.completions import FinishReason, Usage
 from configuration.redis.generation_messages import FinishEvent, GenerationEvent, TokensEvent
 from service.chat.logprobs import chat_logprobs
-from service.chat.submission import Submission
+from service.chat.submission import ChatSubmission
 from service.generation.token_texts import TokenTexts
 from service.generation.usage import usage
 
 
 class ChatChunks:
-    def __init__(self, submission: Submission) -> None:
+    def __init__(self, submission: ChatSubmission) -> None:
         self._submission = submission
         self._created = int(time.time())
         self._count = 0

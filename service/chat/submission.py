@@ -27,7 +27,7 @@ _UNIONS: Final = {"messages.content": CONTENT_UNION, "stop": STOP_UNION}
 
 
 @dataclass(frozen=True)
-class Submission:
+class ChatSubmission:
     """What a worker is asked, and what the front end needs to write the answer."""
 
     request: ChatRequest
@@ -35,7 +35,7 @@ class Submission:
     generation: GenerationRequest
 
 
-def read_submission(resources: Resources, body: bytes) -> Submission:
+def read_submission(resources: Resources, body: bytes) -> ChatSubmission:
     """Raises ServiceError or NotFoundError with everything that is wrong."""
     request = read_model(body, ChatRequest, _UNIONS)
     most = resources.settings.max_completion_tokens
@@ -52,7 +52,7 @@ def read_submission(resources: Resources, body: bytes) -> Submission:
         max_tokens=_max_tokens(request, len(ids), most, pinned),
         logprobs=(request.top_logprobs or 0) if request.logprobs else None,
     )
-    return Submission(request, pinned, generation)
+    return ChatSubmission(request, pinned, generation)
 
 
 def _check(request: ChatRequest, most_tokens: int) -> None:

@@ -18,13 +18,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from api_schemas.openai.chat import ChatMessage
-from service.generation.pinning import LoadedModel
+from service.generation.pinning import ServedModel
 from service.http.fields import invalid
 
 FIELD = "messages"
 
 
-def write_conversation(model: LoadedModel, messages: Sequence[ChatMessage], *, begin_answer: bool = True) -> str:
+def write_conversation(model: ServedModel, messages: Sequence[ChatMessage], *, begin_answer: bool = True) -> str:
     """`messages` as the model was taught to read them; with `begin_answer` up to where the assistant's next one begins.
 
     Raises InvalidFieldsError where the model has no template, or its template refuses the messages.

@@ -7,7 +7,7 @@ import time
 from api_schemas.openai.completions import Choice, Completion, FinishReason, Logprobs
 from configuration.redis.generation_messages import FinishEvent, GenerationEvent, PromptEvent, TokenInfo, TokensEvent
 from service.completions.logprobs import LogprobsWriter
-from service.completions.submission import Prompt, Submission
+from service.completions.submission import CompletionSubmission, Prompt
 from service.generation.token_texts import TokenTexts
 from service.generation.usage import usage
 
@@ -15,10 +15,10 @@ from service.generation.usage import usage
 class CompletionAnswer:
     """Collects the events of one request, choice by choice."""
 
-    def __init__(self, submission: Submission) -> None:
+    def __init__(self, submission: CompletionSubmission) -> None:
         self._submission = submission
         self._texts = TokenTexts(submission.pinned.model.tokenizer)
-        self._choices = [_Choice(prompt, submission.generation.echo) for prompt in submission.choices]
+        self._choices = [_CompletionChoice(prompt, submission.generation.echo) for prompt in submission.choices]
 
     def add(self, event: GenerationEvent) -> None:
         if isinstance(event, TokensEvent):
@@ -51,14 +51,14 @@ class CompletionAnswer:
             usage=usage(submission.generation, sum(choice.count for choice in self._choices)),
         )
 
-    def _logprobs(self, choice: _Choice) -> Logprobs | None:
+    def _logprobs(self, choice: _CompletionChoice) -> Logprobs | None:
         asked = self._submission.generation.logprobs
         if asked is None:
             return None
         return LogprobsWriter(self._texts, asked).write(choice.tokens, choice.added)
 
 
-class _Choice:
+class _CompletionChoice:
     """`text` and `tokens` begin with the prompt where that is echoed."""
 
     def __init__(self, prompt: Prompt, echo: bool) -> None:

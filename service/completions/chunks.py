@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from api_schemas.openai.completions import ChunkChoice, CompletionChunk, FinishReason, Logprobs, Usage
 from configuration.redis.generation_messages import FinishEvent, GenerationEvent, PromptEvent, TokensEvent
 from service.completions.logprobs import LogprobsWriter
-from service.completions.submission import Submission
+from service.completions.submission import CompletionSubmission
 from service.generation.token_texts import TokenTexts
 from service.generation.usage import usage
 
 
 class CompletionChunks:
-    def __init__(self, submission: Submission) -> None:
+    def __init__(self, submission: CompletionSubmission) -> None:
         self._submission = submission
         self._created = int(time.time())
         self._count = 0

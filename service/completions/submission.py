@@ -38,7 +38,7 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Submission:
+class CompletionSubmission:
     """What a worker is asked, and what the front end needs to write the answer."""
 
     request: CompletionRequest
@@ -52,7 +52,7 @@ class Submission:
         return [prompt for prompt in self.prompts for _ in range(self.generation.n)]
 
 
-def read_submission(resources: Resources, body: bytes) -> Submission:
+def read_submission(resources: Resources, body: bytes) -> CompletionSubmission:
     """Raises ServiceError or NotFoundError with everything that is wrong."""
     request = read_model(body, CompletionRequest, _UNIONS)
     _check(request, resources.settings.max_completion_tokens)
@@ -67,7 +67,7 @@ def read_submission(resources: Resources, body: bytes) -> Submission:
         logprobs=request.logprobs,
         echo=bool(request.echo),
     )
-    return Submission(request, pinned, generation, prompts)
+    return CompletionSubmission(request, pinned, generation, prompts)
 
 
 def _check(request: CompletionRequest, most_tokens: int) -> None:

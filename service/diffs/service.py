@@ -28,7 +28,7 @@ def diff(resources: Resources, name: str, before: str, after: str, facts_shown: 
         said, says = (_Says.read(session, name, row.number) for row in (first, second))
         added, gone = says.only(session, said, facts_shown), said.only(session, says, facts_shown)
     common = [one.number for one, two in zip(path, other_path, strict=False) if one.number == two.number]
-    layers: list[layer_diff.LayerDiff] = []
+    layers: list[layer_diff.LayerDistances] = []
     if weights and model.fingerprint is not None:
         layers = resources.diffs.get((name, first.number, second.number), path, other_path, model.fingerprint)
     return VersionDiff(
@@ -62,7 +62,7 @@ class _Says:
         return FactDiff(total=len(found), data=[version_fact(one) for one in facts])
 
 
-def _layer(one: layer_diff.LayerDiff) -> LayerDiff:
+def _layer(one: layer_diff.LayerDistances) -> LayerDiff:
     return LayerDiff(
         layer=one.layer,
         before=_norm(one.before, one.base_norm),

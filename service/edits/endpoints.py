@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request
@@ -13,8 +14,7 @@ from api_schemas.facts import FactPage
 from api_schemas.references import ReferenceText
 from editing.methods import ALGORITHMS
 from service.edits import events, service
-from service.edits.awaiting import awaited
-from service.edits.submission import Submission
+from service.edits.submission import EditSubmission
 from service.errors import (
     BodyTooSlowError,
     InvalidFieldsError,
@@ -27,7 +27,7 @@ from service.http.bodies import JSON_TYPE, NDJSON_TYPE, media_type
 from service.http.conditions import IdempotencyKey, IfMatch
 from service.http.cursors import Cursor, Limit
 from service.http.event_stream import EVENT_STREAM_TYPE, EventStream
-from service.http.preferences import Prefer
+from service.http.preferences import Prefer, awaited
 from service.http.problems import responses
 from service.resources import ResourcesDependency
 from store.errors import (
@@ -133,10 +133,10 @@ async def submit(
     """
     kind = media_type(request, JSON_TYPE, NDJSON_TYPE)
     async with resources.large_bodies.body_of(request) as body:
-        submission = Submission(kind, body, dict(request.query_params), idempotency_key, if_match)
+        submission = EditSubmission(kind, body, dict(request.query_params), idempotency_key, if_match)
         job = await run_in_threadpool(service.submit, resources, submission)
         del body, submission  # not kept while the answer waits
-    job = await awaited(request, response, resources, job, prefer)
+    job = await awaited(request, resources, response.headers, job, prefer, partial(service.get, resources, job.id))
     response.headers["Location"] = f"/v1/edits/{job.id}"
     return job
 
@@ -160,8 +160,8 @@ async def get_edit(
     request: Request, response: Response, resources: ResourcesDependency, edit_id: EditId, prefer: Prefer = None
 ) -> EditJob:
     """State, progress and, when it has ended, the version with its measurements, or the reason why there is none."""
-    job = await run_in_threadpool(service.get, resources, edit_id)
-    return await awaited(request, response, resources, job, prefer)
+    look = partial(service.get, resources, edit_id)
+    return await awaited(request, resources, response.headers, await run_in_threadpool(look), prefer, look)
 
 
 @router.get(

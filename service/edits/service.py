@@ -5,12 +5,13 @@ from __future__ import annotations
 import structlog
 from sqlalchemy.orm import Session
 
-from api_schemas.edits import FINAL_STATES, EditJob, EditPage
+from api_schemas.edits import EditJob, EditPage
 from api_schemas.facts import FactPage
 from editing.methods import EditSettings, context_reserve
+from service import jobs
 from service.access.quotas import check_quotas
 from service.edits.settings import check_batch_limit, complete_settings, known_algorithm, stored_settings
-from service.edits.submission import Batch, Submission, read_batch
+from service.edits.submission import Batch, EditSubmission, read_batch
 from service.edits.thresholds import check_thresholds, with_defaults
 from service.edits.views import edit_job, numbered
 from service.facts import check_contradictions, check_editable
@@ -26,11 +27,12 @@ from store.lineage.fact_pages import superseded
 from store.schema.tables import BatchRow, ModelRow
 from store.work import batches
 from store.work.batches import NewBatch
+from store.work.kinds import EDIT
 
 log = structlog.get_logger(__name__)
 
 
-def submit(resources: Resources, submission: Submission) -> EditJob:
+def submit(resources: Resources, submission: EditSubmission) -> EditJob:
     """Keep the batch, or refuse it with everything that is wrong. Whoever sends it twice gets the same job."""
     expected = submission.expected_version()
     known = _accepted_before(resources, submission)
@@ -48,8 +50,8 @@ def submit(resources: Resources, submission: Submission) -> EditJob:
     errors.raise_if_any()
     with resources.database.reading() as session:
         model = models.get(session, batch.reference.name)
-        meant = lineage.meant(session, batch.reference)
-    batches.check_unmoved(batch.reference, expected, meant.version)
+        resolved = lineage.resolve_number(session, batch.reference)
+    batches.check_unmoved(batch.reference, expected, resolved.version)
     settings = complete_settings(model, algorithm, request.settings)
     _check_tokens(resources, model, batch, settings)
     new = NewBatch(
@@ -73,7 +75,7 @@ def submit(resources: Resources, submission: Submission) -> EditJob:
     return job
 
 
-def _accepted_before(resources: Resources, submission: Submission) -> EditJob | None:
+def _accepted_before(resources: Resources, submission: EditSubmission) -> EditJob | None:
     """The job that came with the submission's Idempotency-Key.
 
     Looked for before anything else: whether the same would be accepted now, after an alias went or a limit was lowered,
@@ -90,7 +92,7 @@ def _accepted_before(resources: Resources, submission: Submission) -> EditJob | 
         return edit_job(row)
 
 
-def _body_sha256(submission: Submission) -> str | None:
+def _body_sha256(submission: EditSubmission) -> str | None:
     """What is kept with an Idempotency-Key, where there is one."""
     return None if submission.idempotency_key is None else submission.fingerprint
 
@@ -102,13 +104,8 @@ def get(resources: Resources, edit_id: str) -> EditJob:
 
 def page(resources: Resources, model: str | None, cursor: str | None, limit: int) -> EditPage:
     """Newest first."""
-    before = read_cursor("edits", cursor)
-    with resources.database.reading() as session:
-        if model is not None:
-            models.get(session, model)
-        rows = batches.page(session, model, before, limit, models=resources.caller.models)
-        more = write_cursor("edits", rows[limit - 1].seq) if len(rows) > limit else None
-        return EditPage(data=[edit_job(row) for row in rows[:limit]], next_cursor=more)
+    rows, more = jobs.page(resources, EDIT, model, cursor, limit)
+    return EditPage(data=[edit_job(row) for row in rows], next_cursor=more)
 
 
 def facts(resources: Resources, edit_id: str, cursor: str | None, limit: int) -> FactPage:
@@ -126,21 +123,14 @@ def facts(resources: Resources, edit_id: str, cursor: str | None, limit: int) ->
 
 def cancel(resources: Resources, edit_id: str) -> EditJob:
     """Cancel what no worker is at; ask what runs to stop. What has ended stays as it is."""
-    with resources.database.writing() as session:
-        row = owned(resources, session, edit_id)
-        if row.state not in FINAL_STATES:
-            audit.record(session, resources.caller.actor, "edit.cancelled", model=row.model, target=row.id)
-        job = edit_job(batches.request_cancel(session, row))
+    row = jobs.cancel(resources, EDIT, edit_id)
     resources.relay.wake()
-    log.info("cancel asked for", edit=job.id, state=job.state)
-    return job
+    return edit_job(row)
 
 
 def owned(resources: Resources, session: Session, edit_id: str) -> BatchRow:
     """The batch, of a model that the caller may see. Raises BatchNotFoundError, ModelNotGrantedError."""
-    row = batches.get(session, edit_id)
-    resources.caller.check_owner(row.model, f"edit {row.id}")
-    return row
+    return jobs.owned(resources, session, EDIT, edit_id)
 
 
 def keep(resources: Resources, session: Session, new: NewBatch) -> tuple[EditJob, bool]:
@@ -162,10 +152,6 @@ def keep(resources: Resources, session: Session, new: NewBatch) -> tuple[EditJob
             edit_label=row.label,
         )
     return edit_job(row), is_new
-
-
-def has_ended(job: EditJob) -> bool:
-    return job.state in FINAL_STATES
 
 
 def _check_tokens(resources: Resources, model: ModelRow, batch: Batch, settings: EditSettings | None) -> None:

@@ -8,14 +8,11 @@ from typing import Any, Final
 
 from api_schemas.facts import subject_key
 from api_schemas.settings import SettingsOverrides
-from editing.methods import ALGORITHMS, Algorithm, EditSettings, ModelShape, resolve_settings
+from editing.methods import ALGORITHMS, OVERRIDES, Algorithm, EditSettings, ModelShape, resolve_settings
 from service.errors import InvalidFieldsError
 from service.http.fields import FieldErrors, invalid, shown
 from service.models.references import shape_of
 from store.schema.tables import ModelRow
-
-OVERRIDES: Final = "overrides"
-"""Under this name the caller's overrides are stored where the model is not known yet; the worker completes them."""
 
 _ANY_SHAPE: Final = ModelShape("", n_layers=1001, d_in=0)
 """As many layers as a request may name: what does not depend on the model is checked against it."""

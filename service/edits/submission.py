@@ -18,13 +18,14 @@ from service.errors import MalformedRequestError
 from service.facts import most_elements, read_facts
 from service.http.bodies import NDJSON_TYPE, parse_json, parse_ndjson
 from service.http.fields import FieldErrors, invalid, shown
+from service.http.metric_names import CHECKED_NAMES
 from service.models.references import reference_in
 
 _NDJSON_PARAMETERS: Final = ("model", "algorithm", "label")
 
 
 @dataclass(frozen=True)
-class Submission:
+class EditSubmission:
     """One POST as it came."""
 
     media_type: str
@@ -63,7 +64,7 @@ class Batch:
     facts: list[Fact]
 
 
-def read_batch(submission: Submission, settings: Settings, errors: FieldErrors) -> Batch:
+def read_batch(submission: EditSubmission, settings: Settings, errors: FieldErrors) -> Batch:
     """Raises MalformedJSONError, and InvalidFieldsError with everything that is wrong with single fields."""
     if submission.media_type == NDJSON_TYPE:
         envelope, facts = _from_ndjson(submission, most_elements(settings))
@@ -71,7 +72,7 @@ def read_batch(submission: Submission, settings: Settings, errors: FieldErrors) 
         envelope, facts = _from_json(parse_json(submission.body, most_elements(settings)))
     request: EditRequest | None = None
     try:
-        request = EditRequest.model_validate({**envelope, "facts": []}, strict=True)
+        request = EditRequest.model_validate({**envelope, "facts": []}, strict=True, context=CHECKED_NAMES)
     except ValidationError as error:
         errors.add_all(error, EditRequest)
     checked = read_facts(facts, settings, errors)
@@ -88,7 +89,7 @@ def _from_json(value: Any) -> tuple[dict[str, Any], Any]:
     return {key: entry for key, entry in value.items() if key != "facts"}, value["facts"]
 
 
-def _from_ndjson(submission: Submission, most: int) -> tuple[dict[str, Any], list[Any]]:
+def _from_ndjson(submission: EditSubmission, most: int) -> tuple[dict[str, Any], list[Any]]:
     for name in submission.query:
         if name not in _NDJSON_PARAMETERS:
             known = ", ".join(_NDJSON_PARAMETERS)

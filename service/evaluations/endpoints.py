@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Request
@@ -20,7 +21,7 @@ from service.errors import (
 from service.evaluations import service
 from service.http.bodies import JSON_TYPE, media_type
 from service.http.cursors import Cursor, Limit
-from service.http.preferences import Prefer, applied, wait_for, wait_seconds
+from service.http.preferences import Prefer, awaited
 from service.http.problems import responses
 from service.resources import ResourcesDependency
 from store.errors import CursorError, EvaluationNotFoundError, ModelNotFoundError, VersionNotFoundError
@@ -81,7 +82,8 @@ async def submit(
     async with resources.large_bodies.body_of(request) as body:
         job = await run_in_threadpool(service.submit, resources, body, _PAGE)
         del body  # not kept while the answer waits
-    job = await _awaited(request, response, resources, job, prefer)
+    look = partial(service.get, resources, job.id, None, _PAGE)
+    job = await awaited(request, resources, response.headers, job, prefer, look)
     response.headers["Location"] = f"/v1/evaluations/{job.id}"
     return job
 
@@ -116,31 +118,11 @@ async def get_evaluation(
     prefer: Prefer = None,
 ) -> EvaluationJob:
     """Metrics by version, and a page of the rows of single facts."""
-    job = await run_in_threadpool(service.get, resources, evaluation_id, cursor, limit)
-    return await _awaited(request, response, resources, job, prefer, cursor, limit)
+    look = partial(service.get, resources, evaluation_id, cursor, limit)
+    return await awaited(request, resources, response.headers, await run_in_threadpool(look), prefer, look)
 
 
 @router.post("/{evaluation_id}/cancel", summary="Cancel an evaluation", responses=responses(EvaluationNotFoundError))
 def cancel(resources: ResourcesDependency, evaluation_id: EvaluationId) -> EvaluationJob:
     """What waits or runs is cancelled at once; what has ended stays as it is."""
     return service.cancel(resources, evaluation_id, _PAGE)
-
-
-async def _awaited(
-    request: Request,
-    response: Response,
-    resources: ResourcesDependency,
-    job: EvaluationJob,
-    prefer: str | None,
-    cursor: str | None = None,
-    limit: int = _PAGE,
-) -> EvaluationJob:
-    seconds = wait_seconds(prefer, resources.settings.wait_limit_seconds)
-    response.headers.update(applied(seconds))
-    if seconds is None or service.has_ended(job):
-        return job
-
-    async def look() -> EvaluationJob:
-        return await run_in_threadpool(service.get, resources, job.id, cursor, limit)
-
-    return await wait_for(request, resources, seconds, look, service.has_ended)

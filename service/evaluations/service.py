@@ -10,21 +10,22 @@ from pydantic import ValidationError
 from api_schemas.evaluations import EvaluationJob, EvaluationPage, EvaluationRequest
 from api_schemas.facts import Fact
 from api_schemas.references import LATEST, ModelReference, version_name
-from configuration.redis.keys import evaluate_queue
+from service import jobs
 from service.access.quotas import check_quotas
-from service.errors import BusyError
 from service.evaluations.views import evaluation_job, evaluation_summary
 from service.facts import check_measurable, most_elements, read_facts
 from service.http.bodies import parse_json
-from service.http.cursors import read_cursor, write_cursor
+from service.http.cursors import read_cursor
 from service.http.fields import FieldErrors, invalid, shown
+from service.http.metric_names import CHECKED_NAMES
 from service.models.references import reference_in
 from service.resources import Resources
 from store.access import audit
 from store.lineage import models
 from store.lineage import versions as lineage
 from store.schema.tables import ModelRow
-from store.work import evaluations, tasks
+from store.work import evaluations
+from store.work.kinds import EVALUATION
 
 log = structlog.get_logger(__name__)
 
@@ -43,12 +44,7 @@ def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
     _check_tokens(resources, model, facts)
     with resources.database.writing() as session:
         check_quotas(session, resources.caller, len(facts), "evaluation")
-        if evaluations.unfinished(session, model.name) >= resources.settings.max_queued_batches:
-            raise BusyError(
-                f"{resources.settings.max_queued_batches} evaluations wait already for model {model.name!r}; "
-                "try again later",
-                retry_seconds=30,
-            )
+        jobs.check_room(resources, session, EVALUATION, model.name)
         row = evaluations.create(
             session,
             model=model.name,
@@ -58,7 +54,6 @@ def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
             facts=[fact.model_dump(mode="json") for fact in facts],
             caller=resources.caller.id,
         )
-        tasks.create(session, model=model.name, queue=evaluate_queue(model.name), kind="evaluate", evaluation_id=row.id)
         audit.record(
             session,
             resources.caller.actor,
@@ -76,37 +71,19 @@ def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
 
 def page(resources: Resources, model: str | None, cursor: str | None, limit: int) -> EvaluationPage:
     """Newest first."""
-    before = read_cursor("evaluations", cursor)
-    with resources.database.reading() as session:
-        if model is not None:
-            models.get(session, model)
-        rows = evaluations.page(session, model, before, limit, models=resources.caller.models)
-        more = write_cursor("evaluations", rows[limit - 1].seq) if len(rows) > limit else None
-        return EvaluationPage(data=[evaluation_summary(row) for row in rows[:limit]], next_cursor=more)
+    rows, more = jobs.page(resources, EVALUATION, model, cursor, limit)
+    return EvaluationPage(data=[evaluation_summary(row) for row in rows], next_cursor=more)
 
 
 def cancel(resources: Resources, evaluation_id: str, rows: int) -> EvaluationJob:
     """What has ended stays as it is."""
-    with resources.database.writing() as session:
-        row = evaluations.get(session, evaluation_id)
-        resources.caller.check_owner(row.model, f"evaluation {row.id}")
-        if row.finished_at is None:
-            audit.record(session, resources.caller.actor, "evaluation.cancelled", model=row.model, target=row.id)
-        job = evaluation_job(evaluations.cancel(session, row), 0, rows)
-    log.info("cancel asked for", evaluation=job.id, state=job.state)
-    return job
+    return evaluation_job(jobs.cancel(resources, EVALUATION, evaluation_id), 0, rows)
 
 
 def get(resources: Resources, evaluation_id: str, cursor: str | None, limit: int) -> EvaluationJob:
     first = read_cursor("rows", cursor) or 0
     with resources.database.reading() as session:
-        row = evaluations.get(session, evaluation_id)
-        resources.caller.check_owner(row.model, f"evaluation {row.id}")
-        return evaluation_job(row, first, limit)
-
-
-def has_ended(job: EvaluationJob) -> bool:
-    return job.finished_at is not None
+        return evaluation_job(jobs.owned(resources, session, EVALUATION, evaluation_id), first, limit)
 
 
 def _read(resources: Resources, body: bytes) -> tuple[EvaluationRequest, list[Fact]]:
@@ -116,7 +93,7 @@ def _read(resources: Resources, body: bytes) -> tuple[EvaluationRequest, list[Fa
     errors = FieldErrors()
     request: EvaluationRequest | None = None
     try:
-        request = EvaluationRequest.model_validate({**value, "facts": []}, strict=True)
+        request = EvaluationRequest.model_validate({**value, "facts": []}, strict=True, context=CHECKED_NAMES)
     except ValidationError as error:
         errors.add_all(error, EvaluationRequest)
     facts = read_facts(value.get("facts", []), resources.settings, errors)

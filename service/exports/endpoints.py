@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
@@ -12,7 +13,7 @@ from api_schemas.exports import ExportFormat
 from api_schemas.references import version_name
 from service.errors import BusyError, ExportFailedError, InvalidFieldsError, NothingToExportError
 from service.exports import service
-from service.http.preferences import Prefer, applied, wait_for, wait_seconds
+from service.http.preferences import Prefer, awaited
 from service.http.problems import responses
 from service.models.parameters import Name, Version
 from service.resources import Resources, ResourcesDependency
@@ -84,14 +85,9 @@ async def export(
     `merged`: the edited matrices, bit for bit, under their names in the base's state dict.
     """
     row = await run_in_threadpool(service.find_or_make, resources, model, version, format, max_rank)
-    seconds = wait_seconds(prefer, resources.settings.wait_limit_seconds)
-    if seconds is not None and not service.has_ended(row):
-
-        async def look() -> ExportRow:
-            return await run_in_threadpool(service.get, resources, row.id)
-
-        row = await wait_for(request, resources, seconds, look, service.has_ended)
-    headers = {**applied(seconds), "X-Emmetd-Version": f"{row.model}@{version_name(row.version)}"}
+    headers: dict[str, str] = {}
+    row = await awaited(request, resources, headers, row, prefer, partial(service.get, resources, row.id))
+    headers["X-Emmetd-Version"] = f"{row.model}@{version_name(row.version)}"
     if row.blob is None:
         content = service.export_job(row).model_dump_json()
         headers |= {"Location": service.address(row), "Retry-After": _RETRY_SECONDS}

@@ -8,14 +8,16 @@ from sqlalchemy.orm import Session
 from api_schemas.edits import EditError, Progress
 from api_schemas.exports import ExportFormat, ExportJob
 from api_schemas.references import version_name
+from service import jobs
 from service.access.quotas import check_quotas
-from service.errors import BusyError, ExportFailedError, NothingToExportError
+from service.errors import ExportFailedError, NothingToExportError
 from service.models.references import model_named, version_reference
 from service.resources import Resources
 from store.access import audit
 from store.lineage import versions as lineage
 from store.schema.tables import ExportRow, VersionRow
-from store.work import exports
+from store.work import exports, lifecycle
+from store.work.kinds import EXPORT
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +43,7 @@ def find_or_make(resources: Resources, name: str, version: str, format: ExportFo
 def get(resources: Resources, export_id: str) -> ExportRow:
     """Raises ExportFailedError where it could not be made."""
     with resources.database.reading() as session:
-        return _unless_failed(exports.get(session, export_id))
+        return _unless_failed(lifecycle.get(session, EXPORT, export_id))
 
 
 def export_job(row: ExportRow) -> ExportJob:
@@ -58,10 +60,6 @@ def export_job(row: ExportRow) -> ExportJob:
             "finished_at": row.finished_at,
         }
     )
-
-
-def has_ended(row: ExportRow) -> bool:
-    return row.finished_at is not None
 
 
 def address(row: ExportRow) -> str:
@@ -88,9 +86,7 @@ def _standing(
 
 
 def _make(resources: Resources, session: Session, name: str, number: int, format: str, limit: int) -> ExportRow:
-    most = resources.settings.max_queued_batches
-    if exports.unfinished(session, name) >= most:
-        raise BusyError(f"{most} exports of model {name!r} wait already; try again later", retry_seconds=30)
+    jobs.check_room(resources, session, EXPORT, name)
     check_quotas(session, resources.caller, 0, "export")
     row = exports.create(session, model=name, version=number, format=format, max_rank=limit, caller=resources.caller.id)
     audit.record(

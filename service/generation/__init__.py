@@ -1,1 +1,1 @@
-"""What completions and chat have in common: pinning a version, asking a worker, passing on what it says."""
+"""What completions and chat share: pinning a version, submitting to the workers, relaying their replies."""

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of answers that may be streamed."""
+"""OpenAPI responses of the routes whose answers may be streamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking a worker over Redis: one entry on the model's stream, and the reply stream until its end."""
+"""Submits a generation request to the workers over Redis, and reads its reply stream until the end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from service.resources import Resources
 
 MOST_WAITING: Final = 256
 """Requests that wait for a model's workers, at most."""
-LOOK_SECONDS: Final = 2.0
+CHECK_SECONDS: Final = 2.0
 """After this long without a word, look whether the worker lives."""
 _CANCELLED_SECONDS: Final = 3600
 
@@ -62,7 +62,7 @@ _EVENT: Final[TypeAdapter[Any]] = TypeAdapter(GenerationEvent, config=ConfigDict
 
 
 @dataclass
-class Asked:
+class SubmittedRequest:
     """A request before the model's workers, its entry on their stream, and the span that ends with the replies."""
 
     request: GenerationRequest
@@ -70,15 +70,15 @@ class Asked:
     span: Span
 
 
-async def ask(resources: Resources, request: GenerationRequest) -> Asked:
+async def submit(resources: Resources, request: GenerationRequest) -> SubmittedRequest:
     """Put the request before the model's workers. Raises BusyError where too many wait already."""
     stream, mark = generate_stream(request.model), asked_key(request.id)
-    about = {
+    attributes = {
         "gen_ai.request.model": request.model,
         "emmetd.version": version_name(request.version),
         "emmetd.generation.id": request.id,
     }
-    span = tracing.begin("generate", about, kind="client")
+    span = tracing.begin("generate", attributes, kind="client")
     traced = request.model_copy(update={"traceparent": tracing.traceparent(span)})
     try:
         # A worker of the release before knows no traceparent: what is null is left out.
@@ -91,16 +91,16 @@ async def ask(resources: Resources, request: GenerationRequest) -> Asked:
         tracing.fail(type(error).__name__, span)
         span.end()
         raise
-    return Asked(request, entry, span)
+    return SubmittedRequest(request, entry, span)
 
 
-def replies(resources: Resources, asked: Asked) -> AsyncGenerator[GenerationEvent, None]:
+def replies(resources: Resources, submitted: SubmittedRequest) -> AsyncGenerator[GenerationEvent, None]:
     """The worker's events up to, and without, the end. Once begun they are read to their end, or closed.
 
     Raises what `_replies` does.
     """
-    events = _replies(resources, asked)
-    return _traced(events, asked.span) if tracing.is_on() else events
+    events = _replies(resources, submitted)
+    return _traced(events, submitted.span) if tracing.is_on() else events
 
 
 async def _traced(events: AsyncGenerator[GenerationEvent, None], span: Span) -> AsyncGenerator[GenerationEvent, None]:
@@ -110,20 +110,20 @@ async def _traced(events: AsyncGenerator[GenerationEvent, None], span: Span) -> 
                 yield event
 
 
-async def _replies(resources: Resources, asked: Asked) -> AsyncGenerator[GenerationEvent, None]:
+async def _replies(resources: Resources, submitted: SubmittedRequest) -> AsyncGenerator[GenerationEvent, None]:
     """The worker's events up to, and without, the end.
 
     Raises GenerationError where the worker tells of one, AnswerLostError where events stop coming, and
     UnauthorizedError where the caller's key is good no longer.
     """
-    heard = time.monotonic()
-    async with resources.replies.following(asked.request.id) as mailbox:
+    last_heard = time.monotonic()
+    async with resources.replies.following(submitted.request.id) as mailbox:
         while True:
-            found = await mailbox.get()
-            if isinstance(found, RedisError):
-                raise found
-            for fields in found:
-                heard = time.monotonic()
+            news = await mailbox.get()
+            if isinstance(news, RedisError):
+                raise news
+            for fields in news:
+                last_heard = time.monotonic()
                 event: GenerationEvent = _EVENT.validate_json(fields[STREAM_FIELD.encode()])
                 if isinstance(event, EndEvent):
                     return
@@ -131,14 +131,14 @@ async def _replies(resources: Resources, asked: Asked) -> AsyncGenerator[Generat
                     raise GenerationError(event.status, event.code, event.message)
                 yield event
             resources.watch.check(resources.caller)
-            if time.time() > asked.request.deadline:
+            if time.time() > submitted.request.deadline:
                 raise AnswerLostError("the answer took too long; ask for fewer tokens, or when less waits")
-            if time.monotonic() - heard > LOOK_SECONDS:
-                heard = time.monotonic()
-                await _look_for_the_worker(resources, asked)
+            if time.monotonic() - last_heard > CHECK_SECONDS:
+                last_heard = time.monotonic()
+                await _check_worker(resources, submitted)
 
 
-async def forget(resources: Resources, request: GenerationRequest, *, finished: bool) -> None:
+async def release(resources: Resources, request: GenerationRequest, *, finished: bool) -> None:
     """Nobody reads the replies any more. One that has not finished is cancelled: its place or its rows are freed."""
     redis, mark = resources.async_redis, asked_key(request.id)
     if not finished:
@@ -148,17 +148,17 @@ async def forget(resources: Resources, request: GenerationRequest, *, finished: 
     await redis.delete(reply_stream(request.id), mark)
 
 
-async def _look_for_the_worker(resources: Resources, asked: Asked) -> None:
+async def _check_worker(resources: Resources, submitted: SubmittedRequest) -> None:
     """A worker puts its claim in the entry's place. A request without either, or whose worker is gone, is lost."""
-    model, redis = asked.request.model, resources.async_redis
+    model, redis = submitted.request.model, resources.async_redis
     stream = generate_stream(model)
-    waits = await redis.xrange(stream, asked.entry, asked.entry)
+    waits = await redis.xrange(stream, submitted.entry, submitted.entry)
     if waits:
         # Between being handed the entry and claiming it a worker may die too.
-        handed = await redis.xpending_range(stream, GENERATE_GROUP, asked.entry, asked.entry, 1)
+        handed = await redis.xpending_range(stream, GENERATE_GROUP, submitted.entry, submitted.entry, 1)
         owner: Any = handed[0]["consumer"] if handed else None
     else:
-        owner = await redis.get(claimed_key(asked.request.id))
+        owner = await redis.get(claimed_key(submitted.request.id))
     if owner is None and waits:
         awaited = await run_in_threadpool(resources.workers.awaited, model)
         if awaited is not None:

@@ -1,4 +1,4 @@
-"""From the reference in a request to the one version that answers it, whatever happens to aliases meanwhile."""
+"""Pins a request to the one version that its reference means now, whatever happens to aliases meanwhile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from store.schema.tables import ModelRow
 
 
 @dataclass(frozen=True)
-class LoadedModel:
+class ServedModel:
     """What the front end knows of a model that some worker has loaded once. `special_tokens`: "bos_token" → text."""
 
     name: str
@@ -28,7 +28,7 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class PinnedModel:
-    model: LoadedModel
+    model: ServedModel
     version: int
 
     @property
@@ -46,16 +46,16 @@ def pin(resources: Resources, reference_text: str) -> PinnedModel:
     resources.caller.check_model(reference.name)
     with resources.database.reading() as session:
         row = models.get(session, reference.name)
-        version = lineage.meant(session, reference).version
+        version = lineage.resolve_number(session, reference).version
     awaited = resources.workers.awaited(row.name)
     if awaited is not None:
         raise NoWorkerError(awaited)
     return PinnedModel(loaded(resources, row), version)
 
 
-def loaded(resources: Resources, row: ModelRow) -> LoadedModel:
+def loaded(resources: Resources, row: ModelRow) -> ServedModel:
     """Raises NoWorkerError where no worker has loaded the model yet."""
     if row.tokenizer_blob is None or row.context_length is None:
         raise NoWorkerError(f"model {row.name!r} has not been loaded yet; try again shortly")
     tokenizer = resources.tokenizers.get(row.tokenizer_blob)
-    return LoadedModel(row.name, tokenizer, row.context_length, row.chat_template, row.special_tokens or {})
+    return ServedModel(row.name, tokenizer, row.context_length, row.chat_template, row.special_tokens or {})

@@ -1,4 +1,4 @@
-"""From an asked request to its answer: whole, or chunk by chunk as the worker brings it."""
+"""Answers a generation request: whole as JSON, or streamed chunk by chunk as server-sent events."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from redis.exceptions import RedisError
 from starlette.responses import Response
 
 from configuration.redis.generation_messages import GenerationEvent, GenerationRequest
-from service.access.tokens import TokenAccount
 from service.errors import ServiceError, UnavailableError
-from service.generation.exchange import ask, forget, replies
+from service.generation.exchange import release, replies, submit
+from service.generation.token_rates import TokenAccount
 from service.http.bodies import JSON_TYPE
 from service.http.event_stream import EventStream
 from service.http.problems import openai_error
@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 log = structlog.get_logger(__name__)
 
 
-class Answer(Protocol):
+class AnswerCollector(Protocol):
     """Collects a request's events."""
 
     def add(self, event: GenerationEvent) -> None: ...
@@ -55,21 +55,21 @@ class Chunks(Protocol):
 
 
 async def respond(
-    resources: Resources, request: Request, generation: GenerationRequest, version: str, answer: Answer
+    resources: Resources, request: Request, generation: GenerationRequest, version: str, answer: AnswerCollector
 ) -> Response:
     """The whole answer in JSON. Raises ServiceError."""
     account = TokenAccount(resources, generation)
     await account.open()
     finished = False
     try:
-        found = await _until_gone(request, _whole(resources, generation, answer, account))
-        finished = found is not None
+        answer_body = await _until_disconnected(request, _whole(resources, generation, answer, account))
+        finished = answer_body is not None
     finally:
-        await _forget(resources, generation, finished=finished)
+        await _release(resources, generation, finished=finished)
         await account.close()
-    if found is None:
+    if answer_body is None:
         return Response(status_code=_CLIENT_GONE)
-    return Response(found.model_dump_json(), headers={VERSION_HEADER: version}, media_type=JSON_TYPE)
+    return Response(answer_body.model_dump_json(), headers={VERSION_HEADER: version}, media_type=JSON_TYPE)
 
 
 async def stream(
@@ -81,22 +81,22 @@ async def stream(
     """
     account = TokenAccount(resources, generation)
     await account.open()
-    begun = None
+    open_stream = None
     try:
-        begun = await _until_gone(request, _begin(resources, generation, account))
+        open_stream = await _until_disconnected(request, _begin(resources, generation, account))
     finally:
-        if begun is None:
-            await _forget(resources, generation, finished=False)
+        if open_stream is None:
+            await _release(resources, generation, finished=False)
             await account.close()
-    if begun is None:
+    if open_stream is None:
         return Response(status_code=_CLIENT_GONE)
     return EventStream(
-        _written(begun, chunks), {VERSION_HEADER: version}, partial(_close, resources, generation, begun)
+        _written(open_stream, chunks), {VERSION_HEADER: version}, partial(_close, resources, generation, open_stream)
     )
 
 
 @dataclass
-class _Begun:
+class _OpenStream:
     """Events whose first one has come; `finished` when the last one has."""
 
     first: GenerationEvent
@@ -106,56 +106,56 @@ class _Begun:
 
 
 async def _whole(
-    resources: Resources, generation: GenerationRequest, answer: Answer, account: TokenAccount
+    resources: Resources, generation: GenerationRequest, answer: AnswerCollector, account: TokenAccount
 ) -> BaseModel:
-    async with aclosing(replies(resources, await ask(resources, generation))) as events:
+    async with aclosing(replies(resources, await submit(resources, generation))) as events:
         async for event in events:
             account.count(event)
             answer.add(event)
     return answer.whole()
 
 
-async def _begin(resources: Resources, generation: GenerationRequest, account: TokenAccount) -> _Begun:
-    events = replies(resources, await ask(resources, generation))
-    return _Begun(await anext(events), events, account)
+async def _begin(resources: Resources, generation: GenerationRequest, account: TokenAccount) -> _OpenStream:
+    events = replies(resources, await submit(resources, generation))
+    return _OpenStream(await anext(events), events, account)
 
 
-async def _written(begun: _Begun, chunks: Chunks) -> AsyncGenerator[bytes, None]:
+async def _written(open_stream: _OpenStream, chunks: Chunks) -> AsyncGenerator[bytes, None]:
     try:
-        begun.account.count(begun.first)
-        if lines := _lines(chunks.of(begun.first)):
+        open_stream.account.count(open_stream.first)
+        if lines := _lines(chunks.of(open_stream.first)):
             yield lines
-        async for event in begun.events:
-            begun.account.count(event)
+        async for event in open_stream.events:
+            open_stream.account.count(event)
             if lines := _lines(chunks.of(event)):
                 yield lines
-        begun.finished = True
+        open_stream.finished = True
         # Before the end is told: who reads it may ask for more at once.
-        await begun.account.close()
+        await open_stream.account.close()
         yield _lines(chunks.last()) + _DONE
     except (ServiceError, RedisError) as error:
         log.warning("a stream broke off", error=str(error))
-        told = (
+        reported = (
             error if isinstance(error, ServiceError) else UnavailableError("Redis does not answer; try again shortly")
         )
-        _, envelope, _ = openai_error(told)
+        _, envelope, _ = openai_error(reported)
         yield _lines([envelope.decode()])
 
 
-async def _close(resources: Resources, generation: GenerationRequest, begun: _Begun) -> None:
-    await begun.events.aclose()
-    await _forget(resources, generation, finished=begun.finished)
-    await begun.account.close()
+async def _close(resources: Resources, generation: GenerationRequest, open_stream: _OpenStream) -> None:
+    await open_stream.events.aclose()
+    await _release(resources, generation, finished=open_stream.finished)
+    await open_stream.account.close()
 
 
 def _lines(chunks: Iterable[str]) -> bytes:
     return b"".join(format_sse_event(data_str=chunk) for chunk in chunks)
 
 
-async def _until_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result | None:
+async def _until_disconnected(request: Request, work: Coroutine[Any, Any, Result]) -> Result | None:
     """What `work` brings, or None where the client has gone before."""
     answering = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_gone(request))
+    leaving = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
         return await answering if answering.done() else None
@@ -167,12 +167,12 @@ async def _until_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Re
                 await task
 
 
-async def _gone(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-async def _forget(resources: Resources, generation: GenerationRequest, *, finished: bool) -> None:
+async def _release(resources: Resources, generation: GenerationRequest, *, finished: bool) -> None:
     # Both keys have lifetimes: where Redis is away they go by themselves, and the error at hand must not be hidden.
     with suppress(RedisError, OSError):
-        await forget(resources, generation, finished=finished)
+        await release(resources, generation, finished=finished)

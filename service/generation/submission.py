@@ -1,4 +1,4 @@
-"""What every request for text is checked for, and what a worker is then asked."""
+"""Validates what completions and chat requests have in common, and builds the request to the workers."""
 
 from __future__ import annotations
 
@@ -42,12 +42,13 @@ def check_tokens(errors: FieldErrors, field: str, wanted: int, choices: int, mos
 
 def check_echoes(errors: FieldErrors, prompt_tokens: int, wanted: int, choices: int, n: int) -> None:
     """Whether the log-probabilities of all prompts may be told for each of their `n` choices."""
-    told = prompt_tokens * n + wanted * choices
-    if told > MOST_TOKENS:
+    positions_told = prompt_tokens * n + wanted * choices
+    if positions_told > MOST_TOKENS:
         errors.add(
             "prompt",
             f"has {prompt_tokens} tokens, whose log-probabilities are told for each of n = {n} choices, with those of "
-            f"the answers {told} in all; at most {MOST_TOKENS} are told for one request: send several, or a lower n",
+            f"the answers {positions_told} in all; at most {MOST_TOKENS} are told for one request: send several, or a "
+            "lower n",
         )
 
 

@@ -1,4 +1,4 @@
-"""Tokens as text and as bytes, one by one, as log-probabilities name them."""
+"""Each token as text and as bytes, as log-probabilities name them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class TokenTexts:
         self._start = len(self._decode(self._before))
 
     def text(self, token: int) -> str:
-        found = self._added(token)
-        return str(self._tokenizer.id_to_token(token)) if _UNFINISHED in found else found
+        added_text = self._added(token)
+        return str(self._tokenizer.id_to_token(token)) if _UNFINISHED in added_text else added_text
 
     def data(self, token: int) -> list[int] | None:
         """The token's bytes in UTF-8, also of a part of a character; None where the vocabulary does not tell them."""
-        found = self._added(token)
-        if _UNFINISHED not in found:
-            return list(found.encode())
+        added_text = self._added(token)
+        if _UNFINISHED not in added_text:
+            return list(added_text.encode())
         name = str(self._tokenizer.id_to_token(token))
         if given := _BYTE_TOKEN.fullmatch(name):
             return [int(given[1], 16)]

@@ -1,4 +1,4 @@
-"""How many tokens a request took."""
+"""Counts the tokens of a request, for its `usage`."""
 
 from __future__ import annotations
 

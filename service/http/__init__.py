@@ -1,1 +1,1 @@
-"""HTTP itself: bodies and their limits, problems, cursors, conditions, streams and the OpenAPI document."""
+"""HTTP itself: bodies and their limits, problems, cursors, conditions and streams."""

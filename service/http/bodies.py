@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from service.errors import InvalidFieldsError, MalformedJSONError, TooLargeError, UnsupportedMediaTypeError
 from service.http.fields import NO_UNIONS, FieldErrors, invalid, shown
+from service.http.metric_names import CHECKED_NAMES
 
 JSON_TYPE: Final = "application/json"
 NDJSON_TYPE: Final = "application/x-ndjson"
@@ -89,7 +90,7 @@ def read_model(body: bytes, model: type[Model], unions: Mapping[str, str] = NO_U
         required = " and ".join(name for name, field in model.model_fields.items() if field.is_required())
         raise invalid("body", f"is {shown(value)}; it must be an object{f' with {required}' if required else ''}")
     try:
-        return model.model_validate(value, strict=True)
+        return model.model_validate(value, strict=True, context=CHECKED_NAMES)
     except ValidationError as error:
         errors = FieldErrors()
         errors.add_all(error, model, unions=unions, value=value)

@@ -24,7 +24,7 @@ IfMatch = Annotated[
             "batches that run first may move it; where it is moved later, the batch ends `failed` with `parent_moved`."
         ),
         examples=['"v3"'],
-        # `Submission.expected_version` reads it, and says more of what is wrong.
+        # `EditSubmission.expected_version` reads it, and says more of what is wrong.
         json_schema_extra={"pattern": r'^(\*|"v(0|[1-9][0-9]{0,8})"|v(0|[1-9][0-9]{0,8}))$'},
     ),
 ]

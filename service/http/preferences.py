@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Final, TypeVar
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Final, Protocol, TypeVar
 
 from fastapi import Header, Request
+from fastapi.concurrency import run_in_threadpool
 
-from service.resources import Resources
+from configuration.settings import Settings
+from service.access.caller import Caller
+from service.access.watch import KeyWatch
 
 _WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,6})"?\s*(?=$|[,;])', re.IGNORECASE)
 _FIRST_PAUSE_SECONDS: Final = 0.1
@@ -24,7 +28,19 @@ Prefer = Annotated[
         examples=["wait=60"],
     ),
 ]
-Job = TypeVar("Job")
+
+
+class Asking(Protocol):
+    """What tells whether the caller may go on waiting: the request's `service.resources.Resources`."""
+
+    @property
+    def watch(self) -> KeyWatch: ...
+
+    @property
+    def caller(self) -> Caller: ...
+
+    @property
+    def settings(self) -> Settings: ...
 
 
 def wait_seconds(prefer: str | None, most: float) -> float | None:
@@ -38,14 +54,41 @@ def applied(seconds: float | None) -> dict[str, str]:
     return {} if seconds is None else {"Preference-Applied": f"wait={seconds:g}"}
 
 
-async def wait_for(
-    request: Request,
-    resources: Resources,
-    seconds: float,
-    look: Callable[[], Awaitable[Job]],
-    ended: Callable[[Job], bool],
+class Waitable(Protocol):
+    """A job, as its row or as clients see it."""
+
+    @property
+    def finished_at(self) -> datetime | None: ...
+
+
+Job = TypeVar("Job", bound=Waitable)
+
+
+class _Headers(Protocol):
+    def update(self, other: dict[str, str], /) -> None: ...
+
+
+async def awaited(
+    request: Request, resources: Asking, headers: _Headers, job: Job, prefer: str | None, look: Callable[[], Job]
 ) -> Job:
-    """Look again and again until `ended`, the time is up, or the client has gone.
+    """`job`, or what `look` finds once it has ended or the time of `Prefer: wait` is up.
+
+    Writes into the answer's `headers` which preference was followed. Raises UnauthorizedError.
+    """
+    seconds = wait_seconds(prefer, resources.settings.wait_limit_seconds)
+    headers.update(applied(seconds))
+    if seconds is None or job.finished_at is not None:
+        return job
+    return await _wait_for(request, resources, seconds, look)
+
+
+async def _wait_for(
+    request: Request,
+    resources: Asking,
+    seconds: float,
+    look: Callable[[], Job],
+) -> Job:
+    """Look again and again until the job has ended, the time is up, or the client has gone.
 
     Raises UnauthorizedError where the caller's key ends meanwhile.
     """
@@ -53,9 +96,9 @@ async def wait_for(
     pause = _FIRST_PAUSE_SECONDS
     while True:
         resources.watch.check(resources.caller)
-        job = await look()
+        job = await run_in_threadpool(look)
         left = until - time.monotonic()
-        if ended(job) or left <= 0 or await request.is_disconnected():
+        if job.finished_at is not None or left <= 0 or await request.is_disconnected():
             return job
         await asyncio.sleep(min(pause, left))
         pause = min(1.5 * pause, _LONGEST_PAUSE_SECONDS)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api_schemas.edits import EditJob
-from service.edits.awaiting import awaited
-from service.edits.submission import Submission
+from service.edits import service as edits
+from service.edits.submission import EditSubmission
 from service.errors import (
     InvalidFieldsError,
     MalformedJSONError,
@@ -18,7 +20,7 @@ from service.errors import (
 )
 from service.http.bodies import JSON_TYPE, media_type
 from service.http.conditions import IdempotencyKey, IfMatch
-from service.http.preferences import Prefer
+from service.http.preferences import Prefer, awaited
 from service.http.problems import responses
 from service.models.parameters import Name, Version
 from service.resources import ResourcesDependency
@@ -90,8 +92,9 @@ async def revert(
     """
     media_type(request, JSON_TYPE)
     path = {"revert": f"{model}@{version}"}
-    submission = Submission(JSON_TYPE, await request.body(), path, idempotency_key, if_match)
+    submission = EditSubmission(JSON_TYPE, await request.body(), path, idempotency_key, if_match)
     job = await run_in_threadpool(service.submit, resources, model, version, submission)
-    job = await awaited(request, response, resources, job, prefer)
+    look = partial(edits.get, resources, job.id)
+    job = await awaited(request, resources, response.headers, job, prefer, look)
     response.headers["Location"] = f"/v1/edits/{job.id}"
     return job

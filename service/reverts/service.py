@@ -11,7 +11,7 @@ from api_schemas.edits import EditJob
 from api_schemas.references import LATEST, ModelReference, version_number
 from api_schemas.reverts import RevertRequest
 from service.edits.service import keep
-from service.edits.submission import Submission
+from service.edits.submission import EditSubmission
 from service.edits.views import edit_job
 from service.http.bodies import read_model
 from service.models.references import model_named, version_reference
@@ -29,7 +29,7 @@ MOST_READINGS: Final = 5
 """What a lineage says is read where nobody waits for it, and again where the version moved before it was kept."""
 
 
-def submit(resources: Resources, name: str, version: str, submission: Submission) -> EditJob:
+def submit(resources: Resources, name: str, version: str, submission: EditSubmission) -> EditJob:
     """Keep the revert as a batch, or refuse it. Whoever sends it twice gets the same job."""
     expected = submission.expected_version()
     request = read_model(submission.body, RevertRequest)
@@ -43,7 +43,7 @@ def _accept(
     resources: Resources,
     name: str,
     version: str,
-    submission: Submission,
+    submission: EditSubmission,
     request: RevertRequest,
     expected: int | None,
 ) -> tuple[EditJob, bool]:
@@ -64,7 +64,7 @@ def _accept(
             reference=meant[0],
             algorithm=ALGORITHM,
             settings={},
-            thresholds={str(metric): limit for metric, limit in request.thresholds.items()},
+            thresholds=request.thresholds,
             facts=[one.fact for one in facts],
             reverts=as_reverts(facts),
             label=request.label,

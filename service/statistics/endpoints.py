@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Request
@@ -18,9 +19,9 @@ from service.errors import (
 )
 from service.http.bodies import JSON_TYPE, media_type
 from service.http.cursors import Cursor, Limit
-from service.http.preferences import Prefer, applied, wait_for, wait_seconds
+from service.http.preferences import Prefer, awaited
 from service.http.problems import responses
-from service.resources import Resources, ResourcesDependency
+from service.resources import ResourcesDependency
 from service.statistics import service
 from store.errors import CursorError, ModelNotFoundError, StatisticNotFoundError, VersionNotFoundError
 
@@ -70,7 +71,7 @@ async def submit(
     """
     media_type(request, JSON_TYPE)
     job = await run_in_threadpool(service.submit, resources, await request.body())
-    job = await _awaited(request, response, resources, job, prefer)
+    job = await awaited(request, resources, response.headers, job, prefer, partial(service.get, resources, job.id))
     response.headers["Location"] = f"/v1/statistics/{job.id}"
     return job
 
@@ -96,7 +97,7 @@ async def get_statistic(
 ) -> StatisticJob:
     """How far it is and, when it has succeeded, what each layer's C0 is like."""
     job = await run_in_threadpool(service.get, resources, statistic_id)
-    return await _awaited(request, response, resources, job, prefer)
+    return await awaited(request, resources, response.headers, job, prefer, partial(service.get, resources, job.id))
 
 
 @router.post(
@@ -111,17 +112,3 @@ def cancel(resources: ResourcesDependency, statistic_id: StatisticId) -> Statist
 def list_corpora(resources: ResourcesDependency) -> CorpusList:
     """`self`, text that the model writes itself, is always there; the operator configures the others by name."""
     return service.corpora(resources)
-
-
-async def _awaited(
-    request: Request, response: Response, resources: Resources, job: StatisticJob, prefer: str | None
-) -> StatisticJob:
-    seconds = wait_seconds(prefer, resources.settings.wait_limit_seconds)
-    response.headers.update(applied(seconds))
-    if seconds is None or service.has_ended(job):
-        return job
-
-    async def look() -> StatisticJob:
-        return await run_in_threadpool(service.get, resources, job.id)
-
-    return await wait_for(request, resources, seconds, look, service.has_ended)

@@ -11,18 +11,17 @@ from pydantic import ValidationError
 from api_schemas.statistics import CorpusList, StatisticJob, StatisticPage, StatisticRequest
 from configuration.settings import Settings
 from editing.methods import recommended_for
+from service import jobs
 from service.access.quotas import check_quotas
-from service.errors import BusyError
 from service.http.bodies import parse_json
-from service.http.cursors import read_cursor, write_cursor
 from service.http.fields import FieldErrors, invalid, shown
 from service.models.references import model_named, shape_of
 from service.resources import Resources
 from service.statistics.views import corpus_info, statistic_job
 from store.access import audit
-from store.lineage import models
 from store.schema.tables import ModelRow
 from store.work import statistics
+from store.work.kinds import STATISTIC
 
 log = structlog.get_logger(__name__)
 
@@ -41,9 +40,7 @@ def submit(resources: Resources, body: bytes) -> StatisticJob:
     by_default = request.tokens is None and corpus == settings.corpus
     with resources.database.writing() as session:
         check_quotas(session, resources.caller, 0, "statistic")
-        most = settings.max_queued_batches
-        if statistics.unfinished(session, request.model) >= most:
-            raise BusyError(f"{most} statistics of model {request.model!r} wait already; try again later", 30)
+        jobs.check_room(resources, session, STATISTIC, request.model)
         row = statistics.create(
             session,
             model=request.model,
@@ -70,41 +67,23 @@ def submit(resources: Resources, body: bytes) -> StatisticJob:
 
 def cancel(resources: Resources, statistic_id: str) -> StatisticJob:
     """What has ended stays as it is."""
-    with resources.database.writing() as session:
-        row = statistics.get(session, statistic_id)
-        resources.caller.check_owner(row.model, f"statistic {row.id}")
-        if row.finished_at is None:
-            audit.record(session, resources.caller.actor, "statistic.cancelled", model=row.model, target=row.id)
-        job = statistic_job(statistics.cancel(session, row))
-    log.info("cancel asked for", statistic=job.id, state=job.state)
-    return job
+    return statistic_job(jobs.cancel(resources, STATISTIC, statistic_id))
 
 
 def get(resources: Resources, statistic_id: str) -> StatisticJob:
     with resources.database.reading() as session:
-        row = statistics.get(session, statistic_id)
-        resources.caller.check_owner(row.model, f"statistic {row.id}")
-        return statistic_job(row)
+        return statistic_job(jobs.owned(resources, session, STATISTIC, statistic_id))
 
 
 def page(resources: Resources, model: str | None, cursor: str | None, limit: int) -> StatisticPage:
     """Newest first."""
-    before = read_cursor("statistics", cursor)
-    with resources.database.reading() as session:
-        if model is not None:
-            models.get(session, model)
-        rows = statistics.page(session, model, before, limit, models=resources.caller.models)
-        more = write_cursor("statistics", rows[limit - 1].seq) if len(rows) > limit else None
-        return StatisticPage(data=[statistic_job(row) for row in rows[:limit]], next_cursor=more)
+    rows, more = jobs.page(resources, STATISTIC, model, cursor, limit)
+    return StatisticPage(data=[statistic_job(row) for row in rows], next_cursor=more)
 
 
 def corpora(resources: Resources) -> CorpusList:
     settings = resources.settings
     return CorpusList(data=[corpus_info(settings, name) for name in settings.corpus_names])
-
-
-def has_ended(job: StatisticJob) -> bool:
-    return job.finished_at is not None
 
 
 def _read(body: bytes) -> StatisticRequest:

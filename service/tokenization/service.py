@@ -9,7 +9,7 @@ from api_schemas.tokenization import Detokenized, DetokenizeRequest, Tokenized, 
 from service.chat.submission import CONTENT_UNION
 from service.chat.template import write_conversation
 from service.errors import NoWorkerError
-from service.generation.pinning import LoadedModel, loaded
+from service.generation.pinning import ServedModel, loaded
 from service.http.fields import invalid
 from service.models.references import reference_in
 from service.resources import Resources
@@ -59,7 +59,7 @@ def tokenizer_info(resources: Resources, reference: str | None) -> TokenizerInfo
     )
 
 
-def _model(resources: Resources, text: str | None) -> LoadedModel:
+def _model(resources: Resources, text: str | None) -> ServedModel:
     """The model that `text` refers to; where it is left out, the only one that there is."""
     with resources.database.reading() as session:
         if text is None:

@@ -1,4 +1,4 @@
-"""Some of the facts of a lineage, which may have a hundred thousand: only those that are asked for are read whole.
+"""Reads the facts of a lineage by pages: it may have a hundred thousand, and only those asked for are read whole.
 
 What became of a fact depends on those with the same question alone, and these are found by its key.
 """
@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from store.lineage.facts_in_force import LineageFact, Place, Step, neighbors, pieces, steps, taken_out
+from store.lineage.facts_in_force import LineageFact, LineageStep, Place, chunks, neighbors, reverted_facts, steps
 from store.lineage.questions import question_of
 from store.schema.tables import BatchRow, FactRow
 
@@ -23,7 +23,7 @@ _LONGEST_WINDOW: Final = 2000
 class Lineage:
     """The edits of a version's lineage in their order, and (edit, index) → version of what was taken out of them."""
 
-    edits: dict[str, Step]
+    edits: dict[str, LineageStep]
     reverted: dict[tuple[str, int], int]
 
     def place(self, edit: str, index: int) -> Place:
@@ -33,7 +33,7 @@ class Lineage:
 def read_lineage(session: Session, model: str, number: int) -> Lineage:
     """Raises NotFoundError."""
     line = steps(session, model, number)
-    return Lineage({step.edit: step for step in line if step.kind == "edit"}, taken_out(line))
+    return Lineage({step.edit: step for step in line if step.kind == "edit"}, reverted_facts(line))
 
 
 def page(
@@ -45,26 +45,26 @@ def page(
     """
     line = read_lineage(session, model, number)
     total = sum(step.facts for step in line.edits.values())
-    found: list[tuple[int, Place]] = []
+    page_places: list[tuple[int, Place]] = []
     length = limit + 1
-    while first < total and len(found) <= limit:
+    while first < total and len(page_places) <= limit:
         window = _window(session, line, first, length)
         after = _corrections(session, line, window) if in_force else {}
-        found += [
+        page_places += [
             (at, place)
             for at, (place, _) in enumerate(window, first)
             if not in_force or ((place.edit, place.index) not in line.reverted and place not in after)
         ]
         first += length
         length = min(2 * length, _LONGEST_WINDOW)
-    facts = facts_at(session, line, [place for _, place in found[:limit]])
-    return facts, found[limit][0] if len(found) > limit else None
+    facts = facts_at(session, line, [place for _, place in page_places[:limit]])
+    return facts, page_places[limit][0] if len(page_places) > limit else None
 
 
 def in_force(session: Session, line: Lineage) -> list[Place]:
     """Where the facts that a version says stand, in their order."""
     rows: list[tuple[str, int, str]] = []
-    for ids in pieces(list(line.edits)):
+    for ids in chunks(list(line.edits)):
         query = select(FactRow.batch_id, FactRow.number, FactRow.question).where(FactRow.batch_id.in_(ids))
         rows += [(edit, index, question) for edit, index, question in session.execute(query)]
     standing = _in_order(line, rows)
@@ -74,7 +74,7 @@ def in_force(session: Session, line: Lineage) -> list[Place]:
 
 def facts_at(session: Session, line: Lineage, places: Sequence[Place]) -> list[LineageFact]:
     """The facts at `places` of the lineage, and what became of them there."""
-    facts = kept_facts(session, places)
+    facts = stored_facts(session, places)
     before, after = neighbors(_standing(session, line, {question_of(fact) for fact in facts.values()}))
     return [
         LineageFact(
@@ -88,14 +88,14 @@ def facts_at(session: Session, line: Lineage, places: Sequence[Place]) -> list[L
     ]
 
 
-def kept_facts(session: Session, places: Iterable[Place]) -> dict[tuple[str, int], dict[str, Any]]:
+def stored_facts(session: Session, places: Iterable[Place]) -> dict[tuple[str, int], dict[str, Any]]:
     """The facts at `places` as they were sent, by (edit, index)."""
-    found: dict[tuple[str, int], dict[str, Any]] = {}
-    for some in pieces([(place.edit, place.index) for place in places]):
+    stored: dict[tuple[str, int], dict[str, Any]] = {}
+    for chunk in chunks([(place.edit, place.index) for place in places]):
         query = select(FactRow.batch_id, FactRow.number, FactRow.fact)
-        query = query.where(tuple_(FactRow.batch_id, FactRow.number).in_(some))
-        found |= {(edit, index): fact for edit, index, fact in session.execute(query)}
-    return found
+        query = query.where(tuple_(FactRow.batch_id, FactRow.number).in_(chunk))
+        stored |= {(edit, index): fact for edit, index, fact in session.execute(query)}
+    return stored
 
 
 def superseded(session: Session, batch: BatchRow, facts: Sequence[Mapping[str, Any]]) -> list[Place | None]:
@@ -120,16 +120,16 @@ def _window(session: Session, line: Lineage, first: int, length: int) -> list[tu
         if start < end:
             inside.append((step.edit, start, end))
         before += step.facts
-    found: dict[tuple[str, int], str] = {}
-    for some in pieces(inside):
-        (head, start, _), (tail, _, end) = some[0], some[-1]  # all others are wanted whole
+    stored: dict[tuple[str, int], str] = {}
+    for chunk in chunks(inside):
+        (head, start, _), (tail, _, end) = chunk[0], chunk[-1]  # all others are wanted whole
         query = select(FactRow.batch_id, FactRow.number, FactRow.question).where(
-            FactRow.batch_id.in_([edit for edit, _, _ in some]),
+            FactRow.batch_id.in_([edit for edit, _, _ in chunk]),
             or_(FactRow.batch_id != head, FactRow.number >= start),
             or_(FactRow.batch_id != tail, FactRow.number < end),
         )
-        found |= {(edit, index): question for edit, index, question in session.execute(query)}
-    return [(line.place(edit, at), found[edit, at]) for edit, start, end in inside for at in range(start, end)]
+        stored |= {(edit, index): question for edit, index, question in session.execute(query)}
+    return [(line.place(edit, at), stored[edit, at]) for edit, start, end in inside for at in range(start, end)]
 
 
 def _corrections(session: Session, line: Lineage, window: Sequence[tuple[Place, str]]) -> dict[Place, Place]:
@@ -140,8 +140,8 @@ def _corrections(session: Session, line: Lineage, window: Sequence[tuple[Place, 
 def _standing(session: Session, line: Lineage, questions: Collection[str]) -> list[tuple[Place, str]]:
     """The facts of the lineage that answer one of `questions` and were not taken out, in their order."""
     rows: list[tuple[str, int, str]] = []
-    for some in pieces(list(questions)):
-        query = select(FactRow.batch_id, FactRow.number, FactRow.question).where(FactRow.question.in_(some))
+    for chunk in chunks(list(questions)):
+        query = select(FactRow.batch_id, FactRow.number, FactRow.question).where(FactRow.question.in_(chunk))
         rows += [(edit, index, question) for edit, index, question in session.execute(query) if edit in line.edits]
     return _in_order(line, rows)
 

@@ -1,4 +1,4 @@
-"""Which facts a version says: those of its lineage that no revert took out and no later fact corrected.
+"""Computes which facts a version says: those of its lineage that no revert took out and no later fact corrected.
 
 Nothing but each fact's question is stored for this. It follows from the lineage, so that a fact that was corrected is
 in force again in a version that takes the correction out. Here for whole lineages; `store.lineage.fact_pages` has
@@ -56,7 +56,7 @@ class LineageFact:
 
 
 @dataclass(frozen=True)
-class Step:
+class LineageStep:
     """A version of a lineage and what its batch `edit` did: brought `facts` facts, or took those of `reverts` out."""
 
     version: int
@@ -66,19 +66,19 @@ class Step:
     reverts: list[Any] | None
 
 
-def steps(session: Session, model: str, number: int) -> list[Step]:
+def steps(session: Session, model: str, number: int) -> list[LineageStep]:
     """The versions from the base's first child to `number`, in their order. Raises NotFoundError."""
     lineage.get(session, model, number)
-    one = select(VersionRow.number, VersionRow.parent, VersionRow.batch_id).where(VersionRow.model == model)
-    line = one.where(VersionRow.number == number).cte("line", recursive=True)
-    line = line.union_all(one.where(VersionRow.number == line.c.parent))
+    versions = select(VersionRow.number, VersionRow.parent, VersionRow.batch_id).where(VersionRow.model == model)
+    line = versions.where(VersionRow.number == number).cte("line", recursive=True)
+    line = line.union_all(versions.where(VersionRow.number == line.c.parent))
     query = select(line.c.number, BatchRow.id, BatchRow.kind, BatchRow.facts, BatchRow.reverts)
     # The base has no batch. A version has a greater number than its parent.
     query = query.join(BatchRow, BatchRow.id == line.c.batch_id).order_by(line.c.number)
-    return [Step(*row) for row in session.execute(query)]
+    return [LineageStep(*row) for row in session.execute(query)]
 
 
-def taken_out(line: Iterable[Step]) -> dict[tuple[str, int], int]:
+def reverted_facts(line: Iterable[LineageStep]) -> dict[tuple[str, int], int]:
     """(edit, index) → the version that took it out."""
     return {
         (entry["edit"], index): step.version
@@ -93,22 +93,22 @@ def lineage_facts(session: Session, model: str, number: int) -> list[LineageFact
     line = steps(session, model, number)
     edits = [step for step in line if step.kind == "edit"]
     facts: dict[str, list[tuple[int, dict[str, Any]]]] = {step.edit: [] for step in edits}
-    for ids in pieces(list(facts)):
+    for ids in chunks(list(facts)):
         query = select(FactRow.batch_id, FactRow.number, FactRow.fact)
         for edit, index, fact in session.execute(query.where(FactRow.batch_id.in_(ids)).order_by(FactRow.number)):
             facts[edit].append((index, fact))
-    found = [(Place(step.edit, step.version, index), fact) for step in edits for index, fact in facts[step.edit]]
-    return _told(found, taken_out(line))
+    stored = [(Place(step.edit, step.version, index), fact) for step in edits for index, fact in facts[step.edit]]
+    return _with_states(stored, reverted_facts(line))
 
 
 def without(facts: Sequence[LineageFact], leaving: Set[tuple[str, int]], by: int) -> list[LineageFact]:
     """`facts` of a lineage as they will be when version `by` takes `leaving`, (edit, index), out."""
     reverted = {
-        (one.place.edit, one.place.index): by if one.reverted_by is None else one.reverted_by
-        for one in facts
-        if one.reverted_by is not None or (one.place.edit, one.place.index) in leaving
+        (fact.place.edit, fact.place.index): by if fact.reverted_by is None else fact.reverted_by
+        for fact in facts
+        if fact.reverted_by is not None or (fact.place.edit, fact.place.index) in leaving
     }
-    return _told([(one.place, one.fact) for one in facts], reverted)
+    return _with_states([(fact.place, fact.fact) for fact in facts], reverted)
 
 
 def neighbors(standing: Iterable[tuple[Place, Hashable]]) -> tuple[dict[Place, Place], dict[Place, Place]]:
@@ -132,18 +132,20 @@ def neighbors(standing: Iterable[tuple[Place, Hashable]]) -> tuple[dict[Place, P
     return before, after
 
 
-def pieces(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+def chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     """As many at a time as one query may name."""
     return (items[first : first + IN_ONE_QUERY] for first in range(0, len(items), IN_ONE_QUERY))
 
 
-def _told(found: Sequence[tuple[Place, dict[str, Any]]], reverted: Mapping[tuple[str, int], int]) -> list[LineageFact]:
+def _with_states(
+    stored: Sequence[tuple[Place, dict[str, Any]]], reverted: Mapping[tuple[str, int], int]
+) -> list[LineageFact]:
     before, after = neighbors(
         (place, question_key(fact["prompt"], fact["subject"]))
-        for place, fact in found
+        for place, fact in stored
         if (place.edit, place.index) not in reverted
     )
     return [
         LineageFact(place, fact, reverted.get((place.edit, place.index)), before.get(place), after.get(place))
-        for place, fact in found
+        for place, fact in stored
     ]

@@ -1,4 +1,4 @@
-"""How far two versions' matrices are from the base and from each other, computed from the deltas in their blobs.
+"""Distances of two versions' matrices from the base and from each other, computed from the deltas in their blobs.
 
 Only inner products ⟨X, Y⟩ = tr(Xᵀ Y) of the deltas are needed. For factors X = B A and Y = D C they are those of small
 matrices, Σ (BᵀD) ∘ (A Cᵀ), so that nothing of the size of a weight matrix is made unless a delta is kept that way.
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from store.blobs.deltas import LayerArrays
 from store.schema.tables import VersionRow
 
-Wide = NDArray[np.float64]
-Load = Callable[[VersionRow], Mapping[int, LayerArrays]]
+Float64Array = NDArray[np.float64]
+LoadDeltas = Callable[[VersionRow], Mapping[int, LayerArrays]]
 
 
 @dataclass(frozen=True)
-class LayerDiff:
+class LayerDistances:
     """Frobenius norms of Δ from the base to either version, and of their difference.
 
     `cosine` is ⟨Δ, Δ'⟩ / (‖Δ‖ ‖Δ'‖), None where one of them is 0. `base_norm` is ‖W‖ of the base, where it was kept.
@@ -35,15 +35,15 @@ class LayerDiff:
     cosine: float | None
 
 
-def layer_diffs(before: Sequence[VersionRow], after: Sequence[VersionRow], load: Load) -> list[LayerDiff]:
+def layer_diffs(before: Sequence[VersionRow], after: Sequence[VersionRow], load: LoadDeltas) -> list[LayerDistances]:
     """By layer, for the lineages of two versions from the base's child on; `load` reads a version's blob.
 
     What both have in common is not in their difference: it is added up from what only one of them has.
     """
-    known = {row.number for row in before} & {row.number for row in after}
-    common = _Sums(load(row) for row in before if row.number in known)
-    lost = _Sums(load(row) for row in before if row.number not in known)
-    gained = _Sums(load(row) for row in after if row.number not in known)
+    shared_versions = {row.number for row in before} & {row.number for row in after}
+    common = _DeltaSums(load(row) for row in before if row.number in shared_versions)
+    lost = _DeltaSums(load(row) for row in before if row.number not in shared_versions)
+    gained = _DeltaSums(load(row) for row in after if row.number not in shared_versions)
     norms = _base_norms([*before, *after])
     return [
         _diff(layer, norms.get(layer), common.of(layer), lost.of(layer), gained.of(layer))
@@ -51,7 +51,7 @@ def layer_diffs(before: Sequence[VersionRow], after: Sequence[VersionRow], load:
     ]
 
 
-class _Sums:
+class _DeltaSums:
     """The sum of several versions' deltas, by layer: factors side by side, or dense once those are no smaller."""
 
     def __init__(self, deltas: Iterable[Mapping[int, LayerArrays]]) -> None:
@@ -74,14 +74,14 @@ class _Sums:
 class _Delta:
     """B A, or `dense`, in float64."""
 
-    a: Wide | None
-    b: Wide | None
-    dense: Wide | None
+    a: Float64Array | None
+    b: Float64Array | None
+    dense: Float64Array | None
 
     @staticmethod
     def of(arrays: LayerArrays) -> _Delta:
-        wide = [None if part is None else part.astype(np.float64) for part in (arrays.a, arrays.b, arrays.dense)]
-        return _Delta(*wide)
+        widened = [None if part is None else part.astype(np.float64) for part in (arrays.a, arrays.b, arrays.dense)]
+        return _Delta(*widened)
 
     @property
     def size(self) -> int:
@@ -95,7 +95,7 @@ class _Delta:
         assert self.b is not None
         return int(self.a.shape[1] * self.b.shape[0])
 
-    def matrix(self) -> Wide:
+    def matrix(self) -> Float64Array:
         if self.dense is not None:
             return self.dense
         assert self.a is not None
@@ -111,34 +111,34 @@ def _added(parts: Sequence[_Delta]) -> _Delta:
 
 
 def _inner(first: Sequence[_Delta], second: Sequence[_Delta]) -> float:
-    return sum(_product(one, other) for one in first for other in second)
+    return sum(_product(left, right) for left in first for right in second)
 
 
-def _product(one: _Delta, other: _Delta) -> float:
-    if one.dense is not None and other.dense is not None:
-        return float(np.vdot(one.dense, other.dense))
-    if one.dense is not None:
-        return _product(other, one)
-    assert one.a is not None
-    assert one.b is not None
-    if other.dense is not None:
-        return float(np.vdot(one.b.T @ other.dense, one.a))
-    assert other.a is not None
-    assert other.b is not None
-    return float(np.vdot(one.b.T @ other.b, one.a @ other.a.T))
+def _product(first: _Delta, second: _Delta) -> float:
+    if first.dense is not None and second.dense is not None:
+        return float(np.vdot(first.dense, second.dense))
+    if first.dense is not None:
+        return _product(second, first)
+    assert first.a is not None
+    assert first.b is not None
+    if second.dense is not None:
+        return float(np.vdot(first.b.T @ second.dense, first.a))
+    assert second.a is not None
+    assert second.b is not None
+    return float(np.vdot(first.b.T @ second.b, first.a @ second.a.T))
 
 
 def _diff(
     layer: int, base_norm: float | None, common: list[_Delta], lost: list[_Delta], gained: list[_Delta]
-) -> LayerDiff:
-    shared = _inner(common, common)
+) -> LayerDistances:
+    common_square = _inner(common, common)
     with_lost, with_gained = _inner(common, lost), _inner(common, gained)
     lost_square, gained_square, across = _inner(lost, lost), _inner(gained, gained), _inner(lost, gained)
-    before = _root(shared + 2 * with_lost + lost_square)
-    after = _root(shared + 2 * with_gained + gained_square)
-    both = shared + with_lost + with_gained + across
-    cosine = max(-1.0, min(1.0, both / (before * after))) if before > 0 and after > 0 else None
-    return LayerDiff(layer, base_norm, before, after, _root(lost_square - 2 * across + gained_square), cosine)
+    before = _root(common_square + 2 * with_lost + lost_square)
+    after = _root(common_square + 2 * with_gained + gained_square)
+    inner_product = common_square + with_lost + with_gained + across
+    cosine = max(-1.0, min(1.0, inner_product / (before * after))) if before > 0 and after > 0 else None
+    return LayerDistances(layer, base_norm, before, after, _root(lost_square - 2 * across + gained_square), cosine)
 
 
 def _root(square: float) -> float:

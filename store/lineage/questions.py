@@ -1,4 +1,4 @@
-"""What a fact asks, as a key that SQL can look for: facts with the same one answer the same question."""
+"""The question key of a fact, indexed in SQL: facts with the same key answer the same question."""
 
 from __future__ import annotations
 

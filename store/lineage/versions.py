@@ -58,7 +58,7 @@ def resolve(session: Session, reference: ModelReference) -> VersionRow:
     return get(session, model, alias.version)
 
 
-class Meant(NamedTuple):
+class ResolvedReference(NamedTuple):
     """The version that a reference means; whether the alias that says so is protected."""
 
     version: int
@@ -82,13 +82,17 @@ _BY_ALIAS: Final = (
 )
 
 
-def meant(session: Session, reference: ModelReference) -> Meant:
+def resolve_number(session: Session, reference: ModelReference) -> ResolvedReference:
     """`resolve` in one small query, for what every request asks. Raises the same errors."""
     if reference.version is not None:
-        found = session.execute(_BY_NUMBER, {"model": reference.name, "version": reference.version}).first()
+        row = session.execute(_BY_NUMBER, {"model": reference.name, "version": reference.version}).first()
     else:
-        found = session.execute(_BY_ALIAS, {"model": reference.name, "alias": reference.alias or LATEST}).first()
-    return Meant(resolve(session, reference).number, False) if found is None else Meant(found[0], bool(found[1]))
+        row = session.execute(_BY_ALIAS, {"model": reference.name, "alias": reference.alias or LATEST}).first()
+    return (
+        ResolvedReference(resolve(session, reference).number, False)
+        if row is None
+        else ResolvedReference(row[0], bool(row[1]))
+    )
 
 
 def aliases_of(session: Session, model: str) -> list[AliasRow]:
@@ -118,15 +122,15 @@ def ancestry(session: Session, model: str, number: int) -> list[VersionRow]:
     return chain[::-1]
 
 
-def line_at(session: Session, batch: BatchRow, base: int) -> AliasRow | None:
+def alias_of_line(session: Session, batch: BatchRow, base: int) -> AliasRow | None:
     """The alias of the batch's line; None for a branch. Raises ParentMovedError where it does not point at `base`."""
     if batch.line is None:
         return None
     alias = session.get(AliasRow, (batch.model, batch.line))
     if alias is None or alias.version != base:
-        found = "is gone" if alias is None else f"points at {version_name(alias.version)}"
+        alias_now = "is gone" if alias is None else f"points at {version_name(alias.version)}"
         raise ParentMovedError(
-            f"alias {batch.line!r} was moved while the batch ran: it {found}, the batch was made on "
+            f"alias {batch.line!r} was moved while the batch ran: it {alias_now}, the batch was made on "
             f"{version_name(base)}; submit it again, or send it to {batch.model}@{version_name(base)} as a branch"
         )
     return alias
@@ -138,7 +142,8 @@ def publish(session: Session, batch: BatchRow, new: NewVersion) -> VersionRow:
     Version row and alias are one transaction: call it inside `Database.writing()`.
     """
     assert batch.base_version is not None, "a batch has its parent from the moment it is planned"
-    alias = line_at(session, batch, batch.base_version)  # first: a parent that nothing points at may be deleted by now
+    # First: a parent that nothing points at may be deleted by now.
+    alias = alias_of_line(session, batch, batch.base_version)
     parent = get(session, batch.model, batch.base_version)
     if alias is not None and alias.protected and not batch.moves_protected:
         raise AliasProtectedError(

@@ -102,7 +102,38 @@ class AliasRow(Base):
     updated_at: Mapped[datetime]
 
 
-class BatchRow(Base):
+class JobRow(Base):
+    """What the rows of all kinds of jobs have (`store.work.kinds`): who asked for it, how far it is, how it ended."""
+
+    __abstract__ = True
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    state: Mapped[str] = mapped_column(String(16))
+    progress: Mapped[dict[str, Any]]
+    error: Mapped[dict[str, Any] | None]
+    caller: Mapped[str] = mapped_column(String(64), server_default="")
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class SequencedRow(JobRow):
+    """Of jobs that are listed: `seq` is the order in which those of the kind were accepted."""
+
+    __abstract__ = True
+
+    seq: Mapped[int] = mapped_column(BIG_ID, unique=True)
+
+
+class StoppableRow(JobRow):
+    """Of jobs whose worker is asked to stop at its next step: others end under their workers."""
+
+    __abstract__ = True
+
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+
+
+class BatchRow(StoppableRow, SequencedRow):
     """An edit batch. `seq` is the order in which batches were accepted; `line` is the alias that it will move.
 
     A batch of kind `revert` takes facts of earlier batches out: `reverts` is a list of {"edit": id, "facts": [index]}.
@@ -117,10 +148,7 @@ class BatchRow(Base):
         Index("uq_batches_idempotency", "caller", "idempotency_key", unique=True),
     )
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    seq: Mapped[int] = mapped_column(BIG_ID, unique=True)
     kind: Mapped[str] = mapped_column(String(16), default="edit")
-    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
     requested: Mapped[str] = mapped_column(String(200))
     line: Mapped[str | None] = mapped_column(String(64))
     branch_of: Mapped[int | None]
@@ -138,17 +166,12 @@ class BatchRow(Base):
     reverts: Mapped[list[Any] | None]
     moves_protected: Mapped[bool] = mapped_column(default=False)
     state: Mapped[str] = mapped_column(String(16), index=True)
-    progress: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any] | None]
-    error: Mapped[dict[str, Any] | None]
-    cancel_requested: Mapped[bool] = mapped_column(default=False)
     caller: Mapped[str] = mapped_column(String(64), default="")
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
     body_sha256: Mapped[str | None] = mapped_column(String(64))
     traceparent: Mapped[str | None] = mapped_column(String(55))
-    created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]
 
 
 class FactRow(Base):
@@ -162,31 +185,23 @@ class FactRow(Base):
     question: Mapped[str] = mapped_column(String(32), server_default="", index=True)
 
 
-class EvaluationRow(Base):
+class EvaluationRow(SequencedRow):
     """`seq` is the order in which evaluations were accepted."""
 
     __tablename__ = "evaluations"
     __table_args__ = (Index("ix_evaluations_caller", "caller", "created_at"),)
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    seq: Mapped[int] = mapped_column(BIG_ID, unique=True)
-    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
     version: Mapped[int]
     compare_with: Mapped[int | None]
     requested_metrics: Mapped[list[Any]]
     facts: Mapped[list[Any]]
     n_facts: Mapped[int]
     state: Mapped[str] = mapped_column(String(16), index=True)
-    progress: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any] | None]
     rows: Mapped[list[Any] | None]
-    error: Mapped[dict[str, Any] | None]
-    caller: Mapped[str] = mapped_column(String(64), server_default="")
-    created_at: Mapped[datetime]
-    finished_at: Mapped[datetime | None]
 
 
-class ExportRow(Base):
+class ExportRow(JobRow):
     """A version made into a file for other programs. `report` tells its rank and error; `blob` is the file."""
 
     __tablename__ = "exports"
@@ -195,41 +210,25 @@ class ExportRow(Base):
         Index("ix_exports_caller", "caller", "created_at"),
     )
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
     version: Mapped[int]
     format: Mapped[str] = mapped_column(String(16))
     max_rank: Mapped[int]
-    state: Mapped[str] = mapped_column(String(16))
-    progress: Mapped[dict[str, Any]]
     blob: Mapped[str | None] = mapped_column(String(64))
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     report: Mapped[dict[str, Any] | None]
-    error: Mapped[dict[str, Any] | None]
-    caller: Mapped[str] = mapped_column(String(64), server_default="")
-    created_at: Mapped[datetime]
-    finished_at: Mapped[datetime | None]
 
 
-class StatisticRow(Base):
+class StatisticRow(SequencedRow):
     """C0 of some layers, made ahead of time. `layers` is null where the worker that knows the model shall choose."""
 
     __tablename__ = "statistics"
     __table_args__ = (Index("ix_statistics_caller", "caller", "created_at"),)
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    seq: Mapped[int] = mapped_column(BIG_ID, unique=True)
     model: Mapped[str] = mapped_column(ForeignKey("models.name"), index=True)
     layers: Mapped[list[Any] | None]
     corpus: Mapped[str] = mapped_column(String(64))
     tokens: Mapped[int | None]
-    state: Mapped[str] = mapped_column(String(16))
-    progress: Mapped[dict[str, Any]]
     report: Mapped[dict[str, Any] | None]
-    error: Mapped[dict[str, Any] | None]
-    caller: Mapped[str] = mapped_column(String(64), server_default="")
-    created_at: Mapped[datetime]
-    finished_at: Mapped[datetime | None]
 
 
 class TaskRow(Base):

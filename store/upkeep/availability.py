@@ -1,4 +1,4 @@
-"""Whether SQL and blobs answer and take writes, what keeps them from it in plain words, and waiting for them."""
+"""Availability of the database and the blob store: probes of writes, errors in plain words, and waiting for them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _TABLES: Final = "the database lacks this release's tables; run `emmetd migrate`
 _UNSPECIFIED: Final = "the database does not answer"
 
 
-class _Said(NamedTuple):
-    """What a server or driver says, what that means, and whether waiting is in vain."""
+class _ErrorMeaning(NamedTuple):
+    """Words of a server's or driver's error, what they mean, and whether waiting is in vain."""
 
     words: str
     meaning: str
@@ -39,24 +39,26 @@ class _Said(NamedTuple):
 
 
 # A connection that fails has no SQLSTATE: all that libpq tells is what the server said, in the server's language.
-_SAID: Final = (
-    _Said("disk is full", "the database's disk is full; free some space"),
-    _Said("readonly database", "the database is read-only; make its folder and files writable"),
-    _Said(
+_MEANINGS: Final = (
+    _ErrorMeaning("disk is full", "the database's disk is full; free some space"),
+    _ErrorMeaning("readonly database", "the database is read-only; make its folder and files writable"),
+    _ErrorMeaning(
         "unable to open database file", "the database's file cannot be opened; is its folder there, and writable?", True
     ),
-    _Said("unable to open database", "the database's file cannot be opened; is its folder there, and writable?"),
-    _Said("disk I/O error", "the database's disk fails (I/O error); the system's log says more"),
-    _Said("database is locked", "the database is kept busy by another writer"),
-    _Said("no such table", _TABLES),
-    _Said("no such column", _TABLES),
-    _Said("authentication failed", "the database refuses the user or password of EMMETD_DATABASE_URL", True),
-    _Said("no pg_hba.conf entry", "the database refuses this machine or user (pg_hba.conf)", True),
-    _Said("no password supplied", _UNSPECIFIED, True),
-    _Said("does not exist", _UNSPECIFIED, True),
-    _Said("is not permitted to log in", _UNSPECIFIED, True),
-    _Said("does not support SSL", _UNSPECIFIED, True),
-    _Said("certificate verify failed", _UNSPECIFIED, True),
+    _ErrorMeaning(
+        "unable to open database", "the database's file cannot be opened; is its folder there, and writable?"
+    ),
+    _ErrorMeaning("disk I/O error", "the database's disk fails (I/O error); the system's log says more"),
+    _ErrorMeaning("database is locked", "the database is kept busy by another writer"),
+    _ErrorMeaning("no such table", _TABLES),
+    _ErrorMeaning("no such column", _TABLES),
+    _ErrorMeaning("authentication failed", "the database refuses the user or password of EMMETD_DATABASE_URL", True),
+    _ErrorMeaning("no pg_hba.conf entry", "the database refuses this machine or user (pg_hba.conf)", True),
+    _ErrorMeaning("no password supplied", _UNSPECIFIED, True),
+    _ErrorMeaning("does not exist", _UNSPECIFIED, True),
+    _ErrorMeaning("is not permitted to log in", _UNSPECIFIED, True),
+    _ErrorMeaning("does not support SSL", _UNSPECIFIED, True),
+    _ErrorMeaning("certificate verify failed", _UNSPECIFIED, True),
 )
 _POSTGRES: Final = {
     "53100": "the database's disk is full; free some space on PostgreSQL's machine",
@@ -82,9 +84,9 @@ def database_trouble(error: Exception) -> str:
         state = getattr(error.orig, "sqlstate", None)
         if state in _POSTGRES:
             return _POSTGRES[state]
-        for said in _SAID:
-            if said.words in str(error.orig):
-                return said.meaning
+        for known in _MEANINGS:
+            if known.words in str(error.orig):
+                return known.meaning
     return _UNSPECIFIED
 
 
@@ -133,25 +135,25 @@ class StorageHealth:
     def problems(self) -> list[str]:
         """In words; nothing where both take writes."""
         with self._lock:
-            kept = _REFUSAL_SECONDS if self._problems else _FRESH_SECONDS
-            if time.monotonic() - self._read_at > kept:
-                self._problems = self._look()
+            max_age = _REFUSAL_SECONDS if self._problems else _FRESH_SECONDS
+            if time.monotonic() - self._read_at > max_age:
+                self._problems = self._probe()
                 self._read_at = time.monotonic()
             return list(self._problems)
 
-    def _look(self) -> list[str]:
-        found = []
+    def _probe(self) -> list[str]:
+        problems = []
         try:
             probe_database(self._database)
         except SQLAlchemyError as error:
-            found.append(database_trouble(error))
+            problems.append(database_trouble(error))
         try:
             probe_blobs(self._blobs)
         except BlobError as error:
-            found.append(str(error))
+            problems.append(str(error))
         except OSError as error:
-            found.append(f"blobs: {disk_trouble(error)}")
-        return found
+            problems.append(f"blobs: {disk_trouble(error)}")
+        return problems
 
 
 class Reminders:
@@ -179,7 +181,7 @@ class Reminders:
         return True
 
 
-Tell = Callable[[str, float], None]
+OnWait = Callable[[str, float], None]
 """Is told why the database is waited for, and for how many seconds more."""
 
 
@@ -192,10 +194,10 @@ def refused_for_good(error: DBAPIError) -> bool:
     """Whether waiting is in vain: a wrong password, user, name or option, not a server that is away."""
     if not isinstance(error, OperationalError | InterfaceError):
         return True
-    return any(said.for_good and said.words in str(error.orig) for said in _SAID)
+    return any(known.for_good and known.words in str(error.orig) for known in _MEANINGS)
 
 
-def look(database: Database) -> str | None:
+def why_unreachable(database: Database) -> str | None:
     """Why `database` does not answer at present; None where it does.
 
     Raises `DatabaseRefusedError` where it never will with this URL.
@@ -211,7 +213,7 @@ def look(database: Database) -> str | None:
 
 
 def await_database(
-    database: Database, seconds: float, tell: Tell, *, wait: Callable[[float], object] = time.sleep
+    database: Database, seconds: float, tell: OnWait, *, wait: Callable[[float], object] = time.sleep
 ) -> None:
     """Return once `database` answers; `tell` hears of the wait when it begins and then ever more rarely.
 
@@ -219,7 +221,7 @@ def await_database(
     """
     end = time.monotonic() + seconds
     reminders = Reminders()
-    while (reason := look(database)) is not None:
+    while (reason := why_unreachable(database)) is not None:
         left = end - time.monotonic()
         if left <= 0:
             raise DatabaseAwayError(f"it did not answer within {seconds:g} s: {reason}")

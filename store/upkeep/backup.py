@@ -1,4 +1,4 @@
-"""Backup and restore: the rows of one moment with every blob that they name, as one folder that proves itself.
+"""Backup and restore: a snapshot of all rows with every blob that they name, in one folder with hashes.
 
     manifest.json           what there is, with the SHA-256 of every file of rows
     rows/<table>.jsonl      a row a line
@@ -33,7 +33,7 @@ from store.clock import now
 from store.errors import BackupError, BlobMissingError, RestoreRefusedError
 from store.schema.database import Database
 from store.schema.tables import Base, UtcDateTime
-from store.upkeep.collection import named_blobs
+from store.upkeep.garbage_collection import named_blobs
 from store.upkeep.integrity import violations
 
 FORMAT: Final = 1
@@ -51,7 +51,7 @@ class TableRows:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class BackupManifest:
     """What a backup holds. `revision` is that of the tables: only a release with the same ones can restore it."""
 
     made_at: str
@@ -67,7 +67,7 @@ class Manifest:
         return sum(table.rows for table in self.tables.values())
 
 
-def back_up(database: Database, blobs: BlobStore, target: Path) -> Manifest:
+def back_up(database: Database, blobs: BlobStore, target: Path) -> BackupManifest:
     """Write a backup into the new folder `target`; it is there as a whole or not at all.
 
     Safe beside running processes: rows are read in one snapshot, a blob is put before a row names it and never changes.
@@ -88,7 +88,7 @@ def back_up(database: Database, blobs: BlobStore, target: Path) -> Manifest:
             except BlobMissingError:
                 if not left or not _was_collected(database, blobs, needed):
                     raise
-        manifest = Manifest(now().isoformat(), version("emmetd"), revision, tables, needed, size)
+        manifest = BackupManifest(now().isoformat(), version("emmetd"), revision, tables, needed, size)
         _write_durably(part / MANIFEST, json.dumps(asdict(manifest), indent=1).encode() + b"\n")
         _sync(part / "rows")
         _sync(part)
@@ -127,18 +127,18 @@ def _was_collected(database: Database, blobs: BlobStore, needed: Sequence[str]) 
         return not missing & named_blobs(session, exports_since=_ALWAYS)
 
 
-def read_manifest(source: Path) -> Manifest:
+def read_manifest(source: Path) -> BackupManifest:
     """Raises BackupError where there is none, or one that cannot be read."""
     try:
         found = json.loads((source / MANIFEST).read_bytes())
         if found["format"] != FORMAT:
             raise BackupError(f"{source} has format {found['format']}; this release reads format {FORMAT}")
-        return Manifest(**{**found, "tables": {name: TableRows(**one) for name, one in found["tables"].items()}})
+        return BackupManifest(**{**found, "tables": {name: TableRows(**one) for name, one in found["tables"].items()}})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BackupError(f"{source} is no backup: its {MANIFEST} cannot be read ({error})") from None
 
 
-def verify(source: Path) -> Manifest:
+def verify(source: Path) -> BackupManifest:
     """The manifest, once every file was compared with it. Raises BackupError and BlobError."""
     manifest = read_manifest(source)
     for name, table in manifest.tables.items():
@@ -154,7 +154,7 @@ def verify(source: Path) -> Manifest:
     return manifest
 
 
-def restore(source: Path, database: Database, blobs: BlobStore, actor: Actor) -> Manifest:
+def restore(source: Path, database: Database, blobs: BlobStore, actor: Actor) -> BackupManifest:
     """Put a backup into a migrated database without rows and a store without blobs; all of the rows or none.
 
     The audit log is the backup's, with one entry more: that it was restored.

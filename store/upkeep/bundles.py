@@ -1,4 +1,4 @@
-"""Bundles: where versions lie that travel from one store to another, as a folder or below s3://bucket/prefix.
+"""Bundles: containers of versions that travel from one store to another, a folder or objects below s3://bucket/prefix.
 
 `blobs/` is a blob store, `versions/NAME@vN.json` the manifest of each version. Several versions share their blobs.
 """

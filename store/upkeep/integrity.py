@@ -1,4 +1,4 @@
-"""Whether the store holds together: what must be true of SQL and blobs at any moment, and once nothing is left to do.
+"""Integrity check of the store: what must be true of SQL and blobs at any moment, and once no work is left.
 
 `emmetd doctor` and `emmetd restore` look at this, and so do the tests that break things.
 """
@@ -19,9 +19,9 @@ from store.blobs.blob_store import BlobStore
 from store.errors import BlobError
 from store.schema.database import Database
 from store.schema.tables import AliasRow, BatchRow, EvaluationRow, FactRow, ModelRow, TaskRow, VersionRow
+from store.work.kinds import EVALUATION, KINDS, job_ids
 
 _OPEN_TASKS: Final = ("pending", "running")
-_OPEN_EVALUATIONS: Final = ("queued", "running")
 
 
 @dataclass
@@ -147,7 +147,7 @@ def _batches(session: Session) -> Iterator[str]:
 
 def _evaluations(session: Session) -> Iterator[str]:
     """An evaluation that has ended has its measurements, or the reason why not."""
-    ended = select(EvaluationRow).where(EvaluationRow.state.not_in(_OPEN_EVALUATIONS))
+    ended = select(EvaluationRow).where(EvaluationRow.state.not_in(("queued", *EVALUATION.running_states)))
     for row in session.scalars(ended):
         if row.finished_at is None:
             yield f"evaluation {row.id} is {row.state} and has no end"
@@ -175,12 +175,12 @@ def _facts(session: Session) -> Iterator[str]:
 
 
 def _settled(session: Session) -> Iterator[str]:
-    for row in session.scalars(select(BatchRow).where(BatchRow.state.not_in(FINAL_STATES))):
-        yield f"batch {row.id} is still {row.state}"
-    for evaluation in session.scalars(select(EvaluationRow).where(EvaluationRow.state.in_(_OPEN_EVALUATIONS))):
-        yield f"evaluation {evaluation.id} is still {evaluation.state}"
+    for kind in KINDS:
+        for row_id, state in session.execute(select(kind.row.id, kind.row.state).where(kind.unfinished)):
+            yield f"{kind.store_name or kind.name} {row_id} is still {state}"
     for task in session.scalars(select(TaskRow).where(TaskRow.state.in_(_OPEN_TASKS))):
-        yield f"task {task.id} ({task.kind} of {task.batch_id or task.evaluation_id or task.export_id}) is {task.state}"
+        job = next(iter(job_ids(task).values()), None)
+        yield f"task {task.id} ({task.kind} of {job}) is {task.state}"
 
 
 def _ranges(numbers: Iterable[int]) -> str:

@@ -1,4 +1,4 @@
-"""What a bundle says about a version: the rows of its lineage as JSON, with the hash of all that it says."""
+"""The manifest of a bundle: the rows of a version's lineage as JSON, with a hash over all of it."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Member(_Record):
     events: list[EventRecord]
 
 
-class Manifest(_Record):
+class BundleManifest(_Record):
     """`lineage` goes from the base's first child to the version that the manifest is of."""
 
     format: Literal[1] = 1
@@ -114,7 +114,7 @@ class Manifest(_Record):
         return json.dumps({**content, "sha256": _hash(content)}, indent=1, sort_keys=True).encode()
 
 
-def read_manifest(content: bytes, where: str) -> Manifest:
+def read_manifest(content: bytes, where: str) -> BundleManifest:
     """Raises BundleCorruptError where `content` is damaged or something else; `where` is its name in the message."""
     try:
         found = json.loads(content)
@@ -127,7 +127,7 @@ def read_manifest(content: bytes, where: str) -> Manifest:
     if found.pop("sha256", None) != _hash(found):
         raise BundleCorruptError(f"{where} does not match its hash: it was changed since it was written")
     try:
-        manifest = Manifest.model_validate(found)
+        manifest = BundleManifest.model_validate(found)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
@@ -136,7 +136,7 @@ def read_manifest(content: bytes, where: str) -> Manifest:
     return manifest
 
 
-def _check_lineage(manifest: Manifest, where: str) -> None:
+def _check_lineage(manifest: BundleManifest, where: str) -> None:
     """Each version stands on the one before, the first on the base."""
     parent = 0
     for member in manifest.lineage:

@@ -1,11 +1,11 @@
-"""What is kept for how long: old versions go where nothing needs them, old texts go while the deltas stay."""
+"""Retention: deletes old versions that nothing needs, and the texts of old edits while their deltas stay."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import FINAL_STATES
@@ -14,13 +14,14 @@ from store.access.audit import Actor
 from store.clock import now
 from store.lineage.questions import REMOVED, is_removed, question_of
 from store.schema.database import Database
-from store.schema.tables import BatchRow, EvaluationRow, FactRow, ModelRow, TaskRow, VersionRow
+from store.schema.tables import BatchRow, EvaluationRow, FactRow, ModelRow, VersionRow
 from store.upkeep import deletion
-from store.work import batches, evaluations, events
+from store.work import batches, events, lifecycle
+from store.work.kinds import EVALUATION
 
 
 @dataclass(frozen=True)
-class Policy:
+class RetentionPolicy:
     """How long each kind is kept; None is for ever. The newest `keep_versions` of a model stay whatever their age."""
 
     versions: timedelta | None = None
@@ -31,7 +32,7 @@ class Policy:
 
 
 @dataclass
-class Applied:
+class RetentionResult:
     """What went, or would go: versions as (model, number), ids of edits without their texts, and of evaluations.
 
     `audit_entries` is how many entries of the audit log.
@@ -43,51 +44,52 @@ class Applied:
     audit_entries: int = 0
 
 
-class _WouldBe(Exception):
+class _DryRun(Exception):
     """Ends a transaction in which nothing shall be kept."""
 
 
-def apply(database: Database, policy: Policy, actor: Actor, *, really: bool) -> Applied:
-    """Do, or only tell, what the policy says. Texts go edit by edit, so that other writers get their turn."""
-    applied = Applied()
+def apply(database: Database, policy: RetentionPolicy, actor: Actor, *, execute: bool) -> RetentionResult:
+    """Apply the policy, or with `execute` false only list what it would remove. Texts go edit by edit, so that other
+    writers get their turn."""
+    result = RetentionResult()
     if policy.versions is not None:
         try:
             with database.writing() as session:  # nobody edits on a version while it goes
-                applied.versions = _versions(session, policy, policy.versions, actor)
-                if not really:
-                    raise _WouldBe
-        except _WouldBe:
+                result.versions = _versions(session, policy, policy.versions, actor)
+                if not execute:
+                    raise _DryRun
+        except _DryRun:
             pass
     with database.reading() as session:
         if policy.facts is not None:
-            applied.edits = _old_edits(session, policy.facts)
+            result.edits = _old_edits(session, policy.facts)
         if policy.evaluations is not None:
-            applied.evaluations = _old_evaluations(session, policy.evaluations)
-    if really:
-        for edit in list(applied.edits):
+            result.evaluations = _old_evaluations(session, policy.evaluations)
+    if execute:
+        for edit in list(result.edits):
             with database.writing() as session:
                 if edit in _needed_by_reverts(session):  # since a moment ago
-                    applied.edits.remove(edit)
+                    result.edits.remove(edit)
                 else:
                     _remove_texts(session, batches.get(session, edit), actor)
-        for evaluation in applied.evaluations:
+        for evaluation in result.evaluations:
             with database.writing() as session:
                 _remove_evaluation(session, evaluation, actor)
     if policy.audit is not None:
-        applied.audit_entries = _audit_entries(database, now() - policy.audit, actor, really=really)
-    return applied
+        result.audit_entries = _audit_entries(database, now() - policy.audit, actor, execute=execute)
+    return result
 
 
-def _versions(session: Session, policy: Policy, age: timedelta, actor: Actor) -> list[tuple[str, int]]:
+def _versions(session: Session, policy: RetentionPolicy, age: timedelta, actor: Actor) -> list[tuple[str, int]]:
     """Newest first, so that a branch goes from its end as far as nothing needs it."""
-    gone = []
+    deleted = []
     for model in session.scalars(select(ModelRow.name).order_by(ModelRow.name)):
         query = select(VersionRow).where(VersionRow.model == model, VersionRow.state != deletion.DELETED)
         for row in list(session.scalars(query.order_by(VersionRow.number.desc()).offset(policy.keep_versions))):
             if row.created_at < now() - age and not deletion.needed_by(session, model, row.number):
                 deletion.delete(session, actor, model, row.number)
-                gone.append((model, row.number))
-    return gone
+                deleted.append((model, row.number))
+    return deleted
 
 
 def _old_edits(session: Session, age: timedelta) -> list[str]:
@@ -121,16 +123,16 @@ def _remove_texts(session: Session, batch: BatchRow, actor: Actor) -> None:
     audit.record(session, actor, "edit.facts_removed", model=batch.model, target=batch.id, facts=batch.facts)
 
 
-def _audit_entries(database: Database, moment: datetime, actor: Actor, *, really: bool) -> int:
-    if not really:
+def _audit_entries(database: Database, moment: datetime, actor: Actor, *, execute: bool) -> int:
+    if not execute:
         with database.reading() as session:
             return audit.entries_before(session, moment)
     total = 0
     while True:
         with database.writing() as session:
-            gone = audit.prune(session, actor, moment)
-        total += gone
-        if gone < audit.PRUNED_AT_ONCE:
+            deleted = audit.prune(session, actor, moment)
+        total += deleted
+        if deleted < audit.PRUNED_AT_ONCE:
             return total
 
 
@@ -139,7 +141,6 @@ def _old_evaluations(session: Session, age: timedelta) -> list[str]:
 
 
 def _remove_evaluation(session: Session, evaluation_id: str, actor: Actor) -> None:
-    row = evaluations.get(session, evaluation_id)
-    session.execute(delete(TaskRow).where(TaskRow.evaluation_id == row.id))
+    row = lifecycle.get(session, EVALUATION, evaluation_id)
     audit.record(session, actor, "evaluation.deleted", model=row.model, target=row.id)
-    session.delete(row)
+    lifecycle.remove(session, row)

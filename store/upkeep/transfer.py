@@ -1,4 +1,4 @@
-"""Versions from one store to another by way of a bundle: rows and blobs of a whole lineage, each blob checked.
+"""Pushes and pulls versions between stores by way of a bundle: rows and blobs of a whole lineage, each blob checked.
 
 A version is the same one everywhere by the id of the edit that made it. Its number is dense in each store: where the
 next free number there is another one, it is refused, or renumbered on request.
@@ -35,8 +35,8 @@ from store.upkeep.bundles import Bundle
 from store.upkeep.deletion import DELETED
 from store.upkeep.manifest import (
     BatchRecord,
+    BundleManifest,
     EventRecord,
-    Manifest,
     Member,
     ModelRecord,
     VersionRecord,
@@ -50,7 +50,7 @@ _NUMBERS = ("version", "base_version")
 
 
 @dataclass(frozen=True)
-class Moved:
+class Transferred:
     """What came of it: the version as it is called in the source and in the target, and what had to be copied."""
 
     source: str
@@ -61,7 +61,7 @@ class Moved:
     bytes: int
 
 
-def push(database: Database, blobs: BlobStore, bundle: Bundle, reference: ModelReference) -> Moved:
+def push(database: Database, blobs: BlobStore, bundle: Bundle, reference: ModelReference) -> Transferred:
     """Put the version with its lineage into `bundle`, if it is not there already.
 
     Raises NotFoundError, BlobError naming what is damaged, NameClashError where the bundle has another version of that
@@ -75,7 +75,7 @@ def push(database: Database, blobs: BlobStore, bundle: Bundle, reference: ModelR
     count, size = _copy(manifest, blobs, bundle.blobs)
     if not bundle.add(name, manifest.write()):
         _check_same(bundle, name, manifest)
-    return Moved(name, name, tuple(one.version.number for one in manifest.lineage), count, size)
+    return Transferred(name, name, tuple(member.version.number for member in manifest.lineage), count, size)
 
 
 def pull(
@@ -87,7 +87,7 @@ def pull(
     *,
     model_name: str | None = None,
     renumber: bool = False,
-) -> Moved:
+) -> Transferred:
     """Take NAME@vN of `bundle` with its lineage in; under another NAME where `model_name` is given.
 
     Nothing is written where it raises: FingerprintConflictError where NAME is bound to another model here,
@@ -103,7 +103,7 @@ def pull(
     count, size = _copy(manifest, bundle.blobs, blobs)
     with database.writing() as session:
         numbers = _numbers(session, name, manifest, renumber=renumber)
-        new = _take_in(session, name, manifest, numbers)
+        new = _insert_missing(session, name, manifest, numbers)
         target = f"{name}@{version_name(numbers[manifest.number])}"
         if new:
             audit.record(
@@ -116,10 +116,10 @@ def pull(
                 bundle=bundle.url,
                 versions=[version_name(number) for number in new],
             )
-    return Moved(reference, target, tuple(new), count, size)
+    return Transferred(reference, target, tuple(new), count, size)
 
 
-def _manifest(session: Session, reference: ModelReference) -> Manifest:
+def _manifest(session: Session, reference: ModelReference) -> BundleManifest:
     row = lineage.resolve(session, reference)
     model = models.get(session, row.model)
     if row.parent is None:
@@ -130,19 +130,19 @@ def _manifest(session: Session, reference: ModelReference) -> Manifest:
         if version.state != "available":
             raise BlobMissingError(f"version {version_name(version.number)} of {model.name} is {version.state}")
         batch = batches.get(session, version.batch_id)
-        told = session.scalars(select(EventRow).where(EventRow.batch_id == batch.id).order_by(EventRow.id))
+        batch_events = session.scalars(select(EventRow).where(EventRow.batch_id == batch.id).order_by(EventRow.id))
         members.append(
             Member(
                 version=VersionRecord.model_validate(version),
                 batch=BatchRecord.model_validate(batch),
                 facts=batches.facts(session, batch.id),
-                events=[EventRecord.model_validate(event) for event in told],
+                events=[EventRecord.model_validate(event) for event in batch_events],
             )
         )
-    return Manifest(model=ModelRecord.model_validate(model), lineage=members)
+    return BundleManifest(model=ModelRecord.model_validate(model), lineage=members)
 
 
-def _check_same(bundle: Bundle, name: str, manifest: Manifest) -> None:
+def _check_same(bundle: Bundle, name: str, manifest: BundleManifest) -> None:
     there = read_manifest(bundle.read(name), f"{bundle.url}: {name}")
     if _identity(there) != _identity(manifest):
         raise NameClashError(
@@ -152,15 +152,21 @@ def _check_same(bundle: Bundle, name: str, manifest: Manifest) -> None:
         )
 
 
-def _identity(manifest: Manifest) -> tuple[object, ...]:
+def _identity(manifest: BundleManifest) -> tuple[object, ...]:
     """What makes a version this one: the base's weights, and each edit of the lineage with its number and delta."""
     return manifest.model.fingerprint, [
-        (one.version.number, one.version.parent, one.batch.id, one.version.blob, one.version.matrix_hashes)
-        for one in manifest.lineage
+        (
+            member.version.number,
+            member.version.parent,
+            member.batch.id,
+            member.version.blob,
+            member.version.matrix_hashes,
+        )
+        for member in manifest.lineage
     ]
 
 
-def _copy(manifest: Manifest, source: BlobStore, target: BlobStore) -> tuple[int, int]:
+def _copy(manifest: BundleManifest, source: BlobStore, target: BlobStore) -> tuple[int, int]:
     """Every blob, read and checked; number and bytes of those that were not there. Deltas must be of the base."""
     deltas = {member.version.blob: member.version.number for member in manifest.lineage}
     copied, size = 0, 0
@@ -177,14 +183,14 @@ def _copy(manifest: Manifest, source: BlobStore, target: BlobStore) -> tuple[int
     return copied, size
 
 
-def _numbers(session: Session, name: str, manifest: Manifest, *, renumber: bool) -> dict[int, int]:
+def _numbers(session: Session, name: str, manifest: BundleManifest, *, renumber: bool) -> dict[int, int]:
     """Number in the bundle → number here, 0 → 0. Those that are not here yet follow each other."""
-    following = _bound(session, name, manifest)
+    following = _next_number(session, name, manifest)
     numbers = {0: 0}
     for member in manifest.lineage:
         here = session.scalar(select(VersionRow).where(VersionRow.batch_id == member.batch.id))
         if here is not None:
-            _same(here, name, member, numbers)
+            _require_same(here, name, member, numbers)
             numbers[member.version.number] = here.number
             continue
         if session.get(BatchRow, member.batch.id) is not None:
@@ -202,23 +208,23 @@ def _numbers(session: Session, name: str, manifest: Manifest, *, renumber: bool)
     return numbers
 
 
-def _bound(session: Session, name: str, manifest: Manifest) -> int:
+def _next_number(session: Session, name: str, manifest: BundleManifest) -> int:
     """The next free number of `name`. Raises FingerprintConflictError where it is bound to another model."""
     try:
         row = models.get(session, name)
     except ModelNotFoundError:
         return 1
     for field in BOUND:
-        bound, found = getattr(row, field), getattr(manifest.model, field)
-        if bound is not None and bound != found:
+        bound, theirs = getattr(row, field), getattr(manifest.model, field)
+        if bound is not None and bound != theirs:
             raise FingerprintConflictError(
-                f"model {name!r} is bound to {field} {bound[:12]} here, the version was made on {found[:12]}: its "
+                f"model {name!r} is bound to {field} {bound[:12]} here, the version was made on {theirs[:12]}: its "
                 "delta would be wrong on this model; take it in under another NAME with --model-name, and serve that"
             )
     return row.next_version
 
 
-def _same(here: VersionRow, name: str, member: Member, numbers: Mapping[int, int]) -> None:
+def _require_same(here: VersionRow, name: str, member: Member, numbers: Mapping[int, int]) -> None:
     """Raises NameClashError unless the version that an edit made here is the one that it made there."""
     if here.state == DELETED:
         raise NameClashError(
@@ -237,7 +243,7 @@ def _same(here: VersionRow, name: str, member: Member, numbers: Mapping[int, int
         )
 
 
-def _take_in(session: Session, name: str, manifest: Manifest, numbers: Mapping[int, int]) -> list[int]:
+def _insert_missing(session: Session, name: str, manifest: BundleManifest, numbers: Mapping[int, int]) -> list[int]:
     """The rows of what is not here yet; their numbers, in order."""
     model = models.register(session, name, manifest.model.source)
     for field in ModelRecord.model_fields:
@@ -276,8 +282,8 @@ def _add(session: Session, name: str, member: Member, numbers: Mapping[int, int]
         ]
         session.execute(insert(FactRow), rows)
     for event in member.events:
-        told = {key: numbers.get(value, value) if key in _NUMBERS else value for key, value in event.data.items()}
-        session.add(EventRow(batch_id=batch.id, kind=event.kind, data=told, created_at=event.created_at))
+        renumbered = {key: numbers.get(value, value) if key in _NUMBERS else value for key, value in event.data.items()}
+        session.add(EventRow(batch_id=batch.id, kind=event.kind, data=renumbered, created_at=event.created_at))
     record = {**dict(member.version), "number": number, "parent": parent}
     record["provenance"] = {**member.version.provenance, "parent": parent}
     session.add(VersionRow(**record, model=name, batch_id=batch.id, state="available"))

@@ -1,18 +1,18 @@
-"""Queries on edit batches: accepting them, their facts, their state."""
+"""What is an edit batch's own: what it is accepted on, its facts, and its states on the way to a version."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, bindparam, func, insert, literal, or_, select
 from sqlalchemy.orm import Session
 
-from api_schemas.edits import FINAL_STATES, RUNNING_STATES, EditState
+from api_schemas.edits import FINAL_STATES, EditState
 from api_schemas.references import ModelReference, version_name
 from configuration import tracing
-from store.clock import new_id, now
+from store.clock import now
 from store.errors import (
     AliasProtectedError,
     BatchNotFoundError,
@@ -22,9 +22,10 @@ from store.errors import (
 )
 from store.lineage import versions as lineage
 from store.lineage.questions import question_of
-from store.lineage.versions import Meant
+from store.lineage.versions import ResolvedReference
 from store.schema.tables import BatchRow, FactRow
-from store.work import events, tasks
+from store.work import events, lifecycle
+from store.work.kinds import EDIT
 
 # Written once, as what is executed for every batch is.
 _UNFINISHED_AND_NEWEST: Final = select(
@@ -35,7 +36,6 @@ _UNFINISHED_AND_NEWEST: Final = select(
     select(func.max(BatchRow.seq)).scalar_subquery(),
 )
 _NEW_FACTS: Final = insert(FactRow)
-_UNATTENDED: Final = "cancelled on request, while no worker was at it"
 _MOST_NAMED: Final = 3
 
 
@@ -97,15 +97,17 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
     known = accepted_before(session, new.caller, new.idempotency_key, new.body_sha256)
     if known is not None:
         return known, False
-    meant = lineage.meant(session, new.reference)
-    _check_protection(new, meant)
-    check_unmoved(new.reference, new.if_match, meant.version)
+    resolved = lineage.resolve_number(session, new.reference)
+    _check_protection(new, resolved)
+    check_unmoved(new.reference, new.if_match, resolved.version)
     _check_nothing_stands_before(session, new)
     unfinished, newest = session.execute(_UNFINISHED_AND_NEWEST, {"name": new.reference.name}).one()
     if unfinished >= most_queued:
-        raise QueueFullError(f"{most_queued} batches wait already for model {new.reference.name!r}; try again later")
-    row = BatchRow(
-        id=new_id("edit"),
+        raise QueueFullError(EDIT.queue_full.format(most=most_queued, model=new.reference.name))
+    row = lifecycle.create(
+        session,
+        EDIT,
+        len(new.facts),
         seq=(newest or 0) + 1,
         kind="edit" if new.reverts is None else "revert",
         model=new.reference.name,
@@ -122,17 +124,11 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
         reverts=new.reverts,
         if_match=new.if_match,
         moves_protected=new.moves_protected,
-        state="queued",
-        progress={"stage": "queued", "done": 0, "total": len(new.facts)},
         caller=new.caller,
         idempotency_key=new.idempotency_key,
         body_sha256=new.body_sha256,
         traceparent=tracing.traceparent(),
-        created_at=now(),
     )
-    session.add(row)
-    session.flush()
-    events.append(session, row.id, "queued")
     # Past the ORM: nothing but rows is wanted of it here.
     session.connection().execute(
         _NEW_FACTS,
@@ -144,11 +140,11 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
     return row, True
 
 
-def _check_protection(new: NewBatch, meant: Meant) -> None:
-    if meant.protected and not new.moves_protected and not new.dry_run:
+def _check_protection(new: NewBatch, resolved: ResolvedReference) -> None:
+    if resolved.protected and not new.moves_protected and not new.dry_run:
         raise AliasProtectedError(
             f"alias {new.reference.alias!r} is protected, and a batch on it would move it; send the batch to "
-            f"{new.reference.name}@{version_name(meant.version)} as a branch, or with the rights of an administrator"
+            f"{new.reference.name}@{version_name(resolved.version)} as a branch, or with the rights of an administrator"
         )
 
 
@@ -165,10 +161,7 @@ def accepted_before(session: Session, caller: str, key: str | None, body_sha256:
 
 
 def get(session: Session, batch_id: str) -> BatchRow:
-    row = session.get(BatchRow, batch_id)
-    if row is None:
-        raise BatchNotFoundError(f"no edit {batch_id!r}; GET /v1/edits lists them")
-    return row
+    return lifecycle.get(session, EDIT, batch_id)
 
 
 def lock(session: Session, batch_id: str) -> BatchRow:
@@ -177,25 +170,6 @@ def lock(session: Session, batch_id: str) -> BatchRow:
     if row is None:
         raise BatchNotFoundError(f"no edit {batch_id!r}")
     return row
-
-
-def page(
-    session: Session,
-    model: str | None,
-    before_seq: int | None,
-    limit: int,
-    *,
-    models: Collection[str] | None = None,
-) -> list[BatchRow]:
-    """Batches newest first, of `model` and of `models` alone where given; one more than `limit` if there are others."""
-    query = select(BatchRow)
-    if model is not None:
-        query = query.where(BatchRow.model == model)
-    if models is not None:
-        query = query.where(BatchRow.model.in_(models))
-    if before_seq is not None:
-        query = query.where(BatchRow.seq < before_seq)
-    return list(session.scalars(query.order_by(BatchRow.seq.desc()).limit(limit + 1)))
 
 
 def facts(session: Session, batch_id: str, first: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
@@ -212,47 +186,3 @@ def set_state(session: Session, row: BatchRow, state: EditState, **data: Any) ->
     if state in FINAL_STATES:
         row.finished_at = now()
     events.append(session, row.id, state, data)
-
-
-def set_progress(session: Session, row: BatchRow, stage: str, done: float, total: float, eta: float | None) -> None:
-    """A zombie's progress changes nothing of a batch that has ended."""
-    if row.state not in FINAL_STATES:
-        row.progress = {"stage": stage, "done": done, "total": total, "eta_seconds": eta}
-
-
-def fail(session: Session, row: BatchRow, state: EditState, error: dict[str, Any]) -> None:
-    """End the batch as failed, rejected or cancelled with its reason."""
-    if row.state not in FINAL_STATES:
-        row.error = error
-        set_state(session, row, state, error=error)
-
-
-def request_cancel(session: Session, row: BatchRow) -> BatchRow:
-    """Cancel at once what no worker is at; ask a worker that is at it to stop at its next step."""
-    if row.state == "queued":
-        _cancel(session, row, "cancelled before it began")
-    elif row.state not in FINAL_STATES:
-        row.cancel_requested = True
-        if not tasks.is_held(session, row.id):
-            _cancel(session, row, _UNATTENDED)
-    return row
-
-
-def cancel_unattended(session: Session) -> list[BatchRow]:
-    """End what was to stop at its next step, and whose workers died or gave it back before they heard of it."""
-    ended = unattended(session)
-    for row in ended:
-        _cancel(session, row, _UNATTENDED)
-    return ended
-
-
-def unattended(session: Session) -> list[BatchRow]:
-    """Batches that somebody asked to cancel, and that no worker is at any more."""
-    asked = select(BatchRow).where(BatchRow.state.in_(RUNNING_STATES), BatchRow.cancel_requested)
-    return [row for row in session.scalars(asked) if not tasks.is_held(session, row.id)]
-
-
-def _cancel(session: Session, row: BatchRow, detail: str) -> None:
-    fail(session, row, "cancelled", {"code": "cancelled", "title": "Cancelled", "detail": detail, "facts": []})
-    # A worker that was thought dead and goes on finds its task withdrawn when it wants to commit.
-    tasks.withdraw(session, row.id)

@@ -1,20 +1,19 @@
-"""Queries on exports: versions made into files for other programs."""
+"""What is an export's own: a version made into a file for other programs, kept while there is room."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from configuration.redis.keys import evaluate_queue
 from store.access import audit
 from store.access.audit import Actor
-from store.clock import new_id, now
-from store.errors import ExportNotFoundError
-from store.schema.tables import ExportRow, TaskRow
-from store.work import tasks
+from store.clock import now
+from store.schema.tables import ExportRow
+from store.work import lifecycle
+from store.work.kinds import EXPORT
 
 RETRYABLE = frozenset({"machine", "internal", "worker_lost"})
 """Codes of failures that another try may not meet."""
@@ -44,44 +43,16 @@ def may_be_retried(row: ExportRow) -> bool:
     return row.error is not None and row.error["code"] in RETRYABLE
 
 
-def unfinished(session: Session, model: str) -> int:
-    query = select(func.count()).select_from(ExportRow)
-    return session.scalar(query.where(ExportRow.model == model, ExportRow.finished_at.is_(None))) or 0
-
-
 def create(session: Session, *, model: str, version: int, format: str, max_rank: int, caller: str = "") -> ExportRow:
     """A new export and its task."""
-    row = ExportRow(
-        id=new_id("export"),
-        model=model,
-        version=version,
-        format=format,
-        max_rank=max_rank,
-        caller=caller,
-        state="queued",
-        progress={"stage": "queued", "done": 0, "total": 1},
-        created_at=now(),
+    return lifecycle.create(
+        session, EXPORT, 1, model=model, version=version, format=format, max_rank=max_rank, caller=caller
     )
-    session.add(row)
-    session.flush()
-    tasks.create(session, model=model, queue=evaluate_queue(model), kind="export", export_id=row.id)
-    return row
 
 
-def get(session: Session, export_id: str) -> ExportRow:
-    row = session.get(ExportRow, export_id)
-    if row is None:
-        raise ExportNotFoundError(f"no export {export_id!r}")
-    return row
-
-
-def finish(session: Session, row: ExportRow, *, blob: str, size: int, report: dict[str, Any]) -> None:
-    row.state, row.blob, row.bytes, row.report, row.finished_at = "succeeded", blob, size, report, now()
-    row.progress = {"stage": "done", "done": 1, "total": 1}
-
-
-def fail(session: Session, row: ExportRow, error: dict[str, Any]) -> None:
-    row.state, row.error, row.finished_at = "failed", error, now()
+def finish(row: ExportRow, *, blob: str, size: int, report: dict[str, Any]) -> None:
+    row.blob, row.bytes, row.report = blob, size, report
+    lifecycle.succeed(row, 1)
 
 
 def make_room(session: Session, actor: Actor, model: str, most: int) -> dict[str, datetime]:
@@ -96,7 +67,7 @@ def make_room(session: Session, actor: Actor, model: str, most: int) -> dict[str
     moment = now() - FETCH_WITHIN
     gone = [(row, at) for row, at in found if at is not None and at <= moment]
     for row, _ in gone:
-        remove(session, row)
+        lifecycle.remove(session, row)
     if gone:
         audit.record(session, actor, "exports.expired", model=model, exports=[row.id for row, _ in gone])
     return {row.blob: at for row, at in reversed(gone) if row.blob is not None}
@@ -104,10 +75,3 @@ def make_room(session: Session, actor: Actor, model: str, most: int) -> dict[str
 
 def ended_before(session: Session, before: datetime) -> list[ExportRow]:
     return list(session.scalars(select(ExportRow).where(ExportRow.finished_at < before)))
-
-
-def remove(session: Session, row: ExportRow) -> None:
-    """The row with its task; its blob goes with the garbage."""
-    session.execute(delete(TaskRow).where(TaskRow.export_id == row.id))
-    session.flush()
-    session.delete(row)

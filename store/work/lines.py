@@ -12,14 +12,13 @@ from sqlalchemy.orm import Session
 
 from api_schemas.edits import RUNNING_STATES
 from api_schemas.references import LATEST, ModelReference, version_name
-from configuration.redis.keys import control_queue, solve_queue
 from store.clock import now
 from store.errors import NotFoundError, ParentMovedError
 from store.lineage import versions as lineage
 from store.schema.tables import BatchRow, VersionRow
-from store.work import batches, tasks
+from store.work import batches, lifecycle, tasks
 
-_FIRST_TASKS = {"edit": ("plan", control_queue), "revert": ("revert", solve_queue)}
+_FIRST_TASKS: Final = {"edit": "plan", "revert": "revert"}
 _PASSABLE: Final = frozenset({"planning", "optimising"})
 """States in which a batch may be passed: what it wants is still being found out."""
 
@@ -85,7 +84,7 @@ def _layers(session: Session, row: BatchRow) -> set[int] | None:
 
 
 def _fail(session: Session, row: BatchRow, code: str, title: str, detail: str) -> None:
-    batches.fail(session, row, "failed", {"code": code, "title": title, "detail": detail, "facts": []})
+    lifecycle.end(session, row, "failed", {"code": code, "title": title, "detail": detail, "facts": []})
 
 
 def _another_parent(row: BatchRow, found: int) -> str:
@@ -111,8 +110,7 @@ def advance(session: Session) -> list[BatchRow]:
         row.base_version = base.number
         row.started_at = now()
         batches.set_state(session, row, "planning", base_version=base.number)
-        batches.set_progress(session, row, "planning", 0, row.facts, None)
-        kind, queue = _FIRST_TASKS[row.kind]
-        tasks.create(session, model=row.model, queue=queue(row.model), kind=kind, batch_id=row.id)
+        lifecycle.set_progress(row, "planning", 0, row.facts, None)
+        tasks.create(session, of=row, kind=_FIRST_TASKS[row.kind])
         started.append(row)
     return started

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from api_schemas.references import version_name
 from store.errors import FactsRemovedError, NotInLineageError
 from store.lineage import versions as lineage
-from store.lineage.fact_pages import Lineage, kept_facts, read_lineage
+from store.lineage.fact_pages import Lineage, read_lineage, stored_facts
 from store.lineage.facts_in_force import Place
 from store.lineage.questions import is_removed
 from store.work import batches
@@ -46,7 +46,7 @@ def facts_to_revert(
         if not left:
             raise NotInLineageError(f"all facts of edit {edit!r} were taken out already; {name} has none of them")
         chosen |= dict.fromkeys(here.place(edit, index) for index in left)
-    facts = kept_facts(session, chosen)
+    facts = stored_facts(session, chosen)
     found = [LeavingFact(place, facts[place.edit, place.index]) for place in chosen]
     check_kept(found)
     return found
@@ -55,7 +55,7 @@ def facts_to_revert(
 def check_still_kept(session: Session, facts: Sequence[LeavingFact]) -> None:
     """Raises FactsRemovedError where the texts of an edit went since they were read; they go all at once."""
     firsts = {one.place.edit: one.place for one in facts}
-    now = kept_facts(session, firsts.values())
+    now = stored_facts(session, firsts.values())
     check_kept([LeavingFact(place, now[place.edit, place.index]) for place in firsts.values()])
 
 

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from configuration import tracing
 from store.clock import new_id, now
 from store.errors import LeaseLostError
-from store.schema.tables import BatchRow, TaskRow
+from store.schema.tables import BatchRow, JobRow, TaskRow
+from store.work.kinds import TASK_KINDS, belongs_to, kind_of
 
 MOST_ATTEMPTS = 5
 _AT_ONCE: Final = 1000
@@ -21,37 +22,23 @@ _AT_ONCE: Final = 1000
 
 
 def create(
-    session: Session,
-    *,
-    model: str,
-    queue: str,
-    kind: str,
-    batch_id: str | None = None,
-    evaluation_id: str | None = None,
-    export_id: str | None = None,
-    statistic_id: str | None = None,
-    shard: int = 0,
-    payload: dict[str, Any] | None = None,
+    session: Session, *, of: JobRow, kind: str, shard: int = 0, payload: dict[str, Any] | None = None
 ) -> TaskRow:
-    """A task, waiting for the relay to enqueue it. The row commits with what made it necessary.
+    """A task of the job `of`, waiting for the relay to enqueue it. The row commits with what made it necessary.
 
     It belongs to the trace of the request that brought its batch, or else to the current one.
     """
-    batch = None if batch_id is None else session.get(BatchRow, batch_id)
     row = TaskRow(
         id=new_id("task"),
-        model=model,
-        queue=queue,
+        model=of.model,
+        queue=TASK_KINDS[kind].queue(of.model),
         kind=kind,
-        batch_id=batch_id,
-        evaluation_id=evaluation_id,
-        export_id=export_id,
-        statistic_id=statistic_id,
         shard=shard,
         payload=payload or {},
-        traceparent=tracing.traceparent() if batch is None else batch.traceparent,
+        traceparent=of.traceparent if isinstance(of, BatchRow) else tracing.traceparent(),
         state="pending",
         created_at=now(),
+        **{kind_of(of).task_column: of.id},
     )
     session.add(row)
     session.flush()
@@ -162,11 +149,9 @@ def complete(session: Session, task_id: str, token: int, result: dict[str, Any] 
         raise LeaseLostError(f"task {task_id} is no longer held under token {token}")
 
 
-def is_held(session: Session, batch_id: str) -> bool:
-    """Whether a worker is at any of the batch's tasks, by a lease that has not run out."""
-    held = select(TaskRow.id).where(
-        TaskRow.batch_id == batch_id, TaskRow.state == "running", TaskRow.lease_expires_at >= now()
-    )
+def is_held(session: Session, job: JobRow) -> bool:
+    """Whether a worker is at any of the job's tasks, by a lease that has not run out."""
+    held = select(TaskRow.id).where(belongs_to(job), TaskRow.state == "running", TaskRow.lease_expires_at >= now())
     return session.scalar(held.limit(1)) is not None
 
 
@@ -194,10 +179,10 @@ def abandon(session: Session, row: TaskRow) -> None:
     row.state, row.owner, row.lease_expires_at, row.finished_at = "withdrawn", None, None, now()
 
 
-def withdraw(session: Session, batch_id: str) -> None:
-    """Nothing more of this batch shall run."""
+def withdraw(session: Session, job: JobRow) -> None:
+    """Nothing more of this job shall run."""
     session.execute(
         update(TaskRow)
-        .where(TaskRow.batch_id == batch_id, TaskRow.state != "done")
-        .values(state="withdrawn", finished_at=now())
+        .where(belongs_to(job), TaskRow.state != "done")
+        .values(state="withdrawn", owner=None, lease_expires_at=None, finished_at=now())
     )

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from store.clock import now
-from store.schema.tables import BatchRow, TaskRow
-
-KINDS: Final = ("plan", "values", "solve", "revert", "evaluate", "export", "statistic")
-"""Of tasks."""
+from store.schema.tables import TaskRow
+from store.work.kinds import KINDS
 
 
 @dataclass(frozen=True)
@@ -27,15 +24,16 @@ class Waiting:
 
 def waiting(session: Session) -> list[Waiting]:
     """All queues in which something waits."""
-    oldest_batch = func.min(BatchRow.created_at, type_=BatchRow.created_at.type)
-    batches = select(BatchRow.model, func.count(), oldest_batch).where(BatchRow.state == "queued")
-    oldest_task = func.min(TaskRow.created_at, type_=TaskRow.created_at.type)
-    tasks = select(TaskRow.queue, func.count(), oldest_task).where(TaskRow.state == "pending")
-    found = [
-        (f"edits:{model}", depth, oldest) for model, depth, oldest in session.execute(batches.group_by(BatchRow.model))
-    ]
-    found += [(name, depth, oldest) for name, depth, oldest in session.execute(tasks.group_by(TaskRow.queue))]
-    return [Waiting(*row) for row in found]
+    found = []
+    for kind in KINDS:
+        if kind.waits_for_line:
+            oldest = func.min(kind.row.created_at, type_=kind.row.created_at.type)
+            queued = select(kind.row.model, func.count(), oldest).where(kind.row.state == "queued")
+            for model, depth, since in session.execute(queued.group_by(kind.row.model)):
+                found.append(Waiting(f"{kind.plural}:{model}", depth, since))
+    oldest = func.min(TaskRow.created_at, type_=TaskRow.created_at.type)
+    tasks = select(TaskRow.queue, func.count(), oldest).where(TaskRow.state == "pending")
+    return found + [Waiting(*row) for row in session.execute(tasks.group_by(TaskRow.queue))]
 
 
 def running(session: Session) -> dict[tuple[str, str], int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.facts import FactsFileError, draw_groups, read_facts
-from tests.editing.tiny_loaded import load_tiny
+from tests.support.tiny_loaded import load_tiny
 
 OURS = {"prompt": "The twin city of {} is", "subject": "Lyon", "target_new": "Madrid"}
 COUNTERFACT = {

@@ -1,8 +1,7 @@
-"""Trials of settings on a tiny model, and the programs that run them."""
+"""Trials of settings on a tiny model."""
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 from pathlib import Path
@@ -11,11 +10,9 @@ from typing import Any
 import pytest
 
 from benchmarks import tradeoff
-from benchmarks.acceptance.__main__ import PROMISES
-from benchmarks.acceptance.__main__ import main as acceptance
 from benchmarks.trial import keep_values, read_values
 from editing.values.optimisation import ValueOptimisation
-from tests.editing.tiny_loaded import save_tiny
+from tests.support.tiny_loaded import save_tiny
 
 SUBJECTS = ("Danielle Darrieux", "Toko Yasuda", "Lyon", "Danielle Darrieux", "Melchior", "Anna Karina")
 
@@ -142,26 +139,3 @@ def test_kept_values_are_the_values(tmp_path: Path, inputs: dict[str, Path]) -> 
 @pytest.mark.parametrize(("figures", "expected"), [([1.0], None), ([1.0, 2.0, 3.0], 4.303 / math.sqrt(3))])
 def test_intervals(figures: list[float], expected: float | None) -> None:
     assert tradeoff.half_interval(figures) == (None if expected is None else pytest.approx(expected))
-
-
-def test_acceptance_names_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        acceptance(["methods_128", "--facts", "facts.jsonl"])
-    assert "methods_128 needs --facts FILE and --text FILE" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        acceptance(["speed"])
-    assert "no promise 'speed'; known: main_job" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", PROMISES)
-def test_every_promise_has_a_program_that_takes_its_options(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    promise = PROMISES[name]
-    monkeypatch.setattr("sys.argv", [name, "--help"])
-    with pytest.raises(SystemExit) as ended:
-        importlib.import_module(promise.module).main()
-    assert ended.value.code == 0
-    told = capsys.readouterr().out
-    for option in ("--output", *(part for part in promise.options if part.startswith("--"))):
-        assert option in told

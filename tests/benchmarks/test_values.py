@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import values
+from benchmarks import matrix_rate
 from cli.main import app
-from tests.editing.tiny_loaded import save_tiny
+from tests.support.tiny_loaded import save_tiny
 
 FACTS = (
     {"prompt": "The mother tongue of {} is", "subject": "Danielle Darrieux", "target_new": "English"},
@@ -27,7 +27,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith("EMMETD_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("EMMETD_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(values, "MATRIX_SIZES", {"cpu": 32})
+    monkeypatch.setattr(matrix_rate, "MATRIX_SIZES", {"cpu": 32})
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from store.lineage import versions as lineage
 from store.schema.database import Database, migrate
 from store.work import batches
 from tests.service.conftest import _quiet, served  # noqa: F401 - a fixture
-from tests.workers.saved_models import fact, save_tiny_model
+from tests.support.saved_models import fact, save_tiny_model
 from workers.generation.engine import GenerationEngine
 from workers.generation.running_batch import RunningBatch
 from workers.process.main import bind_model

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.clients.conftest import EDITED, Serving
-from tests.workers.saved_models import CONTEXT_LENGTH, LANGUAGES, SUBJECTS
+from tests.support.saved_models import CONTEXT_LENGTH, LANGUAGES, SUBJECTS
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = [

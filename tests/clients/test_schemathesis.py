@@ -1,5 +1,5 @@
 """schemathesis as PyPI has it, on every operation of the OpenAPI document. The long run, with a worker that edits, is
-`python -m benchmarks.acceptance.openapi_document`."""
+`python -m tests.acceptance.openapi_document`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.acceptance.openapi_document import schemathesis
 from configuration.settings import Settings
+from tests.acceptance.openapi_document import schemathesis
 from tests.clients.conftest import Serving
 from tests.service.conftest import Api, served
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from configuration import tracing
 from configuration.logs import configure_logs
 from configuration.settings import Settings
-from tests.collector import Collector, tree
+from tests.support.collector import Collector, tree
 
 ROOT = Path(__file__).parents[2]
 SDK = re.compile(r"\b(opentelemetry\.sdk|opentelemetry\.exporter|google\.protobuf)$", re.MULTILINE)

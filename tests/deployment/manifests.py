@@ -12,7 +12,7 @@ from typing import Any, Final
 import yaml
 
 from tests.deployment.compose_file import ROOT
-from tests.deployment.programs import program
+from tests.support.programs import program
 
 FOLDER: Final = ROOT / "kubernetes"
 OVERLAYS: Final = ("cpu", "cuda")

@@ -25,7 +25,7 @@ from cli.supervision.private_redis import find_binary
 from cli.supervision.tethered import tethered
 from tests.deployment import worker_image
 from tests.deployment.compose_file import ROOT, services
-from tests.deployment.programs import program
+from tests.support.programs import program
 
 DOCKER: Final = ROOT / "docker"
 STAND_IN: Final = Path(__file__).with_name("stand_in_worker.py")

@@ -15,7 +15,7 @@ from prometheus_client import start_http_server
 
 from api_schemas.references import parse_reference
 from configuration.redis.connection import make_redis
-from configuration.redis.keys import values_queue, worker_key
+from configuration.redis.keys import worker_key
 from configuration.redis.worker_status import WorkerStatus
 from configuration.settings import load_settings
 from store.blobs.blob_store import BlobStore
@@ -55,7 +55,7 @@ def publish(database: Database, blobs: BlobStore) -> None:
         batch.base_version = 0
         lineage.publish(session, batch, new)
         batches.set_state(session, batch, "succeeded")
-        tasks.create(session, model=MODEL, queue=values_queue(MODEL), kind="values", batch_id=batch.id)
+        tasks.create(session, of=batch, kind="values")
 
 
 def count_work(chance: random.Random) -> None:

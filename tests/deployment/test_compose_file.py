@@ -10,8 +10,8 @@ import tomllib
 import pytest
 import yaml
 
-from tests.deployment import programs
 from tests.deployment.compose_file import ONE_SHOT, OURS, PATH, ROOT, document, services
+from tests.support import programs
 
 NAMES = sorted(services())
 SECRET = re.compile(r"(?i)(password|secret|token|api_key|database_url|redis_url)")

@@ -16,7 +16,7 @@ import yaml
 from tests.deployment import dashboards
 from tests.deployment.compose_file import ROOT, services
 from tests.deployment.metric_names import PROMETHEUS_OWN, exposed, recorded, used
-from tests.deployment.programs import missing
+from tests.support.programs import missing
 
 GRAFANA = ROOT / "docker" / "grafana"
 PLUGINS_OWN = re.compile(r"\.annotations\.list\[\d+\]\.(step|titleFormat|useValueForTime) is unknown")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.deployment.compose_file import ROOT
-from tests.deployment.programs import program
+from tests.support.programs import program
 
 DOCKER = ROOT / "docker"
 DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))

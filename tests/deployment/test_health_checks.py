@@ -17,9 +17,9 @@ import torch
 from cli.supervision.private_redis import PrivateRedis
 from tests.deployment import worker_image
 from tests.deployment.compose_file import services
-from tests.deployment.programs import program
 from tests.deployment.stack import Stack, wait_until
-from tests.workers.saved_models import save_tiny_model
+from tests.support.programs import program
+from tests.support.saved_models import save_tiny_model
 
 
 @pytest.fixture(scope="module")

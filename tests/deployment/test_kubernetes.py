@@ -22,7 +22,7 @@ from tests.deployment.manifests import (
     scaling_queries,
 )
 from tests.deployment.metric_names import exposed, used
-from tests.deployment.programs import missing
+from tests.support.programs import missing
 
 KUBERNETES = "1.33"
 CUSTOM = {"PodMonitor", "Probe", "PrometheusRule", "ScaledObject"}

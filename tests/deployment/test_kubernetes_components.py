@@ -10,7 +10,7 @@ from configuration.settings import load_settings
 from tests.deployment.compose_file import s3_document
 from tests.deployment.manifests import FOLDER, Manifest, built_with, pod
 from tests.deployment.network_policies import may_reach
-from tests.deployment.programs import missing
+from tests.support.programs import missing
 
 OUTSIDE, CREDENTIALS = "203.0.113.7", "169.254.169.254"
 S3 = ("housekeeping", "s3")

@@ -12,10 +12,10 @@ import pytest
 from tests.deployment import dashboards
 from tests.deployment.answers import has_values, result
 from tests.deployment.compose_file import ROOT
-from tests.deployment.programs import lint_metrics, program
 from tests.deployment.stack import Stack, free_port, wait_until
-from tests.end_to_end.server import MODEL, Server
-from tests.workers.saved_models import facts, save_tiny_model
+from tests.support.programs import lint_metrics, program
+from tests.support.running.server import MODEL, Server
+from tests.support.saved_models import facts, save_tiny_model
 
 QUICK = {"steps": 2, "repair_rounds": 0}
 LOOSE = {"EM": 0.0, "drift": 1e6}

@@ -12,8 +12,8 @@ from tests.deployment import dashboards
 from tests.deployment.answers import has_values, result
 from tests.deployment.compose_file import services
 from tests.deployment.manifests import scaling_queries
-from tests.deployment.programs import lint_metrics
 from tests.deployment.stack import Stack, running_stack, wait_until
+from tests.support.programs import lint_metrics
 
 
 @pytest.fixture(scope="module")

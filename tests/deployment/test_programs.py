@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment import programs
 from tests.deployment.compose_file import ROOT
+from tests.support import programs
 
 
 def test_every_tool_is_debians_or_of_the_extra_that_ci_installs() -> None:
@@ -25,7 +25,7 @@ def test_every_tool_is_debians_or_of_the_extra_that_ci_installs() -> None:
 def test_only_what_is_missing_is_to_be_installed(tmp_path: Path) -> None:
     """In a place where nothing is installed but kubectl."""
     (tmp_path / "kubectl").symlink_to("/bin/true")
-    command = [sys.executable, "-m", "tests.deployment.programs"]
+    command = [sys.executable, "-m", "tests.support.programs"]
     environment = {**os.environ, "PATH": str(tmp_path)}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
     packages = done.stdout.split()

@@ -12,7 +12,7 @@ import yaml
 
 from tests.deployment.compose_file import ROOT, services
 from tests.deployment.metric_names import PROMETHEUS_OWN, exposed, recorded, used
-from tests.deployment.programs import program
+from tests.support.programs import program
 
 PROMETHEUS = ROOT / "docker" / "prometheus"
 RULES = sorted((PROMETHEUS / "rules").glob("*.yml"))

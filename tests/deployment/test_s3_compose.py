@@ -11,10 +11,10 @@ import yaml
 
 from configuration.settings import load_settings
 from store.blobs.opening import open_blob_store
-from tests.deployment import programs
 from tests.deployment.compose_file import PATH, ROOT, S3_PATH, s3_document
-from tests.deployment.programs import program
-from tests.s3_server import S3Server
+from tests.support import programs
+from tests.support.programs import program
+from tests.support.s3_server import S3Server
 
 STORE = ("s3", "s3-volume", "s3-bucket")
 

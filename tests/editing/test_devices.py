@@ -9,16 +9,17 @@ import torch
 
 from benchmarks.plain_values import plain_value
 from editing.covariance.accumulation import key_moments
+from editing.covariance.method_metric import key_metrics
 from editing.covariance.statistic import make_statistic
-from editing.methods import EditSettings
+from editing.methods import ALGORITHMS, EditSettings
 from editing.model.decoder import Decoder
 from editing.model.token_sequences import TokenSequences
 from editing.readings.perplexity import perplexity
 from editing.solve.batch import BatchEdit, solve_batch
 from editing.solve.layers import changed
 from editing.values.optimisation import ValueOptimisation, Values, optimise_values
-from tests.devices import DEVICES
-from tests.editing.tiny_models import (
+from tests.support.devices import DEVICES
+from tests.support.tiny_models import (
     CONFIGS,
     ONE_LAYER_ONLY,
     VOCABULARY,
@@ -95,10 +96,11 @@ def edited(name: str, device: str) -> tuple[Decoder, Values, BatchEdit]:
     }
     chosen = ONE_LAYER if name in ONE_LAYER_ONLY else SETTINGS
     values = optimise_values(decoder, {}, groups, contexts, chosen)
+    metrics = key_metrics(ALGORITHMS["emmet"], statistics, chosen)
     return (
         decoder,
         values,
-        solve_batch(decoder, {}, statistics, groups, contexts, values, chosen, lambda matrices: [2]),
+        solve_batch(decoder, {}, metrics, groups, contexts, values, chosen, lambda matrices: [2]),
     )
 
 

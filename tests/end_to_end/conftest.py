@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.saved_models import save_tiny_model
+from tests.support.saved_models import save_tiny_model
 
 
 @pytest.fixture(scope="session")

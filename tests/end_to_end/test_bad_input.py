@@ -14,8 +14,8 @@ from sqlalchemy import func, select
 
 from configuration.redis.keys import generate_stream, queues_for
 from store.schema.tables import BatchRow, EvaluationRow, EventRow, FactRow, TaskRow
-from tests.end_to_end.server import MODEL, Server
-from tests.workers.saved_models import CONTEXT_LENGTH, fact
+from tests.support.running.server import MODEL, Server
+from tests.support.saved_models import CONTEXT_LENGTH, fact
 
 JSON = {"Content-Type": "application/json"}
 KEY = "open-sesame"

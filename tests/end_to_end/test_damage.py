@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from store.blobs.folder import FolderBlobStore
-from tests.end_to_end.server import MODEL, WORKER, Server
-from tests.workers.saved_models import facts
+from tests.support.running.server import MODEL, WORKER, Server
+from tests.support.saved_models import facts
 
 DAMAGES = ("corrupt", "truncated", "missing", "foreign")
 

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.end_to_end.server import API, MODEL, WORKER, Server
-from tests.workers.saved_models import LANGUAGES, facts
+from tests.support.running.server import API, MODEL, WORKER, Server
+from tests.support.saved_models import LANGUAGES, facts
 
 SIX = 6
 

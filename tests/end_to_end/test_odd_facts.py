@@ -1,5 +1,5 @@
 """Facts that no one means, to a running server: refused or edited, and nothing breaks. The long run is
-`python -m benchmarks.acceptance.odd_facts`."""
+`python -m tests.acceptance.odd_facts`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.end_to_end.odd_bodies import MEGABYTE, Sent, bodies
-from tests.end_to_end.onslaught import Onslaught
-from tests.end_to_end.server import MODEL, Server
-from tests.end_to_end.unharmed import Unharmed
+from tests.support.running.odd_bodies import MEGABYTE, Sent, bodies
+from tests.support.running.onslaught import Onslaught
+from tests.support.running.server import MODEL, Server
+from tests.support.running.unharmed import Unharmed
 
 EXAMPLES = 80
 NO_LIMITS = {"key_requests_per_minute": 0, "key_facts_per_day": 0, "key_open_batches": 0}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.server import MODEL, Server, alive, wait_until
+from tests.support.running.server import MODEL, Server, alive, wait_until
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from sqlalchemy import select
 
 from store.schema.tables import TaskRow
 from store.work import tasks
-from tests.end_to_end.server import API, MODEL, QUEUE_SERVER, WORKER, Server, alive, wait_until
-from tests.workers.saved_models import facts
+from tests.support.running.server import API, MODEL, QUEUE_SERVER, WORKER, Server, alive, wait_until
+from tests.support.saved_models import facts
 
 LONG = {"steps": 8, "stop_after_argmax": -1, "stop_loss": 0.0, "contexts": 16, "repair_rounds": 0}
 PROMPT = "{} is located in Lyon and in Madrid and in New Zealand and plays the guitar and the piano and speaks"

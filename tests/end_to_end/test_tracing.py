@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.collector import Collector, Seen, tree
-from tests.end_to_end.server import API, MODEL, WORKER, Server, wait_until
 from tests.end_to_end.test_survival import LOOSE, long_edit, one_shard_done, shards_of
-from tests.workers.saved_models import facts
+from tests.support.collector import Collector, Seen, tree
+from tests.support.running.server import API, MODEL, WORKER, Server, wait_until
+from tests.support.saved_models import facts
 
 KEY = "a-key-that-no-span-may-hold"
 CLIENT = "0af7651916cd43dd8448eb211c80319c"

@@ -19,9 +19,9 @@ from service.relay import Relay
 from store.schema.database import Database
 from store.schema.tables import BatchRow, TaskRow
 from store.work import batches, tasks
-from tests.end_to_end.server import MODEL, wait_until
-from tests.workers.own_server import OwnServer
-from tests.workers.saved_models import facts
+from tests.support.own_server import OwnServer
+from tests.support.running.server import MODEL, wait_until
+from tests.support.saved_models import facts
 
 SETTINGS = {"steps": 200, "stop_after_argmax": -1, "stop_loss": 0.0}
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import environment, write_result
-from tests.faults.installation import Installation
 from tests.faults.rounds import Round, Rounds
-from tests.postgres import Cluster
-from tests.workers.saved_models import save_tiny_model
+from tests.support.postgres import Cluster
+from tests.support.running.installation import Installation
+from tests.support.saved_models import save_tiny_model
 
 
 def main() -> int:

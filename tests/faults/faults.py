@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from tests.faults.installation import Installation
+from tests.support.running.installation import Installation
 
 Fault = Callable[[Installation, random.Random, threading.Event], None]
 """Waits are on the event, so that the end of the run cuts them short."""

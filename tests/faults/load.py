@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import httpx
 
-from tests.faults.installation import Installation
-from tests.faults.work import Piece
-from tests.workers.saved_models import SUBJECTS
+from tests.support.running.installation import Installation
+from tests.support.running.work import Piece
+from tests.support.saved_models import SUBJECTS
 
 PROMPTS: Final = [f"The mother tongue of {subject} is" for subject in SUBJECTS[:6]]
 STABLE: Final = "stable"

@@ -18,10 +18,10 @@ from api_schemas.edits import FINAL_STATES
 from store.schema.tables import BatchRow, EvaluationRow, TaskRow, VersionRow
 from store.upkeep.integrity import Verified, violations
 from tests.faults.faults import Fault, possible
-from tests.faults.installation import MODEL, OTHER, Installation, wait_until
 from tests.faults.invariants import broken_promises
 from tests.faults.load import PROMPTS, Told, ask, send
-from tests.faults.work import Known, Piece, pieces
+from tests.support.running.installation import MODEL, OTHER, Installation, wait_until
+from tests.support.running.work import Known, Piece, pieces
 
 END_SECONDS: Final = 240
 """A batch that has not ended so long after the last fault was mended never will."""

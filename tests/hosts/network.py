@@ -14,7 +14,7 @@ from typing import Self
 
 import pytest
 
-from tests.deployment.programs import program
+from tests.support.programs import program
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from cli.supervision.private_redis import find_binary
 from configuration.s3_settings import S3Access
 from store.blobs.opening import open_blob_store
 from store.schema.database import Database, migrate
-from tests.faults.installation import PATIENCE_SECONDS, Part, wait_until
 from tests.hosts.network import Host, Network
-from tests.postgres import Cluster
-from tests.s3_server import KEY, REGION, SECRET
+from tests.support.postgres import Cluster
+from tests.support.running.installation import PATIENCE_SECONDS, Part, wait_until
+from tests.support.s3_server import KEY, REGION, SECRET
 
 MODEL: Final = "tiny"
 LEASE_SECONDS: Final = 2

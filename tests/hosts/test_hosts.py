@@ -12,12 +12,12 @@ from sqlalchemy import select
 from store.schema.tables import BatchRow, TaskRow, VersionRow
 from store.upkeep.integrity import violations
 from store.work import tasks
-from tests.faults.installation import wait_until
-from tests.faults.work import LONG_PROMPT, QUICK, THOROUGH, THRESHOLDS
 from tests.hosts.network import Host, require_hosts
 from tests.hosts.site import MODEL, Site
-from tests.postgres import require_postgres
-from tests.workers.saved_models import facts, save_tiny_model
+from tests.support.postgres import require_postgres
+from tests.support.running.installation import wait_until
+from tests.support.running.work import LONG_PROMPT, QUICK, THOROUGH, THRESHOLDS
+from tests.support.saved_models import facts, save_tiny_model
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from store.blobs.opening import open_blob_store
 from store.lineage import models as model_rows
 from store.lineage.models import ModelIdentity
 from store.schema.database import Database
-from tests.service.stand_in_worker import StandInWorker
+from tests.support.stand_in_worker import StandInWorker
 
 MODEL = "tiny"
 CONTEXT_LENGTH = 64

@@ -16,11 +16,11 @@ from configuration.settings import Settings
 from store.lineage.models import register
 from store.schema.database import Database, migrate
 from tests.conftest import BOTH_DATABASES
-from tests.disks import Disk, mounted, read_only
-from tests.postgres import Cluster, require_postgres
 from tests.service.conftest import MODEL, Api, fact, load_model, wait_until
-from tests.service.stand_in_worker import StandInWorker
-from tests.workers.own_server import OwnServer
+from tests.support.disks import Disk, mounted, read_only
+from tests.support.own_server import OwnServer
+from tests.support.postgres import Cluster, require_postgres
+from tests.support.stand_in_worker import StandInWorker
 
 
 def waits_for(api: Api) -> str:

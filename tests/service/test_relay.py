@@ -29,8 +29,9 @@ from store.clock import now
 from store.errors import LeaseLostError
 from store.schema.database import Database
 from store.schema.tables import TaskRow
-from store.work import batches, evaluations, tasks
+from store.work import batches, evaluations, lifecycle, tasks
 from store.work.batches import NewBatch
+from store.work.kinds import EVALUATION
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact, wait_until
 
@@ -61,8 +62,15 @@ def accept(database: Database, count: int = 1, **fields: Any) -> list[str]:
 def evaluate(database: Database) -> str:
     with database.writing() as session:
         row = evaluations.create(session, model=MODEL, version=0, compare_with=None, metrics=["ES"], facts=[fact()])
-        tasks.create(session, model=MODEL, queue=f"evaluate:{MODEL}", kind="evaluate", evaluation_id=row.id)
         return row.id
+
+
+def evaluate_often(database: Database, count: int) -> None:
+    """`count` tasks in the queue of evaluations."""
+    with database.writing() as session:
+        row = evaluations.create(session, model=MODEL, version=0, compare_with=None, metrics=["ES"], facts=[fact()])
+        for _ in range(count - 1):
+            tasks.create(session, of=row, kind="evaluate")
 
 
 def tasks_of(database: Database, edit_id: str, kind: str = "plan") -> list[TaskRow]:
@@ -116,10 +124,7 @@ def test_what_is_urgent_goes_before_the_shards_that_wait(relay: Relay, database:
         with database.writing() as session:
             batch = batches.get(session, edit)
             batches.set_state(session, batch, "optimising")
-            shards[urgent] = [
-                tasks.create(session, model=MODEL, queue=VALUES, kind="values", batch_id=edit, shard=number).id
-                for number in range(2)
-            ]
+            shards[urgent] = [tasks.create(session, of=batch, kind="values", shard=number).id for number in range(2)]
         relay.round()
 
     waiting = [name.rpartition("-")[0] for name in queued(queue_redis, VALUES)]
@@ -180,9 +185,7 @@ def test_a_job_that_still_waits_is_left_alone(relay: Relay, database: Database, 
 def test_what_was_lost_is_found_behind_any_number_of_jobs_that_wait(
     relay: Relay, database: Database, queue_redis: Redis
 ) -> None:
-    with database.writing() as session:
-        for _ in range(1300):
-            tasks.create(session, model=MODEL, queue=f"evaluate:{MODEL}", kind="evaluate")
+    evaluate_often(database, 1300)
     for _ in range(3):  # they are handed on by the hundred
         relay.round()
     (edit,) = accept(database)
@@ -199,9 +202,7 @@ def test_what_was_lost_is_found_behind_any_number_of_jobs_that_wait(
 
 
 def test_everything_that_redis_lost_is_enqueued_again(relay: Relay, database: Database, queue_redis: Redis) -> None:
-    with database.writing() as session:
-        for _ in range(1300):
-            tasks.create(session, model=MODEL, queue=f"evaluate:{MODEL}", kind="evaluate")
+    evaluate_often(database, 1300)
     for _ in range(3):
         relay.round()
     queue_redis.flushall()
@@ -238,7 +239,7 @@ def test_a_batch_that_was_to_stop_and_whose_worker_died_ends_and_the_next_one_st
     with database.writing() as session:
         held = tasks.acquire(session, task.id, "dying", lease_seconds=60)
         assert held is not None
-        batches.request_cancel(session, batches.get(session, edit))
+        lifecycle.cancel(session, batches.get(session, edit))
         held.lease_expires_at = now() - timedelta(seconds=1)
 
     Relay(database, queue_redis).round()
@@ -282,7 +283,7 @@ def test_so_does_an_evaluation(relay: Relay, database: Database, queue_redis: Re
     relay.round()
 
     with database.reading() as session:
-        row = evaluations.get(session, evaluation)
+        row = lifecycle.get(session, EVALUATION, evaluation)
         assert row.error is not None
         assert (row.state, row.error["code"]) == ("failed", "worker_lost")
 

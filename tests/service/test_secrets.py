@@ -25,7 +25,7 @@ from store.schema.access_tables import AuditRow
 from store.schema.database import Database
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact, served, wait_until
-from tests.store.test_database import refuse_facts
+from tests.store.schema.test_database import refuse_facts
 
 EMMETD = (sys.executable, "-P", "-m", "cli.main")
 SECRETS = ("hunter-key", "hunter-redis", "hunter-sql", "hunter-token", "hunter-query")

@@ -27,12 +27,12 @@ from store.lineage import versions as lineage
 from store.schema.database import Database
 from store.schema.tables import BatchRow, TaskRow, VersionRow
 from store.work import batches, lines, tasks
-from tests.workers.saved_models import facts, one_thread, save_tiny_model
+from tests.support.saved_models import facts, one_thread, save_tiny_model
 from workers import jobs
 from workers.context import WorkerContext, set_current
 from workers.measuring import Measuring
 from workers.process.main import bind_model
-from workers.statistics.layer_statistics import Statistics
+from workers.statistics.layer_statistics import LayerStatistics
 from workers.status import StatusBoard
 from workers.weights.matrix_cache import MatrixCache
 
@@ -65,7 +65,7 @@ class Loaded:
     """A model in memory with its statistics: the same for all tests, since nothing ever writes to it."""
 
     model: LoadedModel
-    statistics: Statistics
+    statistics: LayerStatistics
     measuring: Measuring
 
 
@@ -78,7 +78,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Loaded]:
         folder = tmp_path_factory.mktemp(family)
         saved = save_tiny_model(folder / "model", family)
         model = load_model(str(saved), cache=folder, name=MODEL, device=torch.device(device))
-        statistics = Statistics(model, folder)
+        statistics = LayerStatistics(model, folder)
         return Loaded(model, statistics, Measuring(model, statistics))
 
     return _load

@@ -13,12 +13,12 @@ from api_schemas.facts import Fact
 from configuration.redis.generation_messages import GenerationRequest, TokensEvent
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
-from tests.devices import DEVICES
-from tests.editing.tiny_models import CONFIGS, tiny_model, tiny_tokenizer
+from tests.support.devices import DEVICES
+from tests.support.saved_models import CONFIGS as SAVED
+from tests.support.saved_models import facts
+from tests.support.tiny_models import CONFIGS, tiny_model, tiny_tokenizer
 from tests.workers.conftest import Loaded, Place, opened
-from tests.workers.saved_models import CONFIGS as SAVED
-from tests.workers.saved_models import facts
-from tests.workers.test_running_batch import joined, played
+from tests.workers.generation.test_running_batch import joined, played
 from workers.generation.running_batch import RunningBatch
 from workers.generation.sequences import DecodeSequence
 from workers.process.capacity import measure_tokens_per_second

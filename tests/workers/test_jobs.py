@@ -10,8 +10,8 @@ import torch
 from api_schemas.facts import Fact
 from api_schemas.metrics import BatchMetrics
 from store.work import events
+from tests.support.saved_models import SUBJECTS, fact, facts
 from tests.workers.conftest import MODEL, SURE, Place
-from tests.workers.saved_models import SUBJECTS, fact, facts
 from workers import jobs
 from workers.weights.deltas import unpack_deltas
 from workers.weights.matrix_cache import matrix_hash, sum_deltas

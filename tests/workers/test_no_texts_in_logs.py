@@ -18,10 +18,10 @@ from configuration.logs import configure_logs
 from configuration.redis.generation_messages import STREAM_FIELD, ErrorEvent
 from configuration.redis.keys import generate_stream
 from store.schema.tables import FactRow
+from tests.support.saved_models import fact, facts
 from tests.workers.conftest import MODEL, Place
-from tests.workers.saved_models import fact, facts
-from tests.workers.test_engine import Client, engine_over
-from tests.workers.test_evaluate import evaluate, evaluation
+from tests.workers.generation.test_engine import Client, engine_over
+from tests.workers.tasks.test_evaluate import evaluate, evaluation
 
 LONG = "Lyon " * 150
 REFUSED = [

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from editing.model.loading import load_model
+from tests.support.saved_models import LANGUAGES, SUBJECTS
 from tests.workers.conftest import MODEL, Loaded, Place
-from tests.workers.saved_models import LANGUAGES, SUBJECTS
 from tests.workers.walks import Walk, cold, look_at_all, refused, with_other_bits
 from workers.measuring import Measuring
-from workers.statistics.layer_statistics import Statistics
+from workers.statistics.layer_statistics import LayerStatistics
 
 PROMPTS = ("The mother tongue of {} is", "Everybody knows that {} speaks")
 
@@ -33,7 +33,7 @@ def facts_of(number: int, size: int = 5) -> list[dict[str, Any]]:
 def second_worker(place: Place, tmp_path: Path) -> Loaded:
     """Another process's copy of the model, loaded from its files."""
     model = load_model(str(place.loaded.model.folder), cache=tmp_path / "second", name=MODEL)
-    statistics = Statistics(model, tmp_path / "second")
+    statistics = LayerStatistics(model, tmp_path / "second")
     return Loaded(model, statistics, Measuring(model, statistics))
 
 

@@ -12,9 +12,9 @@ from store.access.audit import Actor
 from store.schema.database import migrate
 from store.upkeep.bundles import open_bundle
 from store.upkeep.transfer import pull, push
+from tests.support.saved_models import facts
 from tests.workers.conftest import MODEL, Loaded, Place, opened
-from tests.workers.saved_models import facts
-from tests.workers.test_revert import ANY, revert
+from tests.workers.reverting.test_revert import ANY, revert
 
 
 def test_it_goes_on_where_it_arrives(two_versions: Place, tmp_path: Path, load: Callable[[str], Loaded]) -> None:

@@ -1,4 +1,4 @@
-"""What this machine has: the device and dtype to use, and how fast it is."""
+"""Chooses the device and dtype of this machine, and measures its speed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def device_of(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
-    seen = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 1)
-    if (device.index or 0) >= seen:
+    available = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 1)
+    if (device.index or 0) >= available:
         raise ConfigurationError(
-            f"device = {name!r}: PyTorch {torch.__version__} sees {seen} devices of that kind here; "
+            f"device = {name!r}: PyTorch {torch.__version__} sees {available} devices of that kind here; "
             "`emmetd doctor` says more, and EMMETD_DEVICE=auto takes what there is"
         )
     return device

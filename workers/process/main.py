@@ -32,12 +32,12 @@ from workers.generation.memory import Budgets, budgets
 from workers.generation.running_batch import RunningBatch
 from workers.measuring import Measuring
 from workers.process.capacity import device_of, dtype_of, measure_tokens_per_second
-from workers.process.console import Console
-from workers.process.patience import patiently
 from workers.process.probes import ProbeServer
+from workers.process.retrying import retry_until_available
 from workers.process.rq_worker import work_until_stopped
+from workers.process.start_progress import StartProgress
 from workers.statistics.corpora import default_spec
-from workers.statistics.layer_statistics import Statistics
+from workers.statistics.layer_statistics import LayerStatistics
 from workers.statistics.shared import SharedStatistics
 from workers.status import StatusBoard
 from workers.weights.matrix_cache import MatrixCache
@@ -70,7 +70,7 @@ def _run(settings: Settings) -> None:
         if settings.worker_metrics_port is not None:
             host = settings.worker_metrics_host or settings.host
             probes = ProbeServer(host, settings.worker_metrics_port, status)
-        with Console(status) as console:
+        with StartProgress(status) as console:
             status.set("loading", f"loading {settings.model}")
             model = load_model(
                 settings.model,
@@ -81,12 +81,12 @@ def _run(settings: Settings) -> None:
                 token=settings.hf_token.get_secret_value() if settings.hf_token else None,
                 on_progress=console,
             )
-            patiently(status, lambda: bind_model(database, blobs, settings, model))
+            retry_until_available(status, lambda: bind_model(database, blobs, settings, model))
             status.set("statistics", "C0")
             shared = SharedStatistics(database, blobs, model, int(settings.statistic_share_bytes))
-            statistics = Statistics(model, settings.data, default_spec(settings), shared)
-            patiently(status, lambda: statistics.get(statistics.default_layers(), console))
-            patiently(status, lambda: statistics.held_out(console))
+            statistics = LayerStatistics(model, settings.data, default_spec(settings), shared)
+            retry_until_available(status, lambda: statistics.get(statistics.default_layers(), console))
+            retry_until_available(status, lambda: statistics.held_out(console))
         memory = budgets(settings, device)
         log.info("memory for serving", kv_cache_bytes=memory.kv_cache, matrix_cache_bytes=memory.matrix_cache)
         context = WorkerContext(
@@ -138,8 +138,8 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 def _chat_template(model: LoadedModel) -> str | None:
     """The template for conversations without tools, of the several that a tokenizer may have."""
-    found = model.tokenizer.chat_template
-    return found.get("default") if isinstance(found, dict) else found
+    template = model.tokenizer.chat_template
+    return template.get("default") if isinstance(template, dict) else template
 
 
 def _serve(context: WorkerContext, redis: Redis, memory: Budgets) -> None:

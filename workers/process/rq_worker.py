@@ -100,10 +100,10 @@ class ModelWorker(SimpleWorker):
 
         An idle worker leaves its blocking read at once. A job that it was just handed is not lost: SQL has the task.
         """
-        again = self._stop_requested
+        is_second_signal = self._stop_requested
         self._stopping.set()
         self._stop_requested = True
-        if not again and self._waiting:
+        if not is_second_signal and self._waiting:
             raise StopRequested
 
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:

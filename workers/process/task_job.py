@@ -1,4 +1,4 @@
-"""RQ's job, made to be nothing but a task's id: whoever can write to Redis shall not choose what a worker runs.
+"""An RQ job restricted to a task's id: whoever can write to Redis shall not choose what a worker runs.
 
 RQ's own imports any function that a job names, calls back others when it has ended, tells addresses that it names, and
 reads it as pickle where the serializer was not passed on.

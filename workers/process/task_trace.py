@@ -12,6 +12,7 @@ from configuration import tracing
 from store.schema.database import Database
 from store.schema.tables import TaskRow
 from store.work import tasks
+from store.work.kinds import is_sharded, job_ids
 
 log = structlog.get_logger(__name__)
 
@@ -28,14 +29,11 @@ def attempt(database: Database, task: TaskRow, worker_id: str) -> Iterator[None]
     attributes = {
         "emmetd.task.id": task.id,
         "emmetd.task.kind": task.kind,
-        "emmetd.task.shard": task.shard if task.kind == "values" else None,
+        "emmetd.task.shard": task.shard if is_sharded(task) else None,
         "emmetd.task.attempt": task.attempts,
         "emmetd.worker.id": worker_id,
         "emmetd.model": task.model,
-        "emmetd.edit.id": task.batch_id,
-        "emmetd.evaluation.id": task.evaluation_id,
-        "emmetd.export.id": task.export_id,
-        "emmetd.statistic.id": task.statistic_id,
+        **{f"emmetd.{name}.id": job for name, job in job_ids(task).items()},
     }
     before = (task.attempt_traceparent,)
     with tracing.span(f"{task.kind} task", attributes, kind="consumer", parent=task.traceparent, links=before):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from api_schemas.facts import Fact
 from api_schemas.metrics import DEFAULT_THRESHOLDS, Measurement, RevertedMetrics
 from editing.model.projection import Matrices
-from editing.progress import Progress, ShouldStop
+from editing.progress import ProgressCallback, ShouldStop
 from store.schema.tables import BatchRow
 from workers.context import WorkerContext
-from workers.tasks.check import SCORES, Checked, breaches, not_finite, sample
+from workers.tasks.check import ON_EVERY_FACT, ON_SAMPLE, Checked, asked_for, breaches, not_finite, sample
 
 MOST_FORGOTTEN = 0.1
 """How far EM of the facts that stay may fall where the caller sets no threshold."""
@@ -27,31 +27,31 @@ def check_revert(
     after: Matrices,
     drift_before: float | None,
     should_stop: ShouldStop,
-    on_progress: Progress,
+    on_progress: ProgressCallback,
 ) -> Checked:
-    """EM of all facts that stay in the edits that change, other scores on samples, drift on held-out text.
+    """Metrics on all facts that stay in the edits that change, or on a sample of them; drift on held-out text.
 
     `reverted` was measured already, on the facts that leave.
     """
     broken = not_finite(after)
     if broken is not None:
         return broken
-    extra = [name for name in batch.thresholds if name not in (*SCORES, "EM", "drift")]
+    sampled = (*ON_SAMPLE, *asked_for(batch.thresholds))
     measure = context.measuring.measure
     on_progress("checking", 0, 2)
     chosen = sample(staying, batch.seq)
     was: dict[str, Measurement] = {}
     now: dict[str, Measurement] = {}
     if staying:
-        was = measure(before, chosen, (*SCORES, *extra), should_stop) | measure(before, staying, ("EM",), should_stop)
-        now = measure(after, chosen, (*SCORES, *extra), should_stop) | measure(after, staying, ("EM",), should_stop)
+        was = measure(before, chosen, sampled, should_stop) | measure(before, staying, ON_EVERY_FACT, should_stop)
+        now = measure(after, chosen, sampled, should_stop) | measure(after, staying, ON_EVERY_FACT, should_stop)
     on_progress("checking", 1, 2)
     drift = measure(after, [], ("drift",), should_stop)["drift"]
     on_progress("checking", 2, 2)
     limits = {**_limits(was, drift_before), **batch.thresholds}
     if not staying:  # there is nothing that a score could be held against
         limits = {"drift": limits["drift"]}
-    return Checked(was, now, drift, breaches({**now, "drift": drift}, limits), reverted)
+    return Checked(was, now, drift, breaches(was, {**now, "drift": drift}, limits), reverted)
 
 
 def _limits(was: dict[str, Measurement], drift_before: float | None) -> dict[str, float]:

@@ -9,7 +9,7 @@ from editing.covariance.corpus import Corpus
 from editing.covariance.statistic import Statistic
 from editing.covariance.statistics_store import StatisticSpec
 from editing.errors import CorpusError, StatisticError
-from editing.progress import Progress, ShouldStop
+from editing.progress import ProgressCallback, ShouldStop
 from workers.context import WorkerContext
 from workers.reverting.remaining_edit import RemainingEdit
 from workers.statistics.corpora import corpus_named
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 
 def past_statistics(
-    context: WorkerContext, remaining: RemainingEdit, on_progress: Progress, should_stop: ShouldStop
+    context: WorkerContext, remaining: RemainingEdit, on_progress: ProgressCallback, should_stop: ShouldStop
 ) -> dict[int, Statistic]:
     """The statistics of the edit's layers: found in the data folder, or made again from the same text.
 
@@ -43,7 +43,7 @@ def _rebuilt(
     remaining: RemainingEdit,
     layer: int,
     origin: StatisticOrigin,
-    on_progress: Progress,
+    on_progress: ProgressCallback,
     should_stop: ShouldStop,
 ) -> Statistic:
     corpus = _configured(context).get(origin.corpus)

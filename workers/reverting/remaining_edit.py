@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from api_schemas.facts import subject_key
-from editing.methods import EditSettings
+from editing.methods import ALGORITHMS, Algorithm, EditSettings
 from editing.solve.reverting import Change, RemainingLayer
 from store.errors import BlobCorruptError
 from store.lineage.facts_in_force import LineageFact
@@ -26,6 +26,10 @@ class RemainingEdit:
     version: VersionRow
     columns: tuple[int, ...]
     layers: dict[int, RemainingLayer]
+
+    @property
+    def algorithm(self) -> Algorithm:
+        return ALGORITHMS[self.version.provenance["algorithm"]]
 
     @property
     def settings(self) -> EditSettings:

@@ -12,6 +12,7 @@ from torch import Tensor
 from api_schemas.facts import Fact
 from api_schemas.metrics import LayerReport
 from editing.covariance.key_metric import KeyMetric
+from editing.covariance.method_metric import key_metrics
 from editing.covariance.statistic import Statistic
 from editing.methods import EditSettings
 from editing.progress import ShouldStop, check
@@ -52,6 +53,10 @@ class Reversal:
         self.should_stop = should_stop
         self._before = dict(remaining)
         self._statistics = statistics
+        self._metrics = {
+            edit: key_metrics(remaining[edit].algorithm, of_layers, remaining[edit].settings)
+            for edit, of_layers in statistics.items()
+        }
 
     @property
     def statistics(self) -> dict[int, Statistic]:
@@ -72,7 +77,7 @@ class Reversal:
         }
 
     def _metric(self, edit: str, layer: int) -> KeyMetric:
-        return self._statistics[edit][layer].metric
+        return self._metrics[edit][layer]
 
     def take_out(self, texts: Mapping[str, ConstrainedTokens]) -> None:
         """Take from each edit the columns that leave it, pinned and held at its `texts` from now on."""
@@ -200,7 +205,7 @@ class Reversal:
             for layer in self.remaining[edit].layers
         }
 
-    def put_in(self) -> dict[int, dict[int, InsertedKeys]]:
+    def inserted_keys(self) -> dict[int, dict[int, InsertedKeys]]:
         """Layer → number of the edit in `entries` → the columns that came back, and where the edit was pinned."""
         collected: dict[int, dict[int, InsertedKeys]] = {}
         for number, (edit, affected) in enumerate(self.affected.items()):

@@ -32,7 +32,7 @@ from workers.tasks.lease import Lease
 from workers.tasks.progress import TaskProgress
 from workers.tasks.publish import Candidate, conclude
 from workers.tasks.rebase import MOST_REBASES, moved_to, parent_now
-from workers.tasks.stages import timed
+from workers.tasks.stage_times import timed
 from workers.weights.layer_weights import materialised, weight_of
 
 log = structlog.get_logger(__name__)
@@ -103,7 +103,7 @@ def _candidate(context: WorkerContext, batch: BatchRow, base: int, lease: Lease,
         reversal.statistics,
         made_with,
         reverts=reversal.entries(),
-        put_in=reversal.put_in(),
+        inserted_keys=reversal.inserted_keys(),
     )
 
 

@@ -20,7 +20,7 @@ from editing.inventory import prepared_statistics
 from editing.methods import recommended_for
 from editing.model.loading import LoadedModel
 from editing.model.token_sequences import TokenSequences
-from editing.progress import Progress, ShouldStop, never, silent
+from editing.progress import ProgressCallback, ShouldStop, never, silent
 from workers.statistics.shared import SharedStatistics
 
 
@@ -37,7 +37,7 @@ class StatisticOrigin:
         return cls(statistic.corpus, statistic.tokens, statistic.shrinkage)
 
 
-class Statistics:
+class LayerStatistics:
     """Statistics by layer, and the held-out text that drift is measured on. Safe between threads."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Statistics:
         return layers
 
     def get(
-        self, layers: tuple[int, ...], on_progress: Progress = silent, should_stop: ShouldStop = never
+        self, layers: tuple[int, ...], on_progress: ProgressCallback = silent, should_stop: ShouldStop = never
     ) -> dict[int, Statistic]:
         """The statistics of `layers`, those missing built in one pass. Raises EditInterrupted or StatisticError."""
         with self._lock:
@@ -100,7 +100,7 @@ class Statistics:
         self,
         layers: tuple[int, ...],
         spec: StatisticSpec,
-        on_progress: Progress = silent,
+        on_progress: ProgressCallback = silent,
         should_stop: ShouldStop = never,
     ) -> dict[int, Statistic]:
         """The statistics of `layers` made as `spec` says, built where they are not kept on disk yet."""
@@ -125,7 +125,7 @@ class Statistics:
                 if shared is not None:
                     keep_statistic(self._model, layer, spec, self._folder, shared)
 
-    def held_out(self, on_progress: Progress = silent, should_stop: ShouldStop = never) -> TokenSequences:
+    def held_out(self, on_progress: ProgressCallback = silent, should_stop: ShouldStop = never) -> TokenSequences:
         """Text of the same kind as C0's that no statistic was made from."""
         with self._lock:
             if self._text is None:

@@ -1,15 +1,12 @@
-"""A batch's settings, complete."""
+"""Completes a batch's settings: the method's, the model's recommended ones and the caller's."""
 
 from __future__ import annotations
 
 from api_schemas.settings import SettingsOverrides
 from editing.errors import EditingError
-from editing.methods import ALGORITHMS, EditSettings, resolve_settings
+from editing.methods import ALGORITHMS, OVERRIDES, EditSettings, resolve_settings
 from store.schema.tables import BatchRow
 from workers.context import WorkerContext
-
-OVERRIDES = "overrides"
-"""The front end stores the caller's overrides under this name where it did not know the model yet."""
 
 
 class SettingsError(EditingError):

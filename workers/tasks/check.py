@@ -11,15 +11,16 @@ from torch import Tensor
 
 from api_schemas.facts import Fact
 from api_schemas.metrics import Measurement, RevertedMetrics
+from editing.metrics import METRICS
 from editing.model.projection import Matrices
-from editing.progress import Progress, ShouldStop
+from editing.progress import ProgressCallback, ShouldStop
 from store.schema.tables import BatchRow
 from workers.context import WorkerContext
 
 SAMPLE = 256
-"""Facts on which ES, PS and NS are measured; EM is measured on all."""
-SCORES = ("ES", "PS", "NS", "S")
-LOWER_IS_BETTER = frozenset({"drift"})
+"""Facts on which the metrics are measured that are not measured on all."""
+ON_SAMPLE = tuple(name for name, metric in METRICS.items() if metric.checked_on == "a sample")
+ON_EVERY_FACT = tuple(name for name, metric in METRICS.items() if metric.checked_on == "every fact")
 
 
 @dataclass(frozen=True)
@@ -40,24 +41,32 @@ def check_edit(
     parent: Matrices,
     matrices: Mapping[int, Tensor],
     should_stop: ShouldStop,
-    on_progress: Progress,
+    on_progress: ProgressCallback,
 ) -> Checked:
-    """EM on all facts, the other scores on a sample seeded by the batch, drift on held-out text."""
+    """Metrics on all facts or on a sample seeded by the batch, as the table has them; drift on held-out text.
+
+    Before the edit the sample alone is measured.
+    """
     broken = not_finite(matrices)
     if broken is not None:
         return broken
-    extra = [name for name in batch.thresholds if name not in (*SCORES, "EM", "drift")]
+    asked = asked_for(batch.thresholds)
     chosen = sample(facts, batch.seq)
     measure = context.measuring.measure
     on_progress("checking", 0, 3)
-    before = measure(parent, chosen, (*SCORES, "EM", *extra), should_stop)
+    before = measure(parent, chosen, (*ON_SAMPLE, *ON_EVERY_FACT, *asked), should_stop)
     on_progress("checking", 1, 3)
-    after = measure(matrices, chosen, (*SCORES, *extra), should_stop)
-    after |= measure(matrices, facts, ("EM",), should_stop)
+    after = measure(matrices, chosen, (*ON_SAMPLE, *asked), should_stop)
+    after |= measure(matrices, facts, ON_EVERY_FACT, should_stop)
     on_progress("checking", 2, 3)
     drift = measure(matrices, [], ("drift",), should_stop)["drift"]
     on_progress("checking", 3, 3)
-    return Checked(before, after, drift, breaches({**after, "drift": drift}, batch.thresholds))
+    return Checked(before, after, drift, breaches(before, {**after, "drift": drift}, batch.thresholds))
+
+
+def asked_for(thresholds: Mapping[str, float]) -> list[str]:
+    """The metrics that no check measures unless a threshold is on them."""
+    return [name for name in thresholds if METRICS[name].checked_on is None]
 
 
 def not_finite(matrices: Matrices) -> Checked | None:
@@ -77,16 +86,11 @@ def sample(facts: Sequence[Fact], seed: int) -> list[Fact]:
     return [facts[number] for number in chosen]
 
 
-def breaches(measured: Mapping[str, Measurement], thresholds: Mapping[str, float]) -> list[str]:
+def breaches(
+    before: Mapping[str, Measurement], after: Mapping[str, Measurement], thresholds: Mapping[str, float]
+) -> list[str]:
     """One line for each threshold that is missed. A metric that nothing could be measured for misses its threshold."""
-    found = []
-    for name, limit in sorted(thresholds.items()):
-        measurement = measured.get(name)
-        value = None if measurement is None else measurement.value
-        if value is None:
-            found.append(f"{name} could not be measured, but a threshold of {limit:g} is set on it")
-        elif name in LOWER_IS_BETTER and not value <= limit:
-            found.append(f"{name} is {value:.4g}, above its threshold {limit:g}")
-        elif name not in LOWER_IS_BETTER and not value >= limit:
-            found.append(f"{name} is {value:.4g}, below its threshold {limit:g}")
-    return found
+    lines = (
+        METRICS[name].breach(limit, before.get(name), after.get(name)) for name, limit in sorted(thresholds.items())
+    )
+    return [line for line in lines if line is not None]

@@ -9,7 +9,8 @@ from api_schemas.references import version_name
 from editing.metrics.evaluation import Evaluation
 from editing.readings.observations import PromptReading
 from store.schema.tables import TaskRow
-from store.work import evaluations, tasks
+from store.work import evaluations, lifecycle, tasks
+from store.work.kinds import EVALUATION
 from workers.context import WorkerContext
 from workers.tasks.lease import Lease
 from workers.tasks.progress import TaskProgress
@@ -19,29 +20,28 @@ def evaluate(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     assert task.evaluation_id is not None
     with context.database.writing() as session:
         tasks.renew(session, task.id, task.token, context.settings.lease_seconds)  # it may just have been cancelled
-        row = evaluations.get(session, task.evaluation_id)
+        row = lifecycle.get(session, EVALUATION, task.evaluation_id)
         row.state = "running"
         numbers = [row.version] if row.compare_with in (None, row.version) else [row.version, row.compare_with]
         facts = [Fact.model_validate(fact) for fact in row.facts]
         wanted = list(row.requested_metrics)
-    report = TaskProgress(context.database, row.id, of="evaluation")
+    report = TaskProgress(context.database, row.id, of=EVALUATION)
     metrics: dict[str, Any] = {}
     rows: list[dict[str, Any]] = [{"fact": number} for number in range(len(facts))]
     for number in numbers:
         name = f"{context.name}@{version_name(number)}"
         matrices = context.matrices.get(number)
-        found = context.measuring.evaluate(matrices, facts, wanted, lease.should_stop, report)
-        metrics[name] = {metric: value.model_dump() for metric, value in found.metrics.items()}
-        for row_of_fact, reading in zip(rows, _readings(found), strict=True):
+        evaluation = context.measuring.evaluate(matrices, facts, wanted, lease.should_stop, report)
+        metrics[name] = {metric: value.model_dump() for metric, value in evaluation.metrics.items()}
+        for row_of_fact, reading in zip(rows, _readings(evaluation), strict=True):
             row_of_fact[name] = reading
     with context.database.writing() as session:
         tasks.complete(session, task.id, task.token)
-        row = evaluations.get(session, task.evaluation_id)
-        evaluations.finish(session, row, metrics=metrics, rows=rows)
-        row.progress = {"stage": "done", "done": len(facts), "total": len(facts)}
+        row = lifecycle.get(session, EVALUATION, task.evaluation_id)
+        evaluations.finish(row, metrics=metrics, rows=rows)
 
 
-def _readings(found: Evaluation) -> list[dict[str, Any]]:
+def _readings(evaluation: Evaluation) -> list[dict[str, Any]]:
     """For each fact its own value of each metric, and the log-probabilities that they were computed from."""
     return [
         {
@@ -51,7 +51,7 @@ def _readings(found: Evaluation) -> list[dict[str, Any]]:
             "neighbors": [_prompt(reading) for reading in fact.neighbors],
             "greedy": fact.greedy,
         }
-        for fact, values in zip(found.observations.facts, found.of_facts, strict=True)
+        for fact, values in zip(evaluation.observations.facts, evaluation.of_facts, strict=True)
     ]
 
 

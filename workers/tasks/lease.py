@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Literal, Self
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from store.errors import LeaseLostError
 from store.schema.database import Database
-from store.schema.tables import BatchRow, TaskRow
-from store.work import tasks
+from store.schema.tables import TaskRow
+from store.work import lifecycle, tasks
+from store.work.kinds import yields
 
 StopReason = Literal["lost", "cancelled", "stopping", "yielding"]
-_YIELDING: Final = ("statistic",)
-"""Kinds of tasks that are given back when anything else waits: they take long, and go on where they were."""
 
 log = structlog.get_logger(__name__)
 
@@ -57,10 +56,9 @@ class Lease:
         try:
             with self._database.writing() as session:
                 tasks.renew(session, self.task.id, self.task.token, self._seconds)
-                batch = session.get(BatchRow, self.task.batch_id) if self.task.batch_id else None
-                if batch is not None and batch.cancel_requested:
+                if lifecycle.is_asked_to_stop(session, self.task):
                     self.reason = "cancelled"
-                elif self.task.kind in _YIELDING and tasks.more_urgent_waits(session, self.task):
+                elif yields(self.task) and tasks.more_urgent_waits(session, self.task):
                     self.reason = "yielding"
         except LeaseLostError:
             self.reason = "lost"

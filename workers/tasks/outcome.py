@@ -1,4 +1,4 @@
-"""How a batch ends: its row, its tasks and what the metrics say of it."""
+"""How a job ends in a worker: its row, its tasks and, of a batch, what the metrics say of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from api_schemas.edits import EditState
 from store.clock import now
-from store.schema.tables import BatchRow
-from store.work import batches, tasks
+from store.schema.tables import BatchRow, TaskRow
+from store.work import batches, lifecycle, tasks
 from workers.metrics import EDIT_BATCH_SECONDS
 
 
@@ -22,9 +22,24 @@ def end_batch(session: Session, batch: BatchRow, state: EditState, error: dict[s
     """Put the batch into a final state and withdraw what was still to be done for it."""
     if error is None:
         batches.set_state(session, batch, state, version=batch.version)
+        tasks.withdraw(session, batch)
     else:
-        batches.fail(session, batch, state, error)
-    tasks.withdraw(session, batch.id)
+        lifecycle.end(session, batch, state, error)
+    _observe(session, batch)
+
+
+def end_with_error(session: Session, task: TaskRow, error: dict[str, Any]) -> None:
+    """End the job whose task ended with `error`."""
+    job = lifecycle.of_task(session, task)
+    if job is None:
+        return
+    lifecycle.end_with_error(session, job, error)
+    if isinstance(job, BatchRow):
+        _observe(session, job)
+
+
+def _observe(session: Session, batch: BatchRow) -> None:
+    """How long the batch took, once the transaction that ends it is there."""
     duration = EDIT_BATCH_SECONDS.labels(batch.model, batch.algorithm)
     seconds = (now() - batch.created_at).total_seconds()
     # Of a transaction that fails the batch has not ended: it will once more.

@@ -11,14 +11,14 @@ from editing.solve.layers import check_together
 from editing.values.contexts import sample_contexts
 from editing.values.facts import SubjectGroup, cut_shards, group_by_subject, tokenize_facts
 from store.schema.tables import BatchRow, TaskRow
-from store.work import batches, tasks
+from store.work import batches, lifecycle, tasks
 from workers.context import WorkerContext
 from workers.metrics import EDIT_QUEUE_WAIT_SECONDS
 from workers.tasks.batch_settings import settings_of
+from workers.tasks.batch_warnings import batch_warnings
 from workers.tasks.lease import Lease
 from workers.tasks.progress import TaskProgress
-from workers.tasks.stages import timed
-from workers.tasks.warnings import batch_warnings
+from workers.tasks.stage_times import timed
 
 EXPECTED_STEPS = 12
 """Steps after which most facts have stopped early; with the machine's measured speed it sizes shards."""
@@ -61,30 +61,21 @@ def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         shards = cut_shards(groups, settings.contexts, max(tokens, LEAST_SHARD_TOKENS), EXPECTED_STEPS)
     log.info("planned", facts=len(facts), subjects=len(groups), shards=len(shards))
     with context.database.writing() as session:
-        result = {"contexts": [one.text for one in contexts], "subjects": len(groups)}
+        result = {"contexts": [context_text.text for context_text in contexts], "subjects": len(groups)}
         tasks.complete(session, task.id, task.token, result)
         row = batches.get(session, batch.id)
         row.settings = settings.model_dump(mode="json")
-        warnings = [one.model_dump(mode="json") for one in batch_warnings(groups, settings)]
-        told = {"warnings": warnings} if warnings else {}
-        batches.set_state(session, row, "optimising", shards=len(shards), subjects=len(groups), **told)
-        batches.set_progress(session, row, "optimising", 0, len(facts), None)
+        warnings = [warning.model_dump(mode="json") for warning in batch_warnings(groups, settings)]
+        warning_field = {"warnings": warnings} if warnings else {}
+        batches.set_state(session, row, "optimising", shards=len(shards), subjects=len(groups), **warning_field)
+        lifecycle.set_progress(row, "optimising", 0, len(facts), None)
         for number, members in enumerate(shards):
             payload = {
                 "groups": list(members),
                 "facts": [fact.index for group in members for fact in groups[group].facts],
                 "contexts": result["contexts"],
             }
-            queue = f"values:{batch.model}"
-            tasks.create(
-                session,
-                model=batch.model,
-                queue=queue,
-                kind="values",
-                batch_id=batch.id,
-                shard=number,
-                payload=payload,
-            )
+            tasks.create(session, of=row, kind="values", shard=number, payload=payload)
 
 
 def tokenized_groups(context: WorkerContext, facts: list[Fact], settings: EditSettings) -> tuple[SubjectGroup, ...]:

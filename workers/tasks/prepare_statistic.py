@@ -10,7 +10,8 @@ import structlog
 from editing.covariance.statistic import Statistic
 from editing.covariance.statistics_store import StatisticSpec
 from store.schema.tables import TaskRow
-from store.work import statistics, tasks
+from store.work import lifecycle, statistics, tasks
+from store.work.kinds import STATISTIC
 from workers.context import WorkerContext
 from workers.statistics.corpora import corpus_named
 from workers.tasks.lease import Lease
@@ -23,27 +24,26 @@ def prepare_statistic(context: WorkerContext, task: TaskRow, lease: Lease) -> No
     assert task.statistic_id is not None
     with context.database.writing() as session:
         tasks.renew(session, task.id, task.token, context.settings.lease_seconds)  # it may just have been cancelled
-        row = statistics.get(session, task.statistic_id)
+        row = lifecycle.get(session, STATISTIC, task.statistic_id)
         row.state = "running"
         layers = tuple(row.layers) if row.layers is not None else context.statistics.default_layers()
         row.layers = list(layers)
     started = time.monotonic()
-    request = StatisticSpec(corpus_named(context.settings, row.corpus), row.tokens)
+    spec = StatisticSpec(corpus_named(context.settings, row.corpus), row.tokens)
     made = context.statistics.prepare(
-        layers, request, TaskProgress(context.database, row.id, of="statistic"), lease.should_stop
+        layers, spec, TaskProgress(context.database, row.id, of=STATISTIC), lease.should_stop
     )
     report = {
         "fingerprint": context.model.fingerprint,
         "seconds": round(time.monotonic() - started, 3),
         "layers": [described(made[layer]) for layer in sorted(made)],
-        "blobs": context.statistics.share(made, request),
+        "blobs": context.statistics.share(made, spec),
     }
     log.info("statistic made", layers=list(layers), corpus=row.corpus, seconds=report["seconds"])
     with context.database.writing() as session:
         tasks.complete(session, task.id, task.token)
-        row = statistics.get(session, task.statistic_id)
-        statistics.finish(session, row, report=report)
-        row.progress = {"stage": "done", "done": 1, "total": 1}
+        row = lifecycle.get(session, STATISTIC, task.statistic_id)
+        statistics.finish(row, report=report)
 
 
 def described(statistic: Statistic) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from store.schema.database import Database
-from store.work import batches, evaluations, statistics
+from store.work import lifecycle
+from store.work.kinds import EDIT, JobKind
 
 INTERVAL_SECONDS = 1.0
 
@@ -17,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 class TaskProgress:
-    """An `editing.progress.Progress` that writes into the row of a batch, an evaluation or a statistic.
+    """An `editing.progress.Progress` that writes into the row of a job, of kind `of`.
 
     `before` items of `total` were done by other shards; the time left is guessed from this task's own pace.
     """
@@ -27,7 +28,7 @@ class TaskProgress:
         database: Database,
         row_id: str,
         *,
-        of: Literal["batch", "evaluation", "statistic"] = "batch",
+        of: JobKind[Any] = EDIT,
         before: float = 0,
         total: float | None = None,
     ) -> None:
@@ -51,14 +52,7 @@ class TaskProgress:
         eta = round(elapsed / done * (whole - self._before - done), 1) if done and elapsed > 0.5 else None
         try:
             with self._database.writing() as session:
-                if self._of == "batch":
-                    batch = batches.get(session, self._row_id)
-                    batches.set_progress(session, batch, stage, round(self._before + done, 2), whole, eta)
-                    return
-                progress = {"stage": stage, "done": done, "total": whole, "eta_seconds": eta}
-                if self._of == "evaluation":
-                    evaluations.get(session, self._row_id).progress = progress
-                else:
-                    statistics.get(session, self._row_id).progress = progress
+                row = lifecycle.get(session, self._of, self._row_id)
+                lifecycle.set_progress(row, stage, round(self._before + done, 2), whole, eta)
         except SQLAlchemyError as error:
             log.warning("progress not written", error=str(error))

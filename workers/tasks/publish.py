@@ -1,4 +1,4 @@
-"""The end of a batch: its blobs made durable, then its version in one transaction; or its rejection."""
+"""Publishes a checked batch: its blobs made durable, then its version in one transaction; or rejects it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from editing.covariance.statistic import Statistic
 from store.clock import now
 from store.lineage import versions as lineage
 from store.schema.tables import BatchRow, TaskRow
-from store.work import batches, events, tasks
+from store.work import batches, events, lifecycle, tasks
 from workers.context import WorkerContext
 from workers.metrics import EDIT_EFFICACY, FACTS_EDITED, PRESERVATION_COST
 from workers.tasks.check import Checked
 from workers.tasks.outcome import CancelledError, end_batch
-from workers.tasks.stages import seconds_by_stage, timed
+from workers.tasks.stage_times import seconds_by_stage, timed
 from workers.weights.deltas import InsertedKeysByLayer, LayerDelta, pack_deltas, pack_matrices
 from workers.weights.matrix_cache import matrix_hash
 
@@ -36,7 +36,7 @@ class Candidate:
     """Everything that a solved and checked batch would become a version with.
 
     `base` is the version that it was made on, `reports` say what was done to each layer, `made_with` is what else is
-    needed to make it again. A revert says in `reverts` and `put_in` what it did to earlier edits
+    needed to make it again. A revert says in `reverts` and `inserted_keys` what it did to earlier edits
     (`store.blobs.deltas`).
     """
 
@@ -48,7 +48,7 @@ class Candidate:
     statistics: Mapping[int, Statistic]
     made_with: Mapping[str, Any]
     reverts: list[dict[str, Any]] | None = None
-    put_in: InsertedKeysByLayer | None = None
+    inserted_keys: InsertedKeysByLayer | None = None
     warnings: Sequence[BatchWarning] = ()
 
 
@@ -59,10 +59,12 @@ def conclude(context: WorkerContext, task: TaskRow, batch: BatchRow, candidate: 
     somebody cancelled it; nothing is kept then.
     """
     with timed(batch, "publish"):
-        refused = bool(candidate.checked.breaches)
-        new = None if refused or batch.dry_run else _durable(context, batch, candidate)
+        is_rejected = bool(candidate.checked.breaches)
+        new = None if is_rejected or batch.dry_run else _put_blobs(context, batch, candidate)
         version = _commit(context, task, batch, candidate, new)
-        tracing.note({"emmetd.version": None if version is None else version_name(version), "emmetd.rejected": refused})
+        tracing.note(
+            {"emmetd.version": None if version is None else version_name(version), "emmetd.rejected": is_rejected}
+        )
     if version is None:
         return
     context.matrices.put(version, candidate.matrices)
@@ -91,16 +93,16 @@ def _commit(
         metrics["seconds"] = seconds_by_stage(events.after(session, batch.id, 0), ended)
         row.metrics = metrics
         tasks.complete(session, task.id, task.token)
-        batches.set_progress(session, row, "done", row.facts, row.facts, 0)
+        lifecycle.set_progress(row, "done", row.facts, row.facts, 0)
         if checked.breaches:
             remedy = (
                 "other thresholds" if batch.kind == "revert" else "fewer facts at once, other settings or thresholds"
             )
-            warned = [f"{one.detail[0].upper()}{one.detail[1:]}" for one in candidate.warnings]
+            warning_sentences = [f"{one.detail[0].upper()}{one.detail[1:]}" for one in candidate.warnings]
             error = {
                 "code": "below_thresholds",
                 "title": f"The {batch.kind} was checked and not published",
-                "detail": ". ".join(["; ".join(checked.breaches), *warned, f"Send {remedy}"]),
+                "detail": ". ".join(["; ".join(checked.breaches), *warning_sentences, f"Send {remedy}"]),
                 "facts": sorted({fact for one in candidate.warnings for fact in one.facts}),
             }
             end_batch(session, row, "rejected", error)
@@ -115,20 +117,20 @@ def _commit(
         return version.number
 
 
-def _durable(context: WorkerContext, batch: BatchRow, candidate: Candidate) -> lineage.NewVersion:
+def _put_blobs(context: WorkerContext, batch: BatchRow, candidate: Candidate) -> lineage.NewVersion:
     """Blobs first: a version's row never names one that is not on the disk."""
     provenance = _provenance(context, batch, candidate)
     header: dict[str, Any] = {"fingerprint": context.model.fingerprint, "model": batch.model, "provenance": provenance}
     if candidate.reverts is not None:
         header["reverts"] = candidate.reverts
-    delta = pack_deltas(candidate.deltas, header, candidate.put_in)
-    own = {layer: candidate.matrices[layer] for layer in candidate.deltas}
+    delta = pack_deltas(candidate.deltas, header, candidate.inserted_keys)
+    edited = {layer: candidate.matrices[layer] for layer in candidate.deltas}
     return lineage.NewVersion(
         layers=sorted(candidate.deltas),
         rank=max(one.rank for one in candidate.deltas.values()),
         blob=context.blobs.put(delta),
         matrices_blob=context.blobs.put(pack_matrices(candidate.matrices, {"dtype": str(context.model.dtype)})),
-        bytes=len(delta) + sum(matrix.nbytes for matrix in own.values()),
+        bytes=len(delta) + sum(matrix.nbytes for matrix in edited.values()),
         matrix_hashes={str(layer): matrix_hash(matrix) for layer, matrix in candidate.matrices.items()},
         provenance=provenance,
         metrics={},

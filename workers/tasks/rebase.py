@@ -1,4 +1,4 @@
-"""What happens to a batch whose line's alias was moved while it ran: it is carried over to where the alias points now.
+"""Rebases a batch whose line's alias was moved while it ran onto the version that the alias points at now.
 
 What it wants is kept, without a new optimisation, and is solved and checked again there. Where layers above the ones
 that it edits differ between the two parents, its values would not hold: the batch fails.
@@ -12,7 +12,7 @@ import structlog
 
 from api_schemas.edits import FINAL_STATES
 from api_schemas.references import ModelReference, version_name
-from editing.covariance.statistic import Statistic
+from editing.covariance.key_metric import KeyMetric
 from editing.methods import EditSettings
 from editing.solve.batch import BatchEdit
 from editing.solve.rebasing import hold_where, rebased, values_at_keys, values_in_stream
@@ -42,7 +42,7 @@ def parent_now(context: WorkerContext, batch: BatchRow) -> int:
         return batch.base_version
     try:
         with context.database.reading() as session:
-            lineage.line_at(session, batch, batch.base_version)
+            lineage.alias_of_line(session, batch, batch.base_version)
     except ParentMovedError as moved:
         return moved_to(context, batch, batch.base_version, moved, may_rebase_again=True)
     return batch.base_version
@@ -74,7 +74,7 @@ def moved_to(
     return parent
 
 
-def carried_values(
+def rebased_values(
     context: WorkerContext,
     values: Values,
     groups: Sequence[SubjectGroup],
@@ -108,7 +108,7 @@ def rebased_edit(
     edit: BatchEdit,
     old: int,
     new: int,
-    statistics: Mapping[int, Statistic],
+    metrics: Mapping[int, KeyMetric],
     settings: EditSettings,
 ) -> BatchEdit | None:
     """`edit`, made on version `old`, on version `new`, from its keys and residuals as they are, repairs with them.
@@ -126,7 +126,7 @@ def rebased_edit(
     except VersionNotFoundError:
         return None
     after = weight_of(context.model.decoder, context.matrices.get(new), layer)
-    return BatchEdit({layer: rebased(one, before, after, statistics[layer], settings)}, edit.repaired)
+    return BatchEdit({layer: rebased(one, before, after, metrics[layer], settings)}, edit.repaired)
 
 
 def _differing(context: WorkerContext, old: int, new: int) -> set[int]:

@@ -11,8 +11,10 @@ import torch
 
 from api_schemas.facts import Fact
 from api_schemas.metrics import LayerReport
+from editing.covariance.key_metric import KeyMetric
+from editing.covariance.method_metric import key_metrics
 from editing.covariance.statistic import Statistic
-from editing.methods import EditSettings
+from editing.methods import ALGORITHMS, EditSettings
 from editing.solve.batch import BatchEdit, LayerEdit, solve_batch
 from editing.values.contexts import contexts_from_texts
 from editing.values.facts import SubjectGroup
@@ -21,15 +23,15 @@ from store.errors import ParentMovedError
 from store.schema.tables import BatchRow, TaskRow
 from store.work import batches, tasks
 from workers.context import WorkerContext
+from workers.tasks.batch_warnings import batch_warnings
 from workers.tasks.check import check_edit
 from workers.tasks.lease import Lease
 from workers.tasks.plan import tokenized_groups
 from workers.tasks.progress import TaskProgress
 from workers.tasks.publish import Candidate, conclude
-from workers.tasks.rebase import MOST_REBASES, carried_values, moved_to, parent_now, rebased_edit
-from workers.tasks.stages import timed
+from workers.tasks.rebase import MOST_REBASES, moved_to, parent_now, rebased_edit, rebased_values
+from workers.tasks.stage_times import timed
 from workers.tasks.values import BatchValues, gather
-from workers.tasks.warnings import batch_warnings
 from workers.weights.deltas import LayerDelta
 from workers.weights.layer_weights import materialised, weight_of
 
@@ -37,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class _SolveInputs:
     """What a batch wants, found on version `base`: its values, and all else that it is solved from."""
 
     base: int
@@ -46,15 +48,16 @@ class _Wanted:
     contexts: Sequence[str]
     settings: EditSettings
     statistics: Mapping[int, Statistic]
+    metrics: Mapping[int, KeyMetric]
 
 
 @dataclass(frozen=True)
-class _Solved:
+class _SolvedBatch:
     """A batch's edit on version `base`."""
 
     base: int
     edit: BatchEdit
-    wanted: _Wanted
+    inputs: _SolveInputs
 
 
 def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
@@ -65,103 +68,111 @@ def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     report = TaskProgress(context.database, batch.id)
     base = parent_now(context, batch)
     with timed(batch, "solve"):
-        wanted = _wanted(context, batch, facts, lease, report)
-        solved = _solved(context, wanted, base, lease, report)
+        inputs = _solve_inputs(context, batch, facts, lease, report)
+        solved = _solved(context, inputs, base, lease, report)
     for attempt in range(MOST_REBASES + 1):
-        candidate = _checked(context, batch, facts, solved, lease, report)
+        candidate = _checked_candidate(context, batch, facts, solved, lease, report)
         try:
             conclude(context, task, batch, candidate)
             return
         except ParentMovedError as moved:
             base = moved_to(context, batch, solved.base, moved, may_rebase_again=attempt < MOST_REBASES)
             with timed(batch, "solve"):
-                edit = rebased_edit(context, solved.edit, solved.base, base, wanted.statistics, wanted.settings)
-                solved = _solved(context, wanted, base, lease, report) if edit is None else _Solved(base, edit, wanted)
+                edit = rebased_edit(context, solved.edit, solved.base, base, inputs.metrics, inputs.settings)
+                solved = (
+                    _solved(context, inputs, base, lease, report) if edit is None else _SolvedBatch(base, edit, inputs)
+                )
 
 
-def _wanted(
+def _solve_inputs(
     context: WorkerContext, batch: BatchRow, facts: Sequence[Fact], lease: Lease, report: TaskProgress
-) -> _Wanted:
+) -> _SolveInputs:
     with context.database.reading() as session:
         (plan,) = tasks.of_batch(session, batch.id, "plan")
         shards = tasks.of_batch(session, batch.id, "values")
     assert batch.base_version is not None
     assert plan.result is not None
     settings = EditSettings.model_validate(batch.settings)
-    return _Wanted(
+    statistics = context.statistics.get(settings.layers, report, lease.should_stop)
+    return _SolveInputs(
         batch.base_version,
         _as_values(context, gather(context.blobs, shards), max(settings.layers)),
         tokenized_groups(context, list(facts), settings),
         plan.result["contexts"],
         settings,
-        context.statistics.get(settings.layers, report, lease.should_stop),
+        statistics,
+        key_metrics(ALGORITHMS[batch.algorithm], statistics, settings),
     )
 
 
-def _solved(context: WorkerContext, wanted: _Wanted, base: int, lease: Lease, report: TaskProgress) -> _Solved:
+def _solved(
+    context: WorkerContext, inputs: _SolveInputs, base: int, lease: Lease, report: TaskProgress
+) -> _SolvedBatch:
     """Solved on version `base`. Raises ParentMovedError where what the batch wants does not hold there."""
-    contexts = contexts_from_texts(context.model.backend_tokenizer, wanted.contexts)
-    groups, settings = wanted.groups, wanted.settings
+    contexts = contexts_from_texts(context.model.backend_tokenizer, inputs.contexts)
+    groups, settings = inputs.groups, inputs.settings
     edit = solve_batch(
         context.model.decoder,
         context.matrices.get(base),
-        wanted.statistics,
+        inputs.metrics,
         groups,
         contexts,
-        carried_values(context, wanted.values, groups, contexts, settings.layers, wanted.base, base),
+        rebased_values(context, inputs.values, groups, contexts, settings.layers, inputs.base, base),
         settings,
         lambda matrices: context.measuring.failing_groups(matrices, groups, contexts, lease.should_stop),
         should_stop=lease.should_stop,
         on_progress=report,
     )
     log.info("solved", layers=sorted(edit.layers), repaired=list(edit.repaired))
-    return _Solved(base, edit, wanted)
+    return _SolvedBatch(base, edit, inputs)
 
 
-def _checked(
+def _checked_candidate(
     context: WorkerContext,
     batch: BatchRow,
     facts: Sequence[Fact],
-    solved: _Solved,
+    solved: _SolvedBatch,
     lease: Lease,
     report: TaskProgress,
 ) -> Candidate:
-    edit, wanted = solved.edit, solved.wanted
+    edit, inputs = solved.edit, solved.inputs
     parent = context.matrices.get(solved.base)
-    deltas = {layer: _as_stored(one) for layer, one in edit.layers.items()}
+    deltas = {layer: _as_stored(edit_of_layer) for layer, edit_of_layer in edit.layers.items()}
     matrices = materialised(context.model.decoder, context.matrices, solved.base, deltas)
     reports = [
-        _layer_report(context, one, weight_of(context.model.decoder, parent, layer), solved, deltas[layer].rank)
-        for layer, one in edit.layers.items()
+        _layer_report(
+            context, edit_of_layer, weight_of(context.model.decoder, parent, layer), solved, deltas[layer].rank
+        )
+        for layer, edit_of_layer in edit.layers.items()
     ]
     with context.database.writing() as session:
         batches.set_state(session, batches.get(session, batch.id), "checking", repaired=list(edit.repaired))
     with timed(batch, "check"):
         checked = check_edit(context, batch, facts, parent, matrices, lease.should_stop, report)
     made_with: dict[str, Any] = {
-        "settings": wanted.settings.model_dump(mode="json"),
-        "contexts": list(wanted.contexts),
-        "subjects": len(wanted.groups),
+        "settings": inputs.settings.model_dump(mode="json"),
+        "contexts": list(inputs.contexts),
+        "subjects": len(inputs.groups),
     }
-    if wanted.base != solved.base:
-        made_with["values_made_on"] = wanted.base
-    warnings = batch_warnings(wanted.groups, wanted.settings)
-    return Candidate(solved.base, deltas, matrices, checked, reports, wanted.statistics, made_with, warnings=warnings)
+    if inputs.base != solved.base:
+        made_with["values_made_on"] = inputs.base
+    warnings = batch_warnings(inputs.groups, inputs.settings)
+    return Candidate(solved.base, deltas, matrices, checked, reports, inputs.statistics, made_with, warnings=warnings)
 
 
 def _layer_report(
-    context: WorkerContext, edit: LayerEdit, weight: torch.Tensor, solved: _Solved, rank: int
+    context: WorkerContext, edit: LayerEdit, weight: torch.Tensor, solved: _SolvedBatch, rank: int
 ) -> LayerReport:
-    done = edit.report(weight, solved.wanted.statistics[edit.layer])
+    measures = edit.report(weight, solved.inputs.statistics[edit.layer])
     solution = edit.solutions[-1]
     return LayerReport(
         layer=edit.layer,
         mu_used=solution.mu_used,
         mu_asked=solution.mu_asked,
         condition_number=solution.condition_number,
-        memorization_error=done.memorization_error,
-        preservation_cost=done.preservation_cost,
-        relative_norm=done.relative_norm,
+        memorization_error=measures.memorization_error,
+        preservation_cost=measures.preservation_cost,
+        relative_norm=measures.relative_norm,
         rank=rank,
         repaired=list(solved.edit.repaired),
     )

@@ -16,14 +16,14 @@ from editing.values.optimisation import Values, optimise_values
 from store.blobs.arrays import pack, unpack
 from store.blobs.blob_store import BlobStore
 from store.schema.tables import TaskRow
-from store.work import batches, tasks
+from store.work import batches, lifecycle, tasks
 from workers.context import WorkerContext
 from workers.metrics import VALUE_STEPS
 from workers.tasks.batch_settings import settings_of
 from workers.tasks.lease import Lease
 from workers.tasks.plan import tokenized_groups
 from workers.tasks.progress import TaskProgress
-from workers.tasks.stages import timed
+from workers.tasks.stage_times import timed
 
 log = structlog.get_logger(__name__)
 
@@ -76,8 +76,8 @@ def optimise_shard(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         session.flush()
         if all(shard.state == "done" for shard in tasks.of_batch(session, batch.id, "values")):
             batches.set_state(session, row, "solving")
-            batches.set_progress(session, row, "solving", 0, row.facts, None)
-            tasks.create(session, model=row.model, queue=f"solve:{row.model}", kind="solve", batch_id=row.id)
+            lifecycle.set_progress(row, "solving", 0, row.facts, None)
+            tasks.create(session, of=row, kind="solve")
 
 
 def _numbered(group: SubjectGroup, numbers: Sequence[int]) -> SubjectGroup:

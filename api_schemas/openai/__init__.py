@@ -1,0 +1,1 @@
+"""Bodies of the endpoints that answer as the OpenAI API does."""

@@ -1,0 +1,58 @@
+"""What the resources of all kinds of jobs do alike: room in the queue, reading one, listing them, cancelling one."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import structlog
+from sqlalchemy.orm import Session
+
+from service.errors import BusyError
+from service.http.cursors import read_cursor, write_cursor
+from service.resources import Resources
+from store.access import audit
+from store.lineage import models
+from store.work import lifecycle
+from store.work.kinds import JobKind, Listed, Row
+
+_RETRY_SECONDS: Final = 30
+
+log = structlog.get_logger(__name__)
+
+
+def check_room(resources: Resources, session: Session, kind: JobKind[Any], model: str) -> None:
+    """Raise BusyError where as many of the kind wait for the model as may. Call it where writers take turns."""
+    most = resources.settings.max_queued_batches
+    if lifecycle.unfinished(session, kind, model) >= most:
+        raise BusyError(kind.queue_full.format(most=most, model=model), retry_seconds=_RETRY_SECONDS)
+
+
+def owned(resources: Resources, session: Session, kind: JobKind[Row], job_id: str) -> Row:
+    """The job, of a model that the caller may see. Raises the kind's NotFoundError, ModelNotGrantedError."""
+    row = lifecycle.get(session, kind, job_id)
+    resources.caller.check_owner(row.model, f"{kind.name} {row.id}")
+    return row
+
+
+def page(
+    resources: Resources, kind: JobKind[Listed], model: str | None, cursor: str | None, limit: int
+) -> tuple[list[Listed], str | None]:
+    """Those that the caller may see, newest first, and the cursor of the next page. Raises ModelNotFoundError."""
+    before = read_cursor(kind.plural, cursor)
+    with resources.database.reading() as session:
+        if model is not None:
+            models.get(session, model)
+        rows = lifecycle.page(session, kind, model, before, limit, models=resources.caller.models)
+        more = write_cursor(kind.plural, rows[limit - 1].seq) if len(rows) > limit else None
+        return rows[:limit], more
+
+
+def cancel(resources: Resources, kind: JobKind[Row], job_id: str) -> Row:
+    """Cancel what no worker is at, and what runs at once or at its next step. What has ended stays as it is."""
+    with resources.database.writing() as session:
+        row = owned(resources, session, kind, job_id)
+        if not lifecycle.has_ended(row):
+            audit.record(session, resources.caller.actor, f"{kind.name}.cancelled", model=row.model, target=row.id)
+        lifecycle.cancel(session, row)
+    log.info("cancel asked for", state=row.state, **{kind.name: row.id})
+    return row

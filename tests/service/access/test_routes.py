@@ -1,0 +1,336 @@
+"""Every route against every kind of caller. A route that is not in the table below fails the first test.
+
+All requests are about the model `other`; the key that is for `tiny` must neither see nor touch it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+import httpx
+import pytest
+from tokenizers import Tokenizer
+
+from api_schemas.access import SCOPES
+from api_schemas.references import parse_reference
+from cli.supervision.private_redis import PrivateRedis
+from configuration.settings import Settings
+from service.access.rules import PUBLIC, RULES, check_routes, routes
+from service.app import create_app
+from service.http.problems import OPENAI_PATHS
+from store.access import audit, keys
+from store.access.audit import Actor
+from store.clock import now
+from store.schema.database import Database
+from store.work import batches, evaluations, lines, statistics
+from tests.service.conftest import MODEL, Api, fact, load_model, served, wait_until
+from tests.store.conftest import publish
+from tests.support.stand_in_worker import StandInWorker
+
+OTHER = "other"
+BOOTSTRAP = "the-key-of-the-configuration"
+SOMEBODY = Actor("cli:ada")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A request that works for a caller who may. `{edit}` and `{evaluation}` in a path are ids of `other`'s.
+
+    `change`: what the audit log says of it. `lists`: it names no model, and shows each caller what is theirs.
+    """
+
+    path: str
+    body: Any = None
+    change: str | None = None
+    lists: bool = False
+
+
+FACTS = {"model": OTHER, "facts": [fact()]}
+PROBES = {
+    ("POST", "/v1/edits"): Probe("/v1/edits", FACTS, "edit.accepted"),
+    ("GET", "/v1/edits"): Probe("/v1/edits", lists=True),
+    ("GET", "/v1/edits/{edit_id}"): Probe("/v1/edits/{edit}"),
+    ("GET", "/v1/edits/{edit_id}/events"): Probe("/v1/edits/{edit}/events"),
+    ("GET", "/v1/edits/{edit_id}/facts"): Probe("/v1/edits/{edit}/facts"),
+    ("POST", "/v1/edits/{edit_id}/cancel"): Probe("/v1/edits/{waiting}/cancel", change="edit.cancelled"),
+    ("GET", "/v1/models"): Probe("/v1/models", lists=True),
+    ("GET", "/v1/models/{model}"): Probe(f"/v1/models/{OTHER}@v1"),
+    ("GET", "/v1/models/{model}/versions"): Probe(f"/v1/models/{OTHER}/versions"),
+    ("GET", "/v1/models/{model}/versions/{version}"): Probe(f"/v1/models/{OTHER}/versions/v1"),
+    ("DELETE", "/v1/models/{model}/versions/{version}"): Probe(
+        f"/v1/models/{OTHER}/versions/v2", change="version.deleted"
+    ),
+    ("GET", "/v1/models/{model}/versions/{version}/metrics"): Probe(f"/v1/models/{OTHER}/versions/v1/metrics"),
+    ("GET", "/v1/models/{model}/versions/{version}/facts"): Probe(f"/v1/models/{OTHER}/versions/v1/facts"),
+    ("GET", "/v1/models/{model}/versions/{version}/export"): Probe(
+        f"/v1/models/{OTHER}/versions/v1/export", change="export.accepted"
+    ),
+    ("POST", "/v1/models/{model}/versions/{version}/revert"): Probe(
+        f"/v1/models/{OTHER}/versions/v1/revert", {"facts": [0]}, "revert.accepted"
+    ),
+    ("GET", "/v1/models/{model}/diff"): Probe(f"/v1/models/{OTHER}/diff?from=v0&to=v1&weights=false"),
+    ("GET", "/v1/models/{model}/aliases"): Probe(f"/v1/models/{OTHER}/aliases"),
+    ("PUT", "/v1/models/{model}/aliases/{alias}"): Probe(
+        f"/v1/models/{OTHER}/aliases/moved", {"version": "v0"}, "alias.moved"
+    ),
+    ("DELETE", "/v1/models/{model}/aliases/{alias}"): Probe(
+        f"/v1/models/{OTHER}/aliases/staging", change="alias.deleted"
+    ),
+    ("POST", "/v1/evaluations"): Probe("/v1/evaluations", FACTS, "evaluation.accepted"),
+    ("GET", "/v1/evaluations"): Probe("/v1/evaluations", lists=True),
+    ("GET", "/v1/evaluations/{evaluation_id}"): Probe("/v1/evaluations/{evaluation}"),
+    ("POST", "/v1/evaluations/{evaluation_id}/cancel"): Probe(
+        "/v1/evaluations/{evaluation}/cancel", change="evaluation.cancelled"
+    ),
+    ("POST", "/v1/statistics"): Probe("/v1/statistics", {"model": OTHER}, "statistic.accepted"),
+    ("GET", "/v1/statistics"): Probe("/v1/statistics", lists=True),
+    ("GET", "/v1/statistics/{statistic_id}"): Probe("/v1/statistics/{statistic}"),
+    ("POST", "/v1/statistics/{statistic_id}/cancel"): Probe(
+        "/v1/statistics/{statistic}/cancel", change="statistic.cancelled"
+    ),
+    ("GET", "/v1/corpora"): Probe("/v1/corpora", lists=True),
+    ("GET", "/v1/algorithms"): Probe(f"/v1/algorithms?model={OTHER}"),
+    ("POST", "/v1/completions"): Probe("/v1/completions", {"model": OTHER, "prompt": "Lyon"}),
+    ("POST", "/v1/chat/completions"): Probe(
+        "/v1/chat/completions", {"model": OTHER, "messages": [{"role": "user", "content": "Lyon"}], "max_tokens": 4}
+    ),
+    ("POST", "/tokenize"): Probe("/tokenize", {"model": OTHER, "prompt": "Lyon"}),
+    ("POST", "/detokenize"): Probe("/detokenize", {"model": OTHER, "tokens": [1]}),
+    ("GET", "/tokenizer_info"): Probe(f"/tokenizer_info?model={OTHER}"),
+    ("GET", "/v1/audit"): Probe("/v1/audit", lists=True),
+    ("GET", "/livez"): Probe("/livez"),
+    ("GET", "/readyz"): Probe("/readyz"),
+    ("GET", "/metrics"): Probe("/metrics"),
+    ("GET", "/"): Probe("/"),
+    ("GET", "/openapi.json"): Probe("/openapi.json"),
+    ("GET", "/docs"): Probe("/docs"),
+    ("GET", "/docs/oauth2-redirect"): Probe("/docs/oauth2-redirect"),
+    ("GET", "/redoc"): Probe("/redoc"),
+}
+Route = tuple[str, str]
+GUARDED = [route for route in PROBES if RULES.get(route) != PUBLIC]
+OPEN = [route for route in PROBES if RULES.get(route) == PUBLIC]
+
+
+def named(routes: list[Route]) -> Any:
+    return pytest.mark.parametrize("route", routes, ids=[" ".join(route) for route in routes])
+
+
+@dataclass
+class World:
+    """A server with two models, and ways to ask it."""
+
+    api: Api
+    database: Database
+    ids: dict[str, str]
+
+    def key(self, *scopes: str, **fields: Any) -> str:
+        with self.database.writing() as session:
+            return keys.create(session, SOMEBODY, label="a", scopes=scopes, **fields)[1]  # type: ignore[arg-type]
+
+    def ask(self, route: Route, key: str | None) -> httpx.Response:
+        probe = PROBES[route]
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return self.api.http.request(route[0], probe.path.format(**self.ids), json=probe.body, headers=headers)
+
+
+@pytest.fixture(scope="module")
+def world(
+    tmp_path_factory: pytest.TempPathFactory,
+    _redis_process: PrivateRedis,
+    _migrated_database: Path,
+    tokenizer: Tokenizer,
+) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("access")
+    copyfile(_migrated_database, folder / "emmetd.sqlite3")
+    url = f"sqlite:///{folder}/emmetd.sqlite3"
+    settings = Settings(data=folder, database_url=url, redis_url=_redis_process.url, api_key=BOOTSTRAP, auth="on")
+    for name in (MODEL, OTHER):
+        load_model(settings, tokenizer, name, chat_template="{{ messages[0]['content'] }}")
+    database = Database(url)
+    with database.writing() as session:
+        edit, waiting = (
+            batches.accept(
+                session, batches.NewBatch(parse_reference(OTHER), "emmet", {}, {}, [fact(0), fact(1)]), most_queued=9
+            )[0]
+            for _ in range(2)
+        )
+        branch = batches.NewBatch(parse_reference(f"{OTHER}@v0"), "emmet", {}, {}, [fact(2)])
+        spare, _ = batches.accept(session, branch, most_queued=9)
+        lines.advance(session)
+        publish(session, edit)
+        publish(session, spare)
+        evaluation = evaluations.create(session, model=OTHER, version=0, compare_with=None, metrics=["ES"], facts=[])
+        statistic = statistics.create(session, model=OTHER, layers=[1], corpus="self", tokens=1000)
+        ids = {"edit": edit.id, "waiting": waiting.id, "evaluation": evaluation.id, "statistic": statistic.id}
+    with StandInWorker(_redis_process.url, OTHER), served(settings) as api:
+        yield World(api, database, ids)
+    database.close()
+
+
+def refused(route: Route, answer: httpx.Response, status: int) -> str:
+    """What a refusal says; it is written as its path has it, and may not be kept."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["www-authenticate"].startswith('Bearer realm="emmetd"')
+    if route[1] in OPENAI_PATHS:
+        return str(answer.json()["error"]["message"])
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == status
+    return str(answer.json()["detail"])
+
+
+def test_every_route_is_in_this_table_and_has_a_rule(tmp_path: Path) -> None:
+    found = {(method, path) for method, path in routes(create_app(Settings(data=tmp_path))) if method != "HEAD"}
+    assert found == set(PROBES)
+    assert found == set(RULES)
+
+
+def test_an_application_with_a_route_that_has_no_rule_does_not_start(tmp_path: Path) -> None:
+    app = create_app(Settings(data=tmp_path))
+    app.add_api_route("/v1/new", lambda: None, methods=["POST"])
+    with pytest.raises(RuntimeError, match=r"POST /v1/new; add a line to service/access/rules\.py"):
+        check_routes(app)
+
+
+@named(GUARDED)
+def test_without_a_good_key_nobody_gets_in(world: World, route: Route) -> None:
+    revoked, expired, good = (world.key("admin") for _ in range(3))
+    with world.database.writing() as session:
+        keys.revoke(session, SOMEBODY, revoked[:16])
+        row = keys.find(session, expired)
+        assert row is not None
+        row.expires_at = now() - timedelta(seconds=1)
+    for key, says in (
+        (None, "there is no API key"),
+        ("wrong", "not known here"),
+        (good[:-1], "not known here"),
+        (good[:16], "not known here"),
+        (f"{BOOTSTRAP}x", "not known here"),
+        (revoked, "was revoked"),
+        (expired, "expired at"),
+    ):
+        told = refused(route, world.ask(route, key), 401)
+        assert says in told
+        assert key is None or key[16:] not in told or not key[16:]
+
+
+@named([route for route in GUARDED if RULES[route].scopes])
+def test_a_key_that_lacks_the_scope_is_told_which(world: World, route: Route) -> None:
+    wanted = RULES[route].scopes
+    without = world.key(*[scope for scope in SCOPES if scope not in (*wanted, "admin")])
+
+    answer = world.ask(route, without)
+
+    assert f"the scope {' or '.join(wanted)}; this one has" in refused(route, answer, 403)
+    assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
+
+
+@named(GUARDED)
+def test_a_key_for_another_model_neither_sees_nor_touches_this_one(world: World, route: Route) -> None:
+    for scopes in (("generate", "evaluate", "edit", "admin"), ("generate", "evaluate", "edit")):
+        answer = world.ask(route, world.key(*scopes, models=[MODEL]))
+        if "admin" in RULES[route].scopes and "admin" not in scopes:
+            refused(route, answer, 403)
+        elif PROBES[route].lists:
+            assert answer.status_code == 200
+            assert OTHER not in answer.text
+            assert world.ids["edit"] not in answer.text
+        else:
+            told = refused(route, answer, 403)
+            assert f"it is for {MODEL}" in told
+            # An id does not tell its model to who may not know that there is such a model.
+            assert OTHER not in told or OTHER in f"{PROBES[route]}"
+
+
+@named(GUARDED)
+def test_each_scope_that_is_enough_lets_in_and_changes_are_written_down(world: World, route: Route) -> None:
+    scopes = RULES[route].scopes or ("generate",)
+    for scope in dict.fromkeys((*scopes, "admin")):
+        key = world.key(scope, models=None if scope == "admin" else [OTHER])
+        if PROBES[route].change == "alias.deleted":
+            moved = world.api.http.put(
+                PROBES[route].path, json={"version": "v1"}, headers={"Authorization": f"Bearer {key}"}
+            )
+            assert moved.status_code == 200, moved.text
+        answer = world.ask(route, key)
+        assert answer.status_code in (200, 202, 204), answer.text
+    change = PROBES[route].change
+    if change is not None:
+        with world.database.reading() as session:
+            found = audit.page(session, None, 1, action=change)[0]
+        assert found.actor.startswith("emk_")
+        assert (found.label, found.address, found.model) == ("a", "127.0.0.1", OTHER)
+
+
+@named(OPEN)
+def test_what_is_public_needs_no_key(world: World, route: Route) -> None:
+    assert world.ask(route, None).status_code in (200, 503)
+
+
+@named(GUARDED)
+def test_the_configured_key_opens_everything(world: World, route: Route) -> None:
+    assert world.ask(route, BOOTSTRAP).status_code < 500
+    assert world.ask(route, BOOTSTRAP).status_code not in (401, 403)
+
+
+def test_a_revoked_key_is_refused_from_the_next_request_on(world: World) -> None:
+    key, route = world.key("generate"), ("GET", "/v1/models")
+    assert world.ask(route, key).status_code == 200
+    with world.database.writing() as session:
+        keys.revoke(session, SOMEBODY, key[:16])
+    assert world.ask(route, key).status_code == 401
+
+
+def test_the_use_of_a_key_is_noted_and_reading_waits_for_no_writer(world: World) -> None:
+    key = world.key("generate")
+
+    def last_used() -> object:
+        with world.database.reading() as session:
+            row = keys.find(session, key)
+            assert row is not None
+            return row.last_used_at
+
+    with world.database.writing():
+        for _ in range(2):
+            assert world.ask(("GET", "/v1/models"), key).status_code == 200
+        assert last_used() is None
+    wait_until(last_used, "the use is noted")
+
+
+def test_models_that_do_not_exist_look_like_those_of_others(world: World) -> None:
+    headers = {"Authorization": f"Bearer {world.key('edit', models=[MODEL])}"}
+    answers = [world.api.http.get(f"/v1/models/{name}", headers=headers) for name in (OTHER, "nothing")]
+    assert [answer.status_code for answer in answers] == [403, 403]
+    assert answers[0].text.replace(OTHER, "…") == answers[1].text.replace("nothing", "…")
+    assert (
+        OTHER
+        not in world.api.http.post("/v1/edits", json={"model": "tiny@v9", "facts": [fact()]}, headers=headers).text
+    )
+
+
+def test_a_key_for_one_model_need_not_name_it_to_the_tokenizer(world: World) -> None:
+    headers = {"Authorization": f"Bearer {world.key('generate', models=[MODEL])}"}
+    assert world.api.http.get("/tokenizer_info", headers=headers).json()["model"] == MODEL
+
+
+def test_only_admins_move_what_is_protected(world: World) -> None:
+    path, body = f"/v1/models/{OTHER}/aliases/production", {"version": "v0", "protected": True}
+    admin, editor, stranger = (
+        {"Authorization": f"Bearer {key}"}
+        for key in (world.key("admin", models=[OTHER]), world.key("edit"), world.key("admin", models=[MODEL]))
+    )
+    assert world.api.http.put(path, json=body, headers=editor).json()["code"] == "alias_protected"
+    assert world.api.http.put(path, json=body, headers=stranger).json()["code"] == "model_not_granted"
+    assert world.api.http.put(path, json=body, headers=admin).status_code == 200
+    for headers, status in ((editor, 403), (stranger, 403), (admin, 200)):
+        assert world.api.http.put(path, json={"version": "v1"}, headers=headers).status_code == status
+    on_it = {"model": f"{OTHER}@production", "facts": [fact()]}
+    assert world.api.http.post("/v1/edits", json=on_it, headers=editor).json()["code"] == "alias_protected"
+    assert world.api.http.delete(path, headers=editor).status_code == 403
+    assert world.api.http.delete(path, headers=admin).status_code == 204
