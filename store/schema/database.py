@@ -17,6 +17,8 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
+from store.schema import access_tables, reading_tables  # noqa: F401 - whoever has a database knows all tables
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 WAIT_SECONDS: Final = 30
 """For so long a writer waits for its turn."""

@@ -66,7 +66,12 @@ class ModelRow(Base):
 
 
 class VersionRow(Base):
-    """One immutable version. Version 0 is the base: no parent, no batch, no blob."""
+    """One immutable version. Version 0 is the base: no parent, no batch, no blob.
+
+    `matrix_blobs` names by layer the blob of each edited matrix; versions made before had all of theirs in
+    `matrices_blob`. `delta_bytes` and `matrix_bytes` are what the version added. One that `consolidates` another says
+    what that one says, from the base. `facts_in_force` counts what its lineage says.
+    """
 
     __tablename__ = "versions"
 
@@ -82,11 +87,16 @@ class VersionRow(Base):
     rank: Mapped[int] = mapped_column(default=0)
     blob: Mapped[str | None] = mapped_column(String(64))
     matrices_blob: Mapped[str | None] = mapped_column(String(64))
+    matrix_blobs: Mapped[dict[str, Any] | None]
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    delta_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    matrix_bytes: Mapped[int | None] = mapped_column(BigInteger)
     matrix_hashes: Mapped[dict[str, Any]]
     provenance: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any] | None]
     state: Mapped[str] = mapped_column(String(16), default="available")
+    consolidates: Mapped[int | None]
+    facts_in_force: Mapped[int | None]
     created_at: Mapped[datetime]
 
 
@@ -164,6 +174,8 @@ class BatchRow(StoppableRow, SequencedRow):
     urgent: Mapped[bool]
     facts: Mapped[int]
     reverts: Mapped[list[Any] | None]
+    consolidates: Mapped[int | None]
+    budget: Mapped[dict[str, Any] | None]
     moves_protected: Mapped[bool] = mapped_column(default=False)
     state: Mapped[str] = mapped_column(String(16), index=True)
     metrics: Mapped[dict[str, Any] | None]
@@ -175,7 +187,8 @@ class BatchRow(StoppableRow, SequencedRow):
 
 
 class FactRow(Base):
-    """`question` is what the fact asks (`store.lineage.questions`)."""
+    """`question` is what the fact asks (`store.lineage.questions`). `origin` of a fact of a consolidation is the fact
+    that it stands for: {"edit": id, "index": number, "version": number}."""
 
     __tablename__ = "facts"
 
@@ -183,6 +196,7 @@ class FactRow(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     fact: Mapped[dict[str, Any]]
     question: Mapped[str] = mapped_column(String(32), server_default="", index=True)
+    origin: Mapped[dict[str, Any] | None]
 
 
 class EvaluationRow(SequencedRow):
@@ -196,6 +210,9 @@ class EvaluationRow(SequencedRow):
     requested_metrics: Mapped[list[Any]]
     facts: Mapped[list[Any]]
     n_facts: Mapped[int]
+    facts_of: Mapped[int | None]
+    sample: Mapped[int | None]
+    seed: Mapped[int | None]
     state: Mapped[str] = mapped_column(String(16), index=True)
     metrics: Mapped[dict[str, Any] | None]
     rows: Mapped[list[Any] | None]
