@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-SettingType = Literal["integer", "number", "boolean", "text", "list of integers"]
+SettingType = Literal["integer", "number", "boolean", "text", "list of integers", "list of texts"]
 
 
 class SettingInfo(BaseModel):

@@ -25,6 +25,9 @@ MuRelative = Annotated[float, Field(ge=0, le=1e6)]
 RepairRounds = Annotated[int, Field(ge=0, le=5)]
 RepairSteps = Annotated[int, Field(ge=1, le=100)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Form = Literal["bare", "context", "chat"]
+"""How a prompt is put to the model: by itself; after a sampled text; as a user's words in the model's chat template."""
+ChatWeight = Annotated[float, Field(ge=0, le=0.9)]
 
 
 class SettingsOverrides(BaseModel):
@@ -66,6 +69,21 @@ class SettingsOverrides(BaseModel):
     contexts: Annotated[
         Contexts | None, Field(description="Texts sampled from the model and put before each prompt.")
     ] = None
+    forms: Annotated[
+        list[Form] | None,
+        Field(
+            min_length=1,
+            max_length=3,
+            description="How prompts are put to the model while values are optimised: bare (always), after a sampled "
+            "text, and as a user's words in its chat template, with and without an instruction. By default all that "
+            "the model has.",
+            json_schema_extra={"uniqueItems": True},
+        ),
+    ] = None
+    chat_weight: Annotated[
+        ChatWeight | None,
+        Field(description="Share of the chat forms in a fact's loss and key; the others have the rest."),
+    ] = None
     context_tokens: Annotated[ContextTokens | None, Field(description="Length of each of those texts.")] = None
     mu: Annotated[Mu | None, Field(description="μ of the solve; 0 asks for equality (ROME, EMMET).")] = None
     mu_relative: Annotated[
@@ -86,6 +104,12 @@ class SettingsOverrides(BaseModel):
             raise ValueError("give mu or mu_relative, not both")
         if self.layers is not None and len(set(self.layers)) != len(self.layers):
             raise ValueError(f"layers {self.layers} names a layer twice; name each once")
+        if self.forms is not None and len(set(self.forms)) != len(self.forms):
+            raise ValueError(f"forms {self.forms} names a form twice; name each once")
+        if self.forms is not None and "bare" not in self.forms:
+            raise ValueError(
+                f"forms {self.forms} leaves out bare; every fact is edited in its bare prompt, name it too"
+            )
         return self
 
 
@@ -105,9 +129,16 @@ class EditSettings(BaseModel):
     stop_after_argmax: StopAfterArgmax = 1
     contexts: Contexts = 5
     context_tokens: ContextTokens = 10
+    forms: Annotated[tuple[Form, ...], Field(min_length=1, max_length=3)] = ("bare", "context")
+    chat_weight: ChatWeight = 0.4
     mu: Mu | None = 0.0
     mu_relative: MuRelative | None = None
     strict: bool = False
     repair_rounds: RepairRounds = 1
     repair_steps: RepairSteps = 3
     seed: Seed = 0
+
+    @property
+    def context_texts(self) -> int:
+        """How many texts are sampled and put before each prompt."""
+        return self.contexts if "context" in self.forms else 0

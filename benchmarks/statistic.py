@@ -10,7 +10,7 @@ import torch
 
 from editing.covariance.accumulation import TOKENS_PER_BATCH, key_moments
 from editing.covariance.statistic import make_statistic
-from editing.methods import recommended_for
+from editing.methods import recommended_layers
 from editing.model.decoder import Decoder
 from editing.model.default_model import DEFAULT_MODEL
 from editing.model.loading import load_model
@@ -34,9 +34,7 @@ def run(
     """The second moment at the recommended layer against layers 0 to that one alone, over `tokens` random tokens."""
     loaded = load_model(model, cache=data, token=token, on_progress=on_progress)
     decoder = loaded.decoder
-    layers = recommended_for(loaded.shape)["layers"]
-    assert isinstance(layers, tuple)
-    layer = max(layers)
+    layer = max(recommended_layers(loaded.shape))
     generator = torch.Generator().manual_seed(0)
     text = torch.randint(decoder.vocabulary, (tokens // ROW_TOKENS, ROW_TOKENS), generator=generator)
     rows = TokenSequences.of(text.tolist())

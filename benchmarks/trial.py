@@ -27,7 +27,8 @@ from editing.solve.batch import solve_batch
 from editing.solve.layers import changed
 from editing.values.contexts import Context, sample_contexts
 from editing.values.facts import group_by_subject, tokenize_facts
-from editing.values.optimisation import Values, optimise_values
+from editing.values.optimisation import optimise_values
+from editing.values.value_set import Values
 from workers.measuring import Measuring
 from workers.statistics.layer_statistics import LayerStatistics
 
@@ -122,7 +123,7 @@ class Trial:
         )
         decoder = self.model.decoder
         contexts = sample_contexts(
-            decoder, {}, self.model.backend_tokenizer, settings.contexts, settings.context_tokens, settings.seed
+            decoder, {}, self.model.backend_tokenizer, settings.context_texts, settings.context_tokens, settings.seed
         )
         values, seconds = self._optimised(settings, contexts)
         found = (statistics or self.statistics).get(settings.layers)

@@ -30,8 +30,9 @@ from editing.progress import ProgressCallback, silent
 from editing.values.contexts import Context, sample_contexts
 from editing.values.facts import SubjectGroup
 from editing.values.keys import subject_states
-from editing.values.optimisation import ValueOptimisation, Values
+from editing.values.optimisation import ValueOptimisation
 from editing.values.sequences import ValueSequence
+from editing.values.value_set import Values
 
 FIXED = {"stop_loss": 0.0, "stop_after_argmax": -1}
 """Settings under which every fact takes all of its steps, so that times and losses can be compared."""
@@ -73,7 +74,7 @@ def run(
     some = groups[:limit]
     settings = resolve_settings(ALGORITHMS["emmet"], loaded.shape, SettingsOverrides())
     contexts = sample_contexts(
-        loaded.decoder, {}, loaded.backend_tokenizer, settings.contexts, settings.context_tokens, seed
+        loaded.decoder, {}, loaded.backend_tokenizer, settings.context_texts, settings.context_tokens, seed
     )
     result = {
         "environment": environment() | {"threads": torch.get_num_threads()},

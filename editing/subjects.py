@@ -61,8 +61,8 @@ class FactTokens:
 
     `bare` is prompt and new target as the tokenizer encodes them at the start of a text (with its BOS token, if it has
     one); `continued` is the same after a sentence, without BOS; `essence` is "{subject} is a" up to the subject's last
-    token, where the rest of what is known about the subject is kept (ROME, arXiv 2202.05262, section 3.1). `chat` has for
-    each chat form the prompt as a user's words, without the tokens of the form's opening, and the target as the
+    token, where the rest of what is known about the subject is kept (ROME, arXiv 2202.05262, section 3.1). `chat` has
+    for each chat form the prompt as a user's words, without the tokens of the form's opening, and the target as the
     assistant's answer.
     """
 

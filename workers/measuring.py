@@ -64,16 +64,21 @@ class Measuring:
     ) -> list[int]:
         """The groups with a fact whose target is not the argmax at every one of its tokens.
 
-        Facts are asked in their bare prompts. One that begins a text is not edited there, where there are `contexts`,
-        and is asked after each of these.
+        Facts are asked in their bare prompts and in the chat forms of `contexts`. One that begins a text is not edited
+        in its bare prompt, where there are context texts, and is asked after each of these.
         """
+        texts = [context for context in contexts if context.chat is None]
+        chats = [(context, context.chat) for context in contexts if context.chat is not None]
         questions: list[tuple[int, Question]] = []
         for number, group in enumerate(groups):
             for fact in group.facts:
                 bare, continued = fact.tokens.bare, fact.tokens.continued
                 prompts = [bare.prompt]
-                if fact.begins_text and contexts:
-                    prompts = [context.tokens + continued.prompt for context in contexts]
+                if fact.begins_text and texts:
+                    prompts = [context.tokens + continued.prompt for context in texts]
+                for context, form in chats:
+                    asked = fact.tokens.chat[form]
+                    questions.append((number, Question(context.tokens + asked.prompt, (asked.target,))))
                 questions += [(number, Question(prompt, (bare.target,))) for prompt in prompts]
         scores = score(self.model.decoder, matrices, [question for _, question in questions], should_stop=should_stop)
         return sorted({number for (number, _), (answer,) in zip(questions, scores, strict=True) if not answer.said})

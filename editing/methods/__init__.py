@@ -6,7 +6,7 @@ from api_schemas.settings import EditSettings, SettingsOverrides
 from editing.methods.emmet import EMMET
 from editing.methods.memit import MEMIT
 from editing.methods.method import Algorithm, ModelShape, SettingValue
-from editing.methods.recommended import recommended_for
+from editing.methods.recommended import recommended_for, recommended_layers
 from editing.methods.rome import ROME
 from editing.methods.settings import OVERRIDES, context_reserve
 
@@ -21,20 +21,24 @@ __all__ = [
     "SettingValue",
     "context_reserve",
     "recommended_for",
+    "recommended_layers",
     "resolve_settings",
 ]
 
 
-def resolve_settings(algorithm: Algorithm, shape: ModelShape, overrides: SettingsOverrides) -> EditSettings:
+def resolve_settings(
+    algorithm: Algorithm, shape: ModelShape, overrides: SettingsOverrides, *, has_chat_template: bool = False
+) -> EditSettings:
     """Complete settings: the model's recommendation, the method's, its own for the model, a preset, the caller's.
 
-    Raises ValueError naming the field, the value and the remedy where the preset is unknown or a layer does not exist.
+    Where the model has a chat template, the chat forms are among those of its recommendation. Raises ValueError naming
+    the field, the value and the remedy where the preset is unknown, a layer does not exist, or there is no such form.
     """
     recommended = dict(recommended_for(shape))
-    layers = recommended["layers"]
-    if algorithm.one_layer and isinstance(layers, tuple):
-        recommended["layers"] = (max(layers),)
+    if algorithm.one_layer:
+        recommended["layers"] = (max(recommended_layers(shape)),)
     chosen: dict[str, SettingValue | list[int]] = {
+        "forms": ("bare", "context", "chat") if has_chat_template else ("bare", "context"),
         **recommended,
         **algorithm.defaults,
         **algorithm.per_model.get(shape, {}),
@@ -51,6 +55,8 @@ def resolve_settings(algorithm: Algorithm, shape: ModelShape, overrides: Setting
         chosen["mu"] = None
     chosen |= explicit
     settings = EditSettings.model_validate(chosen)
+    if "chat" in settings.forms and not has_chat_template:
+        raise ValueError(f"settings.forms {[*settings.forms]}: the model has no chat template; leave chat out")
     beyond = [layer for layer in settings.layers if layer >= shape.n_layers]
     if beyond:
         raise ValueError(f"settings.layers {beyond}: the model has layers 0 to {shape.n_layers - 1}")

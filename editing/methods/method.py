@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-SettingValue = float | int | str | bool | tuple[int, ...] | None
+SettingValue = float | int | str | bool | tuple[int, ...] | tuple[str, ...] | None
 
 INVERSE_SECOND_MOMENT: Final = "editing.covariance.method_metric:inverse_second_moment"
 """S = C⁻¹."""

@@ -22,7 +22,8 @@ LLAMA_2_7B: Mapping[str, SettingValue] = {"layers": (5,), "steps": 24, "clamp": 
 
 
 def authors(model: Mapping[str, SettingValue], **overrides: SettingValue) -> dict[str, SettingValue]:
-    """The authors' way of optimising (reverse KL, stopping by loss alone, no repair) with a model's settings."""
+    """The authors' way of optimising with a model's settings: no chat forms, reverse KL, stopping by loss alone, no
+    repair."""
     return {
         "lr": 0.5,
         "kl_factor": 0.0625,
@@ -31,6 +32,7 @@ def authors(model: Mapping[str, SettingValue], **overrides: SettingValue) -> dic
         "stop_after_argmax": -1,
         "contexts": 5,
         "context_tokens": 10,
+        "forms": ("bare", "context"),
         "repair_rounds": 0,
         "mu_relative": None,
         **model,

@@ -22,3 +22,10 @@ RECOMMENDED: Mapping[ModelShape, Mapping[str, SettingValue]] = {
 def recommended_for(shape: ModelShape) -> Mapping[str, SettingValue]:
     """The row for `shape`; an unknown model gets one layer a quarter of the way up, where facts were found best."""
     return RECOMMENDED.get(shape, {"layers": (shape.n_layers // 4,)})
+
+
+def recommended_layers(shape: ModelShape) -> tuple[int, ...]:
+    """The layers that an edit with default settings changes."""
+    layers = recommended_for(shape)["layers"]
+    assert isinstance(layers, tuple)
+    return tuple(int(layer) for layer in layers)

@@ -15,4 +15,4 @@ CONTEXT_OVERHEAD = 2
 
 def context_reserve(settings: EditSettings) -> int:
     """Tokens of the model's context that are kept for a context text before each prompt."""
-    return settings.context_tokens + CONTEXT_OVERHEAD if settings.contexts else 0
+    return settings.context_tokens + CONTEXT_OVERHEAD if settings.context_texts else 0

@@ -26,7 +26,8 @@ from editing.solve.layers import changed, edit_layers
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
 from editing.values.keys import subject_states
-from editing.values.optimisation import Values, optimise_values
+from editing.values.optimisation import optimise_values
+from editing.values.value_set import Values
 
 FailingGroups = Callable[[Matrices], Sequence[int]]
 """Given edited matrices, the groups (by number) with a fact that they do not say."""

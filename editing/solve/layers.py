@@ -14,7 +14,7 @@ from editing.progress import ProgressCallback, ShouldStop, check, never, silent
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
 from editing.values.keys import subject_states
-from editing.values.optimisation import Values
+from editing.values.value_set import Values
 
 Solve = Callable[[int, Tensor, Tensor], Tensor]
 """(layer, keys (d_in, E), residual (d_out, E)), both float64, → Δ (d_out, d_in) for that layer."""

@@ -16,7 +16,7 @@ from editing.solve.closed_form import factor_keys
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
 from editing.values.keys import subject_states
-from editing.values.optimisation import Values
+from editing.values.value_set import Values
 
 
 def hold_where(decoder: Decoder, layers: Sequence[int], differing: Collection[int]) -> bool:

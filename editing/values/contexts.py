@@ -45,6 +45,13 @@ def chat_contexts(tokenizer: Tokenizer, forms: Sequence[ChatForm], share: float)
     )
 
 
+def contexts_of(
+    tokenizer: Tokenizer, texts: Sequence[str], forms: Sequence[ChatForm], chat_weight: float
+) -> tuple[Context, ...]:
+    """All that stands before prompts: context texts, and the openings of chat `forms`, which share `chat_weight`."""
+    return (*contexts_from_texts(tokenizer, texts), *chat_contexts(tokenizer, forms, chat_weight))
+
+
 @torch.no_grad()
 def sample_contexts(
     decoder: Decoder,

@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -34,6 +33,7 @@ from editing.values.memory import MemoryBudget, memory_budget, portions
 from editing.values.packed_layers import PackedLayers
 from editing.values.sequences import ValueSequence, sequences_of
 from editing.values.upper_run import PackedBatch, packed_batches_of, steps_from
+from editing.values.value_set import Values, in_group_order
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 REPACKING = {"cpu": 1.0}
@@ -42,25 +42,6 @@ ACCELERATOR_REPACKING = 0.85
 an accelerator many small copies cost more than a few tokens too many."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Values:
-    """What the solve needs, for G groups, in the groups' order; float32, or float64 for a float64 model.
-
-    `deltas` (G, d_out) is R's transpose, `keys` (G, d_in) K's transpose, at `layer`. `states` (G, d_out) is z₀, the
-    stream after `layer` at the subject's last token (of the bare prompt; `editing.values.sequences`): the wanted state
-    is z₀ + δ. `losses` (G,) and `reached` (G,), bool (every target token is the argmax in all contexts) hold for
-    `deltas`; `steps` (G,), int64, counts the optimiser's steps.
-    """
-
-    layer: int
-    deltas: Tensor
-    keys: Tensor
-    states: Tensor
-    losses: Tensor
-    steps: Tensor
-    reached: Tensor
 
 
 def optimise_values(
@@ -122,20 +103,9 @@ def optimise_values(
             log.warning("out of memory with %d subjects at a time; trying again with less", len(numbers))
             torch.cuda.empty_cache()
             pending[:0] = portions_within(numbers, smaller)
-    values = _in_group_order(portions_done, order)
+    values = in_group_order(portions_done, order)
     require_finite(groups, decoder.dtype, values.losses, values.deltas, values.keys, values.states)
     return values
-
-
-def _in_group_order(portions_done: Sequence[Values], order: Sequence[int]) -> Values:
-    """`portions_done`, which hold the groups that `order` names, one after another, in the groups' order."""
-    restored_order = torch.tensor(order).argsort().to(portions_done[0].deltas.device)
-    joined = {
-        field.name: torch.cat([getattr(values, field.name) for values in portions_done])[restored_order]
-        for field in fields(Values)
-        if field.name != "layer"
-    }
-    return Values(layer=portions_done[0].layer, **joined)
 
 
 class ValueOptimisation:

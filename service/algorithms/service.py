@@ -21,7 +21,6 @@ _TYPES: dict[str, SettingType] = {
     "number": "number",
     "boolean": "boolean",
     "string": "text",
-    "array": "list of integers",
 }
 
 
@@ -31,9 +30,10 @@ def algorithms(resources: Resources, model: str | None) -> AlgorithmList:
         return AlgorithmList(model=None, data=[_info(row, None) for row in ALGORITHMS.values()])
     name = reference_in(model, "query.model").name
     with resources.database.reading() as session:
-        shape = shape_of(models.get(session, name))
+        model_row = models.get(session, name)
+    shape, chat = shape_of(model_row), model_row.chat_template is not None
     infos = [
-        _info(row, None if shape is None else resolve_settings(row, shape, SettingsOverrides()))
+        _info(row, None if shape is None else resolve_settings(row, shape, SettingsOverrides(), has_chat_template=chat))
         for row in ALGORITHMS.values()
     ]
     return AlgorithmList(model=name, data=infos)
@@ -63,12 +63,16 @@ def _setting(name: str, schema: dict[str, Any], row: Algorithm, recommended: dic
     default = row.defaults.get(name, EditSettings.model_fields[name].get_default() if name != "preset" else None)
     return SettingInfo(
         name=name,
-        type=_TYPES[value["type"]],
+        type=_list_type(limits) if value["type"] == "array" else _TYPES[value["type"]],
         description=schema["description"],
         default=None if name == "layers" and name not in row.defaults else default,
         recommended=None if recommended is None else recommended.get(name),
         minimum=limits.get("minimum"),
         exclusive_minimum=limits.get("exclusiveMinimum"),
         maximum=limits.get("maximum"),
-        choices=list(row.presets) if name == "preset" else value.get("enum"),
+        choices=list(row.presets) if name == "preset" else limits.get("enum"),
     )
+
+
+def _list_type(of: dict[str, Any]) -> SettingType:
+    return "list of texts" if of.get("type") == "string" else "list of integers"

@@ -31,7 +31,12 @@ def complete_settings(row: ModelRow, algorithm: Algorithm, overrides: SettingsOv
     """Complete settings, or None where the model is not known yet. Raises InvalidFieldsError."""
     shape = shape_of(row)
     try:
-        settings = resolve_settings(algorithm, shape or _ANY_SHAPE, overrides)
+        settings = resolve_settings(
+            algorithm,
+            shape or _ANY_SHAPE,
+            overrides,
+            has_chat_template=shape is None or row.chat_template is not None,
+        )
     except ValueError as error:
         raise _as_field(str(error)) from None
     return None if shape is None else settings

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from api_schemas.statistics import CorpusList, StatisticJob, StatisticPage, StatisticRequest
 from configuration.settings import Settings
-from editing.methods import recommended_for
+from editing.methods import recommended_layers
 from service import jobs
 from service.access.quotas import check_quotas
 from service.http.bodies import parse_json
@@ -111,9 +111,7 @@ def _layers(request: StatisticRequest, row: ModelRow, errors: FieldErrors) -> li
     """Sorted; None where they are not named and no worker has told yet what the model is."""
     shape = shape_of(row)
     if request.layers is None:
-        layers = None if shape is None else recommended_for(shape)["layers"]
-        assert layers is None or isinstance(layers, tuple)
-        return None if layers is None else sorted(layers)
+        return None if shape is None else sorted(recommended_layers(shape))
     for number, layer in enumerate(request.layers):
         if layer in request.layers[:number]:
             errors.add(f"layers[{number}]", f"{layer} is named twice; name each layer once")

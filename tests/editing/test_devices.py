@@ -17,7 +17,8 @@ from editing.model.token_sequences import TokenSequences
 from editing.readings.perplexity import perplexity
 from editing.solve.batch import BatchEdit, solve_batch
 from editing.solve.layers import changed
-from editing.values.optimisation import ValueOptimisation, Values, optimise_values
+from editing.values.optimisation import ValueOptimisation, optimise_values
+from editing.values.value_set import Values
 from tests.support.devices import DEVICES
 from tests.support.tiny_models import (
     CONFIGS,

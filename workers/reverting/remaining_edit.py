@@ -12,10 +12,12 @@ from torch import Tensor
 from api_schemas.facts import subject_key
 from editing.methods import ALGORITHMS, Algorithm, EditSettings
 from editing.solve.reverting import Change, RemainingLayer
+from editing.subjects import ChatForm
 from store.errors import BlobCorruptError
 from store.lineage.facts_in_force import LineageFact
 from store.schema.tables import VersionRow
 from workers.context import WorkerContext
+from workers.tasks.plan import stored_forms
 from workers.weights.deltas import InsertedKeys, LayerDelta, unpack_deltas, unpack_reverts
 
 
@@ -39,6 +41,10 @@ class RemainingEdit:
     def contexts(self) -> list[str]:
         texts: list[str] = self.version.provenance["contexts"]
         return texts
+
+    @property
+    def chat_forms(self) -> tuple[ChatForm, ...]:
+        return stored_forms(self.version.provenance)
 
     def positions(self, columns: Sequence[int]) -> list[int]:
         """Where `columns` stand among those that are left."""

@@ -21,7 +21,7 @@ from editing.solve.layer_measures import layer_measures
 from editing.solve.layers import Solve, edit_layers
 from editing.solve.reverting import Change, RemainingLayer, put_in, with_moved_outputs, without_columns
 from editing.values.answer_keys import keys_at
-from editing.values.contexts import Context, contexts_from_texts
+from editing.values.contexts import Context, contexts_of
 from editing.values.facts import SubjectGroup
 from editing.values.optimisation import optimise_values
 from workers.context import WorkerContext
@@ -127,8 +127,9 @@ class Reversal:
         """Find new values for the columns of `edit` that come back, `facts` by column, and solve them in."""
         before = self.remaining[edit]
         settings = before.settings
-        contexts = contexts_from_texts(self.context.model.backend_tokenizer, before.contexts)
-        groups = tokenized_groups(self.context, [fact for column in facts for fact in column], settings)
+        forms, tokenizer = before.chat_forms, self.context.model.backend_tokenizer
+        contexts = contexts_of(tokenizer, before.contexts, forms, settings.chat_weight)
+        groups = tokenized_groups(self.context, [fact for column in facts for fact in column], settings, forms)
 
         def put(layer: int, keys: Tensor, moved: Tensor) -> Tensor:
             layer_state, change = put_in(self.remaining[edit].layers[layer], keys, moved, self._metric(edit, layer))

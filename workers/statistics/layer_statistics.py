@@ -17,7 +17,7 @@ from editing.covariance.statistics_store import (
     read_statistic,
 )
 from editing.inventory import prepared_statistics
-from editing.methods import recommended_for
+from editing.methods import recommended_layers
 from editing.model.loading import LoadedModel
 from editing.model.token_sequences import TokenSequences
 from editing.progress import ProgressCallback, ShouldStop, never, silent
@@ -57,9 +57,7 @@ class LayerStatistics:
 
     def default_layers(self) -> tuple[int, ...]:
         """The layers that an edit with default settings changes."""
-        layers = recommended_for(self._model.shape)["layers"]
-        assert isinstance(layers, tuple)
-        return layers
+        return recommended_layers(self._model.shape)
 
     def get(
         self, layers: tuple[int, ...], on_progress: ProgressCallback = silent, should_stop: ShouldStop = never

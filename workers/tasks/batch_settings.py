@@ -5,6 +5,7 @@ from __future__ import annotations
 from api_schemas.settings import SettingsOverrides
 from editing.errors import EditingError
 from editing.methods import ALGORITHMS, OVERRIDES, EditSettings, resolve_settings
+from editing.model.chat_forms import chat_forms
 from store.schema.tables import BatchRow
 from workers.context import WorkerContext
 
@@ -21,6 +22,11 @@ def settings_of(context: WorkerContext, batch: BatchRow) -> EditSettings:
         return EditSettings.model_validate(batch.settings)
     overrides = SettingsOverrides.model_validate(batch.settings[OVERRIDES])
     try:
-        return resolve_settings(ALGORITHMS[batch.algorithm], context.model.shape, overrides)
+        return resolve_settings(
+            ALGORITHMS[batch.algorithm],
+            context.model.shape,
+            overrides,
+            has_chat_template=bool(chat_forms(context.model.tokenizer)),
+        )
     except ValueError as error:
         raise SettingsError(str(error)) from error

@@ -18,7 +18,7 @@ def batch_warnings(groups: Iterable[SubjectGroup], settings: EditSettings) -> li
         return []
     consequence = (
         "They are edited for prompts that come after other text, and not for the bare prompt"
-        if settings.contexts
+        if settings.context_texts
         else "Without contexts they are written into that key, which may change what is said after any text's beginning"
     )
     detail = (

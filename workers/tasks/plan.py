@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import structlog
 
 from api_schemas.facts import Fact
 from editing.errors import EditingError
 from editing.methods import ALGORITHMS, EditSettings, context_reserve
+from editing.model.chat_forms import chat_forms
 from editing.solve.layers import check_together
+from editing.subjects import ChatForm
 from editing.values.contexts import sample_contexts
 from editing.values.facts import SubjectGroup, cut_shards, group_by_subject, tokenize_facts
 from store.schema.tables import BatchRow, TaskRow
@@ -45,7 +50,8 @@ def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     settings = settings_of(context, batch)
     with timed(batch, "plan"):
         check_together(context.model.decoder, settings.layers)
-        groups = tokenized_groups(context, facts, settings)
+        forms = forms_of(context, settings)
+        groups = tokenized_groups(context, facts, settings, forms)
         _check_batch_limit(batch, groups)
         context.statistics.get(settings.layers, TaskProgress(context.database, batch.id), lease.should_stop)
         matrices = context.matrices.get(batch.base_version)
@@ -53,15 +59,19 @@ def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
             context.model.decoder,
             matrices,
             context.model.backend_tokenizer,
-            settings.contexts,
+            settings.context_texts,
             settings.context_tokens,
             settings.seed,
         )
         tokens = int(context.tokens_per_second * context.settings.shard_seconds / EXPECTED_STEPS)
-        shards = cut_shards(groups, settings.contexts, max(tokens, LEAST_SHARD_TOKENS), EXPECTED_STEPS)
+        shards = cut_shards(groups, settings.context_texts, max(tokens, LEAST_SHARD_TOKENS), EXPECTED_STEPS)
     log.info("planned", facts=len(facts), subjects=len(groups), shards=len(shards))
     with context.database.writing() as session:
-        result = {"contexts": [context_text.text for context_text in contexts], "subjects": len(groups)}
+        result = {
+            "contexts": [context_text.text for context_text in contexts],
+            "chat_forms": as_stored(forms),
+            "subjects": len(groups),
+        }
         tasks.complete(session, task.id, task.token, result)
         row = batches.get(session, batch.id)
         row.settings = settings.model_dump(mode="json")
@@ -74,14 +84,31 @@ def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
                 "groups": list(members),
                 "facts": [fact.index for group in members for fact in groups[group].facts],
                 "contexts": result["contexts"],
+                "chat_forms": result["chat_forms"],
             }
             tasks.create(session, of=row, kind="values", shard=number, payload=payload)
 
 
-def tokenized_groups(context: WorkerContext, facts: list[Fact], settings: EditSettings) -> tuple[SubjectGroup, ...]:
+def forms_of(context: WorkerContext, settings: EditSettings) -> tuple[ChatForm, ...]:
+    """The chat forms that a batch with `settings` is edited in; what its template says may change from day to day."""
+    return chat_forms(context.model.tokenizer) if "chat" in settings.forms and settings.chat_weight > 0 else ()
+
+
+def as_stored(forms: Sequence[ChatForm]) -> list[list[str]]:
+    return [[form.before, form.after] for form in forms]
+
+
+def stored_forms(kept: Mapping[str, Any]) -> tuple[ChatForm, ...]:
+    """The chat forms that a plan, a shard or a version's provenance keeps; none where it is older than they are."""
+    return tuple(ChatForm(before, after) for before, after in kept.get("chat_forms", ()))
+
+
+def tokenized_groups(
+    context: WorkerContext, facts: list[Fact], settings: EditSettings, forms: Sequence[ChatForm] = ()
+) -> tuple[SubjectGroup, ...]:
     """The batch in tokens, by subject. Raises FactError for a fact that this model cannot take."""
     length, reserve = context.model.decoder.context_length, context_reserve(settings)
-    return group_by_subject(tokenize_facts(context.model.backend_tokenizer, facts, length, reserve))
+    return group_by_subject(tokenize_facts(context.model.backend_tokenizer, facts, length, reserve, forms))
 
 
 def _check_batch_limit(batch: BatchRow, groups: tuple[SubjectGroup, ...]) -> None:

@@ -18,7 +18,7 @@ from editing.solve.batch import BatchEdit
 from editing.solve.rebasing import hold_where, rebased, values_at_keys, values_in_stream
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
-from editing.values.optimisation import Values
+from editing.values.value_set import Values
 from store.errors import LeaseLostError, NotFoundError, ParentMovedError, VersionNotFoundError
 from store.lineage import versions as lineage
 from store.schema.tables import BatchRow

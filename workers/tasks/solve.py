@@ -16,9 +16,10 @@ from editing.covariance.method_metric import key_metrics
 from editing.covariance.statistic import Statistic
 from editing.methods import ALGORITHMS, EditSettings
 from editing.solve.batch import BatchEdit, LayerEdit, solve_batch
-from editing.values.contexts import contexts_from_texts
+from editing.subjects import ChatForm
+from editing.values.contexts import contexts_of
 from editing.values.facts import SubjectGroup
-from editing.values.optimisation import Values
+from editing.values.value_set import Values
 from store.errors import ParentMovedError
 from store.schema.tables import BatchRow, TaskRow
 from store.work import batches, tasks
@@ -26,7 +27,7 @@ from workers.context import WorkerContext
 from workers.tasks.batch_warnings import batch_warnings
 from workers.tasks.check import check_edit
 from workers.tasks.lease import Lease
-from workers.tasks.plan import tokenized_groups
+from workers.tasks.plan import as_stored, stored_forms, tokenized_groups
 from workers.tasks.progress import TaskProgress
 from workers.tasks.publish import Candidate, conclude
 from workers.tasks.rebase import MOST_REBASES, moved_to, parent_now, rebased_edit, rebased_values
@@ -46,6 +47,7 @@ class _SolveInputs:
     values: Values
     groups: Sequence[SubjectGroup]
     contexts: Sequence[str]
+    chat_forms: Sequence[ChatForm]
     settings: EditSettings
     statistics: Mapping[int, Statistic]
     metrics: Mapping[int, KeyMetric]
@@ -97,8 +99,9 @@ def _solve_inputs(
     return _SolveInputs(
         batch.base_version,
         _as_values(context, gather(context.blobs, shards), max(settings.layers)),
-        tokenized_groups(context, list(facts), settings),
+        tokenized_groups(context, list(facts), settings, stored_forms(plan.result)),
         plan.result["contexts"],
+        stored_forms(plan.result),
         settings,
         statistics,
         key_metrics(ALGORITHMS[batch.algorithm], statistics, settings),
@@ -109,8 +112,9 @@ def _solved(
     context: WorkerContext, inputs: _SolveInputs, base: int, lease: Lease, report: TaskProgress
 ) -> _SolvedBatch:
     """Solved on version `base`. Raises ParentMovedError where what the batch wants does not hold there."""
-    contexts = contexts_from_texts(context.model.backend_tokenizer, inputs.contexts)
     groups, settings = inputs.groups, inputs.settings
+    tokenizer = context.model.backend_tokenizer
+    contexts = contexts_of(tokenizer, inputs.contexts, inputs.chat_forms, settings.chat_weight)
     edit = solve_batch(
         context.model.decoder,
         context.matrices.get(base),
@@ -152,6 +156,7 @@ def _checked_candidate(
     made_with: dict[str, Any] = {
         "settings": inputs.settings.model_dump(mode="json"),
         "contexts": list(inputs.contexts),
+        "chat_forms": as_stored(inputs.chat_forms),
         "subjects": len(inputs.groups),
     }
     if inputs.base != solved.base:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from api_schemas.facts import Fact
-from editing.values.contexts import contexts_from_texts
+from editing.values.contexts import contexts_of
 from editing.values.facts import SubjectGroup
-from editing.values.optimisation import Values, optimise_values
+from editing.values.optimisation import optimise_values
+from editing.values.value_set import Values
 from store.blobs.arrays import pack, unpack
 from store.blobs.blob_store import BlobStore
 from store.schema.tables import TaskRow
@@ -21,7 +22,7 @@ from workers.context import WorkerContext
 from workers.metrics import VALUE_STEPS
 from workers.tasks.batch_settings import settings_of
 from workers.tasks.lease import Lease
-from workers.tasks.plan import tokenized_groups
+from workers.tasks.plan import stored_forms, tokenized_groups
 from workers.tasks.progress import TaskProgress
 from workers.tasks.stage_times import timed
 
@@ -48,7 +49,8 @@ def optimise_shard(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     assert batch.base_version is not None
     facts = [Fact.model_validate(all_facts[number]) for number in task.payload["facts"]]
     settings = settings_of(context, batch)
-    groups = [_numbered(group, task.payload["facts"]) for group in tokenized_groups(context, facts, settings)]
+    forms = stored_forms(task.payload)
+    groups = [_numbered(group, task.payload["facts"]) for group in tokenized_groups(context, facts, settings, forms)]
     done_before = sum(len(shard.payload["facts"]) for shard in shards if shard.state == "done")
     report = TaskProgress(context.database, batch.id, before=done_before, total=batch.facts)
 
@@ -60,7 +62,7 @@ def optimise_shard(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
             context.model.decoder,
             context.matrices.get(batch.base_version),
             groups,
-            contexts_from_texts(context.model.backend_tokenizer, task.payload["contexts"]),
+            contexts_of(context.model.backend_tokenizer, task.payload["contexts"], forms, settings.chat_weight),
             settings,
             should_stop=lease.should_stop,
             on_progress=on_progress,

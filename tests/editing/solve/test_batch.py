@@ -22,7 +22,8 @@ from editing.solve.closed_form import factor_keys, solve
 from editing.solve.layers import changed, edit_layers
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
-from editing.values.optimisation import Values, optimise_values
+from editing.values.optimisation import optimise_values
+from editing.values.value_set import Values
 from tests.support.tiny_models import tiny_contexts, tiny_groups, tiny_model, tiny_tokenizer
 
 D_IN, D_OUT = 48, 32

@@ -22,8 +22,9 @@ from editing.values import upper_run as packed_batches
 from editing.values.contexts import Context, chat_contexts
 from editing.values.facts import SubjectGroup
 from editing.values.memory import MemoryBudget, portions
-from editing.values.optimisation import ValueOptimisation, Values, optimise_values
+from editing.values.optimisation import ValueOptimisation, optimise_values
 from editing.values.upper_run import PackedBatch
+from editing.values.value_set import Values
 from tests.support.tiny_models import (
     CHAT_FORMS,
     CONFIGS,

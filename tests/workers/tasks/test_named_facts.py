@@ -11,7 +11,8 @@ from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
 from editing.values.facts import SubjectGroup
 from editing.values.finite import require_finite
-from editing.values.optimisation import Values, optimise_values
+from editing.values.optimisation import optimise_values
+from editing.values.value_set import Values
 from tests.support.saved_models import SUBJECTS, fact, facts
 from tests.workers.conftest import Place
 
