@@ -69,6 +69,7 @@ class SettingsOverrides(BaseModel):
     contexts: Annotated[
         Contexts | None, Field(description="Texts sampled from the model and put before each prompt.")
     ] = None
+    context_tokens: Annotated[ContextTokens | None, Field(description="Length of each of those texts.")] = None
     forms: Annotated[
         list[Form] | None,
         Field(
@@ -84,7 +85,6 @@ class SettingsOverrides(BaseModel):
         ChatWeight | None,
         Field(description="Share of the chat forms in a fact's loss and key; the others have the rest."),
     ] = None
-    context_tokens: Annotated[ContextTokens | None, Field(description="Length of each of those texts.")] = None
     mu: Annotated[Mu | None, Field(description="μ of the solve; 0 asks for equality (ROME, EMMET).")] = None
     mu_relative: Annotated[
         MuRelative | None, Field(description="μ as a multiple of the mean eigenvalue of KᵀSK; instead of mu.")

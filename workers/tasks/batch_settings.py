@@ -5,7 +5,7 @@ from __future__ import annotations
 from api_schemas.settings import SettingsOverrides
 from editing.errors import EditingError
 from editing.methods import ALGORITHMS, OVERRIDES, EditSettings, resolve_settings
-from editing.model.chat_forms import chat_forms
+from editing.values.chat_forms import chat_forms
 from store.schema.tables import BatchRow
 from workers.context import WorkerContext
 

@@ -10,9 +10,9 @@ import structlog
 from api_schemas.facts import Fact
 from editing.errors import EditingError
 from editing.methods import ALGORITHMS, EditSettings, context_reserve
-from editing.model.chat_forms import chat_forms
 from editing.solve.layers import check_together
 from editing.subjects import ChatForm
+from editing.values.chat_forms import chat_forms
 from editing.values.contexts import sample_contexts
 from editing.values.facts import SubjectGroup, cut_shards, group_by_subject, tokenize_facts
 from store.schema.tables import BatchRow, TaskRow

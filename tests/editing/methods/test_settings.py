@@ -109,7 +109,7 @@ def test_defaults_and_presets_are_within_the_limits_of_what_a_caller_may_give(al
     for settings in (*of_models, *(resolved(algorithm, preset=preset) for preset in ALGORITHMS[algorithm].presets)):
         found = settings.model_dump(exclude_none=True)
         again = SettingsOverrides.model_validate(found).model_dump(exclude_none=True)
-        assert again == {**found, "layers": list(found["layers"])}
+        assert again == {**found, "layers": list(found["layers"]), "forms": list(found["forms"])}
     with pytest.raises(ValueError, match=r"steps\n.*less than or equal to 500"):
         EditSettings(layers=(1,), steps=501)
 
@@ -117,3 +117,18 @@ def test_defaults_and_presets_are_within_the_limits_of_what_a_caller_may_give(al
 def test_layers_that_the_model_lacks_are_named() -> None:
     with pytest.raises(ValueError, match=r"settings.layers \[30\]: the model has layers 0 to 29"):
         resolved("emmet", layers=[8, 30])
+
+
+def test_a_model_with_a_chat_template_is_edited_in_it_too_unless_a_preset_or_caller_says_otherwise() -> None:
+    def forms(has_chat_template: bool, **overrides: object) -> tuple[str, ...]:
+        asked = SettingsOverrides.model_validate(overrides)
+        return resolve_settings(ALGORITHMS["emmet"], SMOLLM2, asked, has_chat_template=has_chat_template).forms
+
+    assert forms(False) == ("bare", "context")
+    assert forms(True) == ("bare", "context", "chat")
+    assert forms(True, preset="authors-llama-2-7b") == ("bare", "context")
+    assert forms(True, forms=["bare"]) == ("bare",)
+    with pytest.raises(ValueError, match=r"the model has no chat template; leave chat out"):
+        forms(False, forms=["bare", "chat"])
+    with pytest.raises(ValueError, match=r"leaves out bare"):
+        forms(True, forms=["chat"])
