@@ -44,10 +44,12 @@ class PromptTokens:
 @dataclass(frozen=True)
 class ChatForm:
     """What a model's chat template puts around a user's words: all `before` them, and all `after` them up to where the
-    assistant's answer begins. An instruction such as "Complete this sentence:" is part of `before`."""
+    assistant's answer begins. An instruction such as "Complete this sentence:" is part of `before`. `lead` is what the
+    template puts between that place and the answer's first word: a space in Llama 2's, nothing in most."""
 
     before: str
     after: str
+    lead: str = ""
 
     @property
     def opening(self) -> str:
@@ -240,7 +242,7 @@ def _chat(tokenizer: Tokenizer, fact: Fact, text: str, start: int, end: int, for
     else:
         first = len(form.before)
     last = _subject_last(encoding, start + first, end + first, fact)
-    answer = fact.target_new.strip()
+    answer = form.lead + fact.target_new.strip()
     joint = tokenizer.encode(whole + answer, add_special_tokens=False).ids
     ids = tokenizer.encode(whole, add_special_tokens=False).ids
     target = joint[len(ids) :] if joint[: len(ids)] == ids else tokenizer.encode(answer, add_special_tokens=False).ids

@@ -12,7 +12,8 @@ from editing.subjects import ChatForm
 INSTRUCTIONS: Final = ("", "Complete this sentence: ")
 """What people put before a prompt in a chat: nothing, or a request to go on with it."""
 _MARK: Final = "\ue000"
-"""A character for private use: no template looks at it, and none writes it."""
+_ANSWER: Final = "\ue001"
+"""Characters for private use: no template looks at them, and none writes them."""
 
 
 def chat_forms(tokenizer: PreTrainedTokenizerBase) -> tuple[ChatForm, ...]:
@@ -32,5 +33,16 @@ def chat_forms(tokenizer: PreTrainedTokenizerBase) -> tuple[ChatForm, ...]:
         before, mark, after = str(text).partition(_MARK)
         if not mark or _MARK in after:
             return ()
-        forms.append(ChatForm(before, after))
+        forms.append(ChatForm(before, after, _lead(tokenizer, conversation, str(text))))
     return tuple(forms)
+
+
+def _lead(tokenizer: PreTrainedTokenizerBase, conversation: list[dict[str, str]], asked: str) -> str:
+    """What the template puts before an answer to `conversation`, which it writes as `asked` before there is one."""
+    answered = [*conversation, {"role": "assistant", "content": _ANSWER}]
+    try:
+        text = str(tokenizer.apply_chat_template(answered, tokenize=False))
+    except (TemplateError, ValueError):
+        return ""
+    before, _, _ = text.partition(_ANSWER)
+    return before[len(asked) :] if before.startswith(asked) else ""

@@ -95,12 +95,12 @@ def forms_of(context: WorkerContext, settings: EditSettings) -> tuple[ChatForm, 
 
 
 def as_stored(forms: Sequence[ChatForm]) -> list[list[str]]:
-    return [[form.before, form.after] for form in forms]
+    return [[form.before, form.after, form.lead] for form in forms]
 
 
 def stored_forms(kept: Mapping[str, Any]) -> tuple[ChatForm, ...]:
     """The chat forms that a plan, a shard or a version's provenance keeps; none where it is older than they are."""
-    return tuple(ChatForm(before, after) for before, after in kept.get("chat_forms", ()))
+    return tuple(ChatForm(*parts) for parts in kept.get("chat_forms", ()))
 
 
 def tokenized_groups(
