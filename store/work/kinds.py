@@ -1,8 +1,9 @@
 """The kinds of jobs, one row each: its table, its tasks and their queues, its states, what it needs, what it is called.
 
 Whatever goes over all kinds reads this table: the life of a job (`store.work.lifecycle`), the outbox, quotas, what
-waits, what a version is needed by, logs and traces. A new kind is a row here, its handler in `workers.jobs` and its
-route; its class of rows and its column of `TaskRow` come with a migration.
+waits, what a version is needed by, logs and traces. A new kind is a row here; its class of rows and its column of
+`TaskRow`, with a migration; its NotFoundError and the status of that; its task, with a handler in `workers.jobs`; and
+its route, which `service.jobs` does most of.
 """
 
 from __future__ import annotations
