@@ -316,4 +316,4 @@ print(*asyncio.run(start_and_stop()), sorted({"torch", "transformers"} & set(sys
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
-    assert done.stdout.strip() == f"emmetd {tmp_path} []"
+    assert done.stdout.splitlines()[-1] == f"emmetd {tmp_path} []", "logs come before"
