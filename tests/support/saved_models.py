@@ -42,8 +42,8 @@ LANGUAGES = ("French", "English", "Spanish", "German")
 CONTEXT_LENGTH = 160
 WITH_BOS = ("llama", "mistral", "phi3", "gemma2", "gemma3_text")
 """Families whose texts begin with a token of their own."""
-_SPECIAL = {"bos_token_id": 0, "eos_token_id": 1}
-_SHAPE = {
+_SPECIAL: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 1}
+_SHAPE: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 128,
     "num_hidden_layers": 4,

@@ -74,8 +74,8 @@ def tiny_tokenizer(bos: bool = False, lines: Sequence[str] = LINES) -> Tokenizer
     return tokenizer
 
 
-_NO_SPECIAL = {"bos_token_id": None, "eos_token_id": None}
-_ATTENTION = {"num_hidden_layers": 4, "num_attention_heads": 4, "max_position_embeddings": 96}
+_NO_SPECIAL: dict[str, Any] = {"bos_token_id": None, "eos_token_id": None}
+_ATTENTION: dict[str, Any] = {"num_hidden_layers": 4, "num_attention_heads": 4, "max_position_embeddings": 96}
 CONFIGS: dict[str, PretrainedConfig] = {
     "gpt2": GPT2Config(
         n_layer=4, n_head=4, n_embd=32, n_inner=48, n_positions=96, vocab_size=VOCABULARY, **_NO_SPECIAL
