@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format bench acceptance clean
+.PHONY: help setup run check test lint format bench acceptance clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,6 +21,9 @@ CLIENTS := $(VENV)/.clients
 # Files of tests that run side by side, on one core each: the tests' models are too small for several.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 
+# Files keep the order of tests/support/schedule.py, in which slow ones come first.
+SIDE_BY_SIDE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+
 # Threads that spin for long while they wait take the cores away from the other processes of a small machine
 # (cli/commands/worker.py has the figures).
 export OMP_WAIT_POLICY ?= ACTIVE
@@ -35,7 +38,10 @@ run: setup ## Start emmetd: API, worker and queue in one (ARGS="--port 9000")
 	@exec $(BIN)/emmetd serve $(ARGS)
 
 test: setup $(CLIENTS) ## Run the test suite (ARGS="tests/editing -k solve"; JOBS=0 in this process)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+
+check: lint ## Before every commit: lint, and the tests that need no whole installation
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) --quick $(ARGS)
 
 lint: setup ## Check format, lint, types and the layers of imports
 	@echo "ruff format"; $(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }

@@ -18,6 +18,7 @@ from cli.supervision.tethered import tethered
 from store.schema.database import migrate
 from tests.support.postgres import Cluster, Databases, require_postgres
 from tests.support.s3_server import Bucket, S3Server
+from tests.support.schedule import needs_installation, path_below, place_in_order
 
 # A deadline for each example would fail on a machine that is busy, not on code that is wrong.
 hypothesis.settings.register_profile("emmetd", deadline=None)
@@ -25,6 +26,22 @@ hypothesis.settings.load_profile("emmetd")
 
 BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 """Run a test, or with `pytestmark` a module, on each of the databases."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick", action="store_true", help="leave out tests that need servers, PostgreSQL or the real model"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Slow files first, so that none of them is left to one process in the end; `--quick` leaves some out."""
+    folder = Path(__file__).parent
+    items.sort(key=lambda item: place_in_order(path_below(item, folder)))
+    if config.getoption("--quick"):
+        left_out = [item for item in items if needs_installation(item, path_below(item, folder))]
+        items[:] = [item for item in items if not needs_installation(item, path_below(item, folder))]
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,10 @@
-"""The front end never loads PyTorch. That imports point down is in tests/test_structure.py."""
+"""Every list of packages is the same, and the front end never loads PyTorch (layers: tests/test_structure.py)."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,13 @@ def test_no_module_of_the_front_end_loads_pytorch(package: str) -> None:
         [sys.executable, "-c", IMPORT_EVERYTHING, package], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_list_of_packages_is_the_same() -> None:
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    packages = set(tool["importlinter"]["root_packages"])
+    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} == packages
+    assert {pattern.removesuffix("*") for pattern in tool["setuptools"]["packages"]["find"]["include"]} == packages
+    assert set(tool["mypy"]["packages"]) == packages | {"tests"}
+    sent = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] == "!"}
+    assert {name for name in sent if (ROOT / name).is_dir()} == packages

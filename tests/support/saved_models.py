@@ -42,8 +42,8 @@ LANGUAGES = ("French", "English", "Spanish", "German")
 CONTEXT_LENGTH = 160
 WITH_BOS = ("llama", "mistral", "phi3", "gemma2", "gemma3_text")
 """Families whose texts begin with a token of their own."""
-_SPECIAL = {"bos_token_id": 0, "eos_token_id": 1}
-_SHAPE = {
+_SPECIAL: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 1}
+_SHAPE: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 128,
     "num_hidden_layers": 4,
@@ -157,7 +157,7 @@ def _teach(model: nn.Module, tokenizer: Tokenizer, chance: random.Random) -> Non
                 parameter.normal_(std=0.1)
             elif "layers.1.post_feedforward" in name:
                 parameter.add_(2.0)
-        model.get_input_embeddings().weight.normal_(std=1.0)  # type: ignore[operator, union-attr]
+        model.get_input_embeddings().weight.normal_(std=1.0)  # type: ignore[operator]
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(40):
         rows = [[0, *tokenizer.encode(text, add_special_tokens=False).ids] for text in _sentences(chance)]

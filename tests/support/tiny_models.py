@@ -75,8 +75,8 @@ def tiny_tokenizer(bos: bool = False, lines: Sequence[str] = LINES) -> Tokenizer
     return tokenizer
 
 
-_NO_SPECIAL = {"bos_token_id": None, "eos_token_id": None}
-_ATTENTION = {"num_hidden_layers": 4, "num_attention_heads": 4, "max_position_embeddings": 96}
+_NO_SPECIAL: dict[str, Any] = {"bos_token_id": None, "eos_token_id": None}
+_ATTENTION: dict[str, Any] = {"num_hidden_layers": 4, "num_attention_heads": 4, "max_position_embeddings": 96}
 CONFIGS: dict[str, PretrainedConfig] = {
     "gpt2": GPT2Config(
         n_layer=4, n_head=4, n_embd=32, n_inner=48, n_positions=96, vocab_size=VOCABULARY, **_NO_SPECIAL
@@ -126,7 +126,7 @@ CONFIGS: dict[str, PretrainedConfig] = {
         vocab_size=VOCABULARY,
         **_ATTENTION,
     ),
-    "phi3": Phi3Config(
+    "phi3": Phi3Config(  # type: ignore[call-arg]  # it takes any field; the checker knows those of its own
         hidden_size=32,
         intermediate_size=48,
         num_key_value_heads=2,
@@ -206,9 +206,9 @@ def tiny_model(
     if name == "gptj" and dtype == torch.float64:
         for module in model.modules():
             if isinstance(module, GPTJAttention):
-                module._attn = functools.partial(_attention, module)
+                module._attn = functools.partial(_attention, module)  # type: ignore[method-assign]
     if name == "gemma2" and dtype == torch.float64 and attention is None:
-        model.config._attn_implementation = _EXACT
+        model.config._attn_implementation = _EXACT  # type: ignore[union-attr]
     return model.to(dtype).eval()
 
 
