@@ -27,6 +27,12 @@ RepairSteps = Annotated[int, Field(ge=1, le=100)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Form = Literal["bare", "context", "chat"]
 """How a prompt is put to the model: by itself; after a sampled text; as a user's words in the model's chat template."""
+Protect = Literal["none", "weighted", "pinned"]
+ProtectWeight = Annotated[float, Field(ge=0, le=1e6)]
+ConditionLimit = Annotated[float, Field(ge=0, le=1e16)]
+Ridge = Annotated[float, Field(ge=0, le=1e6)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Alpha = Annotated[float, Field(gt=0, le=1e12)]
 ChatWeight = Annotated[float, Field(ge=0, le=0.9)]
 
 
@@ -92,6 +98,36 @@ class SettingsOverrides(BaseModel):
     strict: Annotated[
         bool | None, Field(description="Refuse, rather than raise μ, where the equality constraint is ill-posed.")
     ] = None
+    condition_limit: Annotated[
+        ConditionLimit | None,
+        Field(description="Condition number of KᵀSK + μI above which μ is raised (or strict refuses); 0 is no limit."),
+    ] = None
+    protect: Annotated[
+        Protect | None,
+        Field(
+            description="Keys of facts edited earlier on the line: weighted in S like ordinary text, pinned, so that "
+            "nothing changes there, or none."
+        ),
+    ] = None
+    protect_weight: Annotated[
+        ProtectWeight | None,
+        Field(
+            description="What a protected key weighs, in means of ordinary text; 1/μ makes a line one least-squares."
+        ),
+    ] = None
+    ridge: Annotated[
+        Ridge | None, Field(description="Added to C's diagonal, in mean eigenvalues of C: a bound on ‖Δ‖ (ENCORE's γ).")
+    ] = None
+    anchor_norm: Annotated[
+        bool | None, Field(description="Scale each wanted state to the norm of the one that it replaces.")
+    ] = None
+    null_space_threshold: Annotated[
+        Share | None,
+        Field(
+            description="AlphaEdit: directions of C with at most this share of its largest eigenvalue are written in."
+        ),
+    ] = None
+    alpha: Annotated[Alpha | None, Field(description="AlphaEdit: weight of the norm of Δ.")] = None
     repair_rounds: Annotated[
         RepairRounds | None, Field(description="After the solve, optimise again the facts that are not said.")
     ] = None
@@ -134,6 +170,13 @@ class EditSettings(BaseModel):
     mu: Mu | None = 0.0
     mu_relative: MuRelative | None = None
     strict: bool = False
+    condition_limit: ConditionLimit = 1e4
+    protect: Protect = "none"
+    protect_weight: ProtectWeight = 0.01
+    ridge: Ridge = 0.0
+    anchor_norm: bool = False
+    null_space_threshold: Share = 1e-4
+    alpha: Alpha = 1.0
     repair_rounds: RepairRounds = 1
     repair_steps: RepairSteps = 3
     seed: Seed = 0

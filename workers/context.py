@@ -13,6 +13,7 @@ from workers.measuring import Measuring
 from workers.statistics.layer_statistics import LayerStatistics
 from workers.status import StatusBoard
 from workers.weights.matrix_cache import MatrixCache
+from workers.weights.past_keys import PastKeys
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class WorkerContext:
     model: LoadedModel
     statistics: LayerStatistics
     matrices: MatrixCache
+    past_keys: PastKeys
     measuring: Measuring
     status: StatusBoard
     stopping: threading.Event

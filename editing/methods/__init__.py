@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from api_schemas.settings import EditSettings, SettingsOverrides
+from editing.methods.alphaedit import ALPHAEDIT
 from editing.methods.emmet import EMMET
 from editing.methods.memit import MEMIT
 from editing.methods.method import Algorithm, ModelShape, SettingValue
@@ -10,7 +11,7 @@ from editing.methods.recommended import recommended_for, recommended_layers
 from editing.methods.rome import ROME
 from editing.methods.settings import OVERRIDES, context_reserve
 
-ALGORITHMS: dict[str, Algorithm] = {row.name: row for row in (EMMET, MEMIT, ROME)}
+ALGORITHMS: dict[str, Algorithm] = {row.name: row for row in (EMMET, MEMIT, ROME, ALPHAEDIT)}
 
 __all__ = [
     "ALGORITHMS",

@@ -29,7 +29,8 @@ class Algorithm:
     the default is the last of the model's recommended layers alone, where values are optimised.
 
     `metric` names the function that makes the method's S, as "module:function"
-    (`editing.covariance.method_metric.MetricFactory`): rows stand below PyTorch, what computes S does not.
+    (`editing.covariance.method_metric.MetricFactory`): rows stand below PyTorch, what computes S does not. With
+    `uses_past_keys` that function wants the keys of the lineage's earlier facts, whatever the setting `protect` says.
     """
 
     name: str
@@ -42,3 +43,4 @@ class Algorithm:
     batch_limit: int | None = None
     one_layer: bool = False
     metric: str = INVERSE_SECOND_MOMENT
+    uses_past_keys: bool = False

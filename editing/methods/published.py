@@ -34,6 +34,7 @@ def authors(model: Mapping[str, SettingValue], **overrides: SettingValue) -> dic
         "context_tokens": 10,
         "forms": ("bare", "context"),
         "repair_rounds": 0,
+        "condition_limit": 0.0,
         "mu_relative": None,
         **model,
         **overrides,

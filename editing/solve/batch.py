@@ -7,6 +7,8 @@ small δ for those on top of the edited weights, and solves again with all keys,
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 
 from editing.covariance.key_metric import KeyMetric
+from editing.covariance.protected import beside
 from editing.covariance.statistic import Statistic
 from editing.errors import SingularSolveError
 from editing.methods import EditSettings
@@ -106,9 +109,10 @@ def solve_batch(
     """
     rounds = _Rounds(metrics, settings, groups)
     on_progress("solving", 0, 1 + settings.repair_rounds)
-    deltas = edit_layers(
-        decoder, matrices, groups, contexts, values, settings.layers, rounds.solve, should_stop=should_stop
+    spread = functools.partial(
+        edit_layers, layers=settings.layers, solve=rounds.solve, anchored=settings.anchor_norm, should_stop=should_stop
     )
+    deltas = spread(decoder, matrices, groups, contexts, values)
     edited_matrices = _edited_matrices(decoder, matrices, deltas)
     repaired = []
     repair = settings.model_copy(update={"steps": settings.repair_steps})
@@ -122,16 +126,7 @@ def solve_batch(
             decoder, edited_matrices, [groups[n] for n in failing], contexts, repair, should_stop=should_stop
         )
         round_values = _repair_values(decoder, edited_matrices, groups, contexts, values, repaired_values, failing)
-        edit_layers(
-            decoder,
-            edited_matrices,
-            groups,
-            contexts,
-            round_values,
-            settings.layers,
-            rounds.solve,
-            should_stop=should_stop,
-        )
+        spread(decoder, edited_matrices, groups, contexts, round_values)
         edited_matrices = _edited_matrices(
             decoder, matrices, {layer: edit.delta() for layer, edit in rounds.edits().items()}
         )
@@ -149,6 +144,7 @@ class _Rounds:
         self._groups = groups
         self._settings = settings
         self._factors: dict[int, KeyFactor] = {}
+        self._beside: dict[int, KeyMetric] = {}
         self._edits: dict[int, LayerEdit] = {}
 
     def solve(self, layer: int, keys: Tensor, residual: Tensor) -> Tensor:
@@ -168,13 +164,18 @@ class _Rounds:
 
     def _factored(self, layer: int, keys: Tensor, d_out: int) -> KeyFactor:
         settings = self._settings
+        if (
+            layer not in self._beside
+        ):  # keys of later rounds differ by what the rounds moved below: too little to matter
+            self._beside[layer] = beside(self._metrics[layer], keys)
         try:
             return factor_keys(
                 keys,
-                self._metrics[layer],
+                self._beside[layer],
                 mu=settings.mu,
                 mu_relative=settings.mu_relative,
                 strict=settings.strict,
+                condition_limit=settings.condition_limit or math.inf,
                 d_out=d_out,
             )
         except SingularSolveError as error:

@@ -29,6 +29,7 @@ def edit_layers(
     layers: Sequence[int],
     solve: Solve,
     *,
+    anchored: bool = False,
     should_stop: ShouldStop = never,
     on_progress: ProgressCallback = silent,
 ) -> dict[int, Tensor]:
@@ -37,16 +38,17 @@ def edit_layers(
     `values` were optimised at the last of `layers` on the version `matrices`. One layer takes R = δ and the keys as
     they are. Of several, each in order takes its share, (z − h) / (layers left), of what the stream h at the subject's
     last token still lacks, with keys and h computed anew through the layers already changed; the shared model does
-    not change. Raises UnsupportedModelError where a norm stands between the MLP and the stream: there a change of the
-    projection's output is not a change of the stream.
+    not change. `anchored` scales every wanted z to the norm of its z₀. Raises UnsupportedModelError where a norm stands
+    between the MLP and the stream: there a change of the projection's output is not a change of the stream.
     """
     order = sorted(layers)
     if order[-1] != values.layer:
         raise ValueError(f"values belong to layer {values.layer}; the last layer to edit is {order[-1]}")
     if len(order) == 1:
-        return {order[0]: solve(order[0], values.keys.double().T, values.deltas.double().T)}
+        moved = wanted_states(values, anchored=True) - values.states.double() if anchored else values.deltas.double()
+        return {order[0]: solve(order[0], values.keys.double().T, moved.T)}
     check_together(decoder, order)
-    wanted = values.states.double() + values.deltas.double()
+    wanted = wanted_states(values, anchored)
     current: dict[int, Tensor] = dict(matrices)
     deltas: dict[int, Tensor] = {}
     for number, layer in enumerate(order):
@@ -57,6 +59,16 @@ def edit_layers(
         deltas[layer] = solve(layer, current_states.keys[layer].double().T, residual.T)
         current[layer] = changed(decoder.projections[layer], current.get(layer), deltas[layer])
     return deltas
+
+
+def wanted_states(values: Values, anchored: bool = False) -> Tensor:
+    """z = z₀ + δ (G, d_out), float64; `anchored`, scaled to the norms of z₀, so that a long line does not grow."""
+    before = values.states.double()
+    wanted = before + values.deltas.double()
+    if not anchored:
+        return wanted
+    scales: Tensor = torch.linalg.vector_norm(before, dim=1) / torch.linalg.vector_norm(wanted, dim=1)
+    return wanted * scales[:, None]
 
 
 def check_together(decoder: Decoder, layers: Sequence[int]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from torch import Tensor
 
 from editing.covariance.key_metric import KeyMetric
+from editing.covariance.protected import beside
 from editing.methods import EditSettings
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
@@ -65,10 +67,11 @@ def rebased(edit: LayerEdit, before: Tensor, after: Tensor, metric: KeyMetric, s
     residual = edit.residual + moved @ keys
     factor = factor_keys(
         keys,
-        metric,
+        beside(metric, keys),
         mu=settings.mu,
         mu_relative=settings.mu_relative,
         strict=settings.strict,
+        condition_limit=settings.condition_limit or math.inf,
         d_out=residual.shape[0],
     )
     return LayerEdit(edit.layer, keys, residual, (factor.solve(residual),))

@@ -14,7 +14,7 @@ from editing.covariance.statistic import Statistic, make_statistic
 from editing.methods import ALGORITHMS, EditSettings
 
 D_IN = 6
-SETTINGS = EditSettings(layers=(1, 3), mu=0.5)
+SETTINGS = EditSettings(layers=(1, 3), mu=0.5, null_space_threshold=0.9)
 asked: list[tuple[int, EditSettings, Tensor | None]] = []
 
 

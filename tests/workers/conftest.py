@@ -35,6 +35,7 @@ from workers.process.main import bind_model
 from workers.statistics.layer_statistics import LayerStatistics
 from workers.status import StatusBoard
 from workers.weights.matrix_cache import MatrixCache
+from workers.weights.past_keys import PastKeys
 
 MODEL = "tiny"
 LAYERS = (1,)
@@ -105,6 +106,7 @@ class Place:
             model=model,
             statistics=self.loaded.statistics,
             matrices=self.cache(),
+            past_keys=PastKeys(MODEL, model.fingerprint, self.database, self.blobs),
             measuring=self.loaded.measuring,
             status=StatusBoard(redis.Redis(), name, MODEL, "cpu"),
             stopping=threading.Event(),

@@ -41,6 +41,7 @@ from workers.statistics.layer_statistics import LayerStatistics
 from workers.statistics.shared import SharedStatistics
 from workers.status import StatusBoard
 from workers.weights.matrix_cache import MatrixCache
+from workers.weights.past_keys import PastKeys
 
 log = structlog.get_logger(__name__)
 
@@ -98,6 +99,7 @@ def _run(settings: Settings) -> None:
             model=model,
             statistics=statistics,
             matrices=MatrixCache(name, model.decoder, model.fingerprint, database, blobs, memory.matrix_cache),
+            past_keys=PastKeys(name, model.fingerprint, database, blobs),
             measuring=Measuring(model, statistics),
             status=status,
             stopping=threading.Event(),

@@ -12,9 +12,9 @@ import torch
 from api_schemas.facts import Fact
 from api_schemas.metrics import LayerReport
 from editing.covariance.key_metric import KeyMetric
-from editing.covariance.method_metric import key_metrics
+from editing.covariance.method_metric import key_metrics, wants_past_keys
 from editing.covariance.statistic import Statistic
-from editing.methods import ALGORITHMS, EditSettings
+from editing.methods import ALGORITHMS, Algorithm, EditSettings
 from editing.solve.batch import BatchEdit, LayerEdit, solve_batch
 from editing.subjects import ChatForm
 from editing.values.contexts import contexts_of
@@ -50,7 +50,7 @@ class _SolveInputs:
     chat_forms: Sequence[ChatForm]
     settings: EditSettings
     statistics: Mapping[int, Statistic]
-    metrics: Mapping[int, KeyMetric]
+    algorithm: Algorithm
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         except ParentMovedError as moved:
             base = moved_to(context, batch, solved.base, moved, may_rebase_again=attempt < MOST_REBASES)
             with timed(batch, "solve"):
-                edit = rebased_edit(context, solved.edit, solved.base, base, inputs.metrics, inputs.settings)
+                edit = rebased_edit(
+                    context, solved.edit, solved.base, base, _metrics(context, inputs, base), inputs.settings
+                )
                 solved = (
                     _solved(context, inputs, base, lease, report) if edit is None else _SolvedBatch(base, edit, inputs)
                 )
@@ -104,8 +106,15 @@ def _solve_inputs(
         stored_forms(plan.result),
         settings,
         statistics,
-        key_metrics(ALGORITHMS[batch.algorithm], statistics, settings),
+        ALGORITHMS[batch.algorithm],
     )
+
+
+def _metrics(context: WorkerContext, inputs: _SolveInputs, base: int) -> dict[int, KeyMetric]:
+    """The method's S of each layer on version `base`, whose lineage's keys are a part of it where they are wanted."""
+    settings, algorithm = inputs.settings, inputs.algorithm
+    past = context.past_keys.at(base, settings.layers) if wants_past_keys(algorithm, settings) else {}
+    return key_metrics(algorithm, inputs.statistics, settings, past)
 
 
 def _solved(
@@ -118,7 +127,7 @@ def _solved(
     edit = solve_batch(
         context.model.decoder,
         context.matrices.get(base),
-        inputs.metrics,
+        _metrics(context, inputs, base),
         groups,
         contexts,
         rebased_values(context, inputs.values, groups, contexts, settings.layers, inputs.base, base),
