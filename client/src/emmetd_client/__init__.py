@@ -15,7 +15,7 @@ from emmetd_client._async.edits import AsyncEdit
 from emmetd_client._async.evaluations import AsyncEvaluation
 from emmetd_client._async.listing import AsyncListing
 from emmetd_client._async.statistics import AsyncStatistic
-from emmetd_client._configuration import CLIENT_VERSION as __version__
+from emmetd_client._configuration import CLIENT_VERSION
 from emmetd_client._facts import FactInput, FactsFile, from_dataframe, read_facts
 from emmetd_client._server import ServerInfo
 from emmetd_client._sync.client import Emmetd
@@ -59,6 +59,8 @@ from emmetd_client.models.metrics import BatchMetrics, Measurement
 from emmetd_client.models.operations import ExportedFile
 from emmetd_client.models.statistics import Corpus, StatisticData
 from emmetd_client.models.versions import Alias, LineageEntry, ModelCard, Version, VersionDiff
+
+__version__ = CLIENT_VERSION
 
 __all__ = [
     "APIError",

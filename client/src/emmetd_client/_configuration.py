@@ -1,4 +1,4 @@
-"""Where the server is, which key opens it, and how long to wait: arguments first, then EMMETD_URL and EMMETD_API_KEY."""
+"""Where the server is, which key opens it, how long to wait: arguments, then EMMETD_URL and EMMETD_API_KEY."""
 
 from __future__ import annotations
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from json.decoder import WHITESPACE, scanstring  # type: ignore[attr-defined]  # public in the module, not in its stubs
 from pathlib import Path
-from typing import Any, Final, Union
+from typing import Any, Final
 
 from emmetd_client.errors import FactsError
 from emmetd_client.models.facts import Fact
 
-FactInput = Union[Fact, Mapping[str, Any]]
+FactInput = Fact | Mapping[str, Any]
 
 COLUMNS: Final = ("prompt", "subject", "target_new", "target_old", "paraphrases", "neighbors", "aliases")
 _REQUIRED: Final = ("prompt", "subject", "target_new")
@@ -65,7 +65,7 @@ def from_dataframe(frame: Any, **columns: str) -> list[dict[str, Any]]:
 def _row(row: Mapping[str, Any], number: int, columns: Mapping[str, str]) -> dict[str, Any]:
     fact = {}
     for name in COLUMNS:
-        value = row.get(columns.get(name, name))
+        value: Any = row.get(columns.get(name, name))
         if hasattr(value, "tolist"):  # numpy's arrays, which Parquet's lists become
             value = value.tolist()
         if value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ == "NAType":

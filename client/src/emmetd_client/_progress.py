@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Final, TextIO, Union
+from typing import Any, Final, TextIO
 
 from emmetd_client.models.jobs import Progress
 
-OnProgress = Union[Callable[[Progress], None], bool, None]
+OnProgress = Callable[[Progress], None] | bool | None
 """A function that is called with each progress, or True: it is shown."""
 
 _LINE_SECONDS: Final = 5.0
@@ -28,7 +28,8 @@ class ShownProgress:
     def __enter__(self) -> ShownProgress:
         try:
             from rich.console import Console
-            from rich.progress import BarColumn, Progress as Bar, TaskProgressColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Bar
         except ImportError:
             return self
         console = Console(file=self._stream)

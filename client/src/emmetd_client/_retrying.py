@@ -33,7 +33,7 @@ class RetryPolicy:
         if attempt >= self.retries:
             return None
         # Spreading retries is not a secret, so the cheap generator does.
-        grown = min(self.longest_seconds, self.first_seconds * 2**attempt) * random.uniform(0.5, 1.0)
+        grown: float = min(self.longest_seconds, self.first_seconds * 2**attempt) * random.uniform(0.5, 1.0)
         if retry_after is None:
             return grown
         if retry_after > self.patience_seconds:

@@ -19,7 +19,7 @@ class ServerSentEvent:
 
 
 class EventDecoder:
-    """Give it pieces of the stream as they come. `last_id` and `retry_seconds` are what the stream said of them last."""
+    """Give it pieces of the stream as they come. `last_id` and `retry_seconds` are what it said of them last."""
 
     def __init__(self, last_id: str | None = None) -> None:
         self.last_id = last_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, Union
+from typing import Any
 
 import httpx
 from pydantic import PrivateAttr
@@ -26,11 +26,11 @@ from emmetd_client.models.jobs import FINAL_STATES
 
 _JOB = "/v1/edits/{edit_id}"
 
-Event = Union[EditEvent, EditProgress]
+Event = EditEvent | EditProgress
 
 
 class AsyncEdit(EditData):
-    """An edit batch that can be asked how it is. Its fields are as they were last seen; `wait` and `refresh` renew them."""
+    """An edit batch that can be asked how it is. Its fields are as last seen; `wait` and `refresh` renew them."""
 
     _transport: AsyncTransport = PrivateAttr()
 
@@ -181,8 +181,8 @@ async def follow(transport: AsyncTransport, edit_id: str, after: int | None) -> 
         pause = transport.configuration.retrying.pause(failures, decoder.retry_seconds)
         failures += 1
         if pause is None:
-            failure = broken or httpx.RemoteProtocolError("the stream of events ends again and again")
-            raise failure_of(failure, transport.configuration.base_url) from failure
+            cause = broken or httpx.RemoteProtocolError("the stream of events ends again and again")
+            raise failure_of(cause, transport.configuration.base_url) from cause
         # What was cut off within an event is no part of the next stream.
         decoder = EventDecoder(decoder.last_id)
         await async_pause(pause)

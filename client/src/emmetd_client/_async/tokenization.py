@@ -7,7 +7,7 @@ from typing import Any
 
 from emmetd_client._async.transport import AsyncTransport
 from emmetd_client._calls import Call, reading
-from emmetd_client.models.tokenization import Detokenized, TokenizerInfo, Tokenized
+from emmetd_client.models.tokenization import Detokenized, Tokenized, TokenizerInfo
 
 
 class AsyncTokenization:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar, Union
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import BaseModel
@@ -20,8 +20,8 @@ from emmetd_client.models.completions import ChatChunk, ChatCompletion, Completi
 
 M = TypeVar("M", bound=BaseModel)
 
-Prompt = Union[str, Sequence[str], Sequence[int], Sequence[Sequence[int]]]
-Stop = Union[str, Sequence[str], None]
+Prompt = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
+Stop = str | Sequence[str] | None
 _COMPLETIONS, _CHAT = "/v1/completions", "/v1/chat/completions"
 _LAST = "[DONE]"
 
