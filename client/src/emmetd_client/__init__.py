@@ -23,7 +23,7 @@ from emmetd_client._sync.edits import Edit
 from emmetd_client._sync.evaluations import Evaluation
 from emmetd_client._sync.listing import Listing
 from emmetd_client._sync.statistics import Statistic
-from emmetd_client._tables import Table
+from emmetd_client._tables import Table, lineage_table, version_table, versions_table
 from emmetd_client.errors import (
     APIError,
     AuthenticationError,
@@ -125,5 +125,8 @@ __all__ = [
     "WaitTimedOutError",
     "__version__",
     "from_dataframe",
+    "lineage_table",
     "read_facts",
+    "version_table",
+    "versions_table",
 ]

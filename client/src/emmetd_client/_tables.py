@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from emmetd_client.models.edits import EditData
     from emmetd_client.models.evaluations import EvaluationData
-    from emmetd_client.models.metrics import Measurement
+    from emmetd_client.models.metrics import BatchMetrics, Measurement
     from emmetd_client.models.versions import LineageEntry, Version, VersionDiff
 
 
@@ -74,6 +74,40 @@ def versions_table(versions: Iterable[Version], title: str = "") -> Table:
         "label",
     )
     return Table(headings, rows, title)
+
+
+def version_table(version: Version) -> Table:
+    """One version: a row a field, then its measurements."""
+    size = version.size
+    parts = "" if size is None or isinstance(size, int) else f" (delta {amount(size.delta)}, the rest matrices)"
+    facts = f"{version.n_facts}" + ("" if version.total_facts is None else f", {version.total_facts} in force")
+    rows = [
+        ("parent", version.parent or ""),
+        ("aliases", ", ".join(version.aliases)),
+        ("state", version.state or ""),
+        ("edit", version.edit or ""),
+        ("algorithm", version.algorithm or ""),
+        ("label", version.label or ""),
+        ("facts", facts),
+        ("consolidates", version.consolidates or ""),
+        ("layers", ", ".join(map(str, version.layers))),
+        ("rank", "" if version.rank is None else str(version.rank)),
+        ("size", f"{amount(version.added_bytes)}{parts}"),
+        ("sha256", version.sha256 or ""),
+        ("created", f"{version.created_at:%Y-%m-%d %H:%M}" if version.created_at else ""),
+    ]
+    if version.metrics is not None:
+        rows.extend(metric_rows(version.metrics))
+    return Table(("", version.reference), [row for row in rows if row[1]])
+
+
+def metric_rows(metrics: BatchMetrics) -> list[tuple[str, str]]:
+    """Before and after, metric by metric."""
+    found = [
+        (name, f"{measured(metrics.before.get(name)) or '–'} → {measured(metrics.after.get(name)) or '–'}")
+        for name in dict.fromkeys([*metrics.before, *metrics.after])
+    ]
+    return [*found, ("drift", measured(metrics.drift))]
 
 
 def lineage_table(entries: Iterable[LineageEntry], title: str = "") -> Table:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from emmetd_client._tables import edit_table
+from emmetd_client._tables import Table, edit_table
 from emmetd_client.models.answers import Answer
 from emmetd_client.models.jobs import Job, Progress
 from emmetd_client.models.metrics import BatchMetrics
@@ -47,8 +47,11 @@ class EditData(Job):
         """NAME@vN of the version that it made."""
         return None if self.version is None else f"{self.model.partition('@')[0]}@{self.version}"
 
+    def table(self) -> Table:
+        return edit_table(self)
+
     def _repr_html_(self) -> str:
-        return edit_table(self).html
+        return self.table().html
 
 
 class EditEvent(Answer):

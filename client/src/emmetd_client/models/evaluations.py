@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from emmetd_client._tables import evaluation_table
+from emmetd_client._tables import Table, evaluation_table
 from emmetd_client.models.jobs import Job
 from emmetd_client.models.metrics import Measurement
 
@@ -22,8 +22,11 @@ class EvaluationData(Job):
     first_rows: list[dict[str, Any]] = Field([], alias="facts", repr=False)
     next_cursor: str | None = Field(None, repr=False)
 
+    def table(self) -> Table:
+        return evaluation_table(self)
+
     def _repr_html_(self) -> str:
-        return evaluation_table(self).html
+        return self.table().html
 
 
 class EvaluationRow(BaseModel):

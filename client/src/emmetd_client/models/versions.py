@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from emmetd_client._tables import diff_table, versions_table
+from emmetd_client._tables import Table, diff_table, version_table
 from emmetd_client.models.answers import Answer
 from emmetd_client.models.facts import VersionFact
 from emmetd_client.models.metrics import BatchMetrics
@@ -66,8 +66,11 @@ class Version(Answer):
     def added_bytes(self) -> int | None:
         return bytes_of(self.size)
 
+    def table(self) -> Table:
+        return version_table(self)
+
     def _repr_html_(self) -> str:
-        return versions_table([self]).html
+        return self.table().html
 
 
 class LineageEntry(Answer):
@@ -140,5 +143,8 @@ class VersionDiff(Answer):
     facts_taken_out: FactDiff
     layers: list[LayerDiff] = []
 
+    def table(self) -> Table:
+        return diff_table(self)
+
     def _repr_html_(self) -> str:
-        return diff_table(self).html
+        return self.table().html
