@@ -1,4 +1,4 @@
-"""A proxy before a server that does to each request what a test asks: answers itself, hangs up, or lets little through."""
+"""A proxy before a server that answers requests itself, hangs up, or lets little through, as a test asks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RESET, LOST = Fault("reset"), Fault("lose")
 
 
 class FaultProxy:
-    """`faults` are for the next requests, one each; those after them pass. `passed` counts what the server was asked."""
+    """`faults` are for the next requests, one each; those after them pass. `passed` is what the server was asked."""
 
     def __init__(self, port: int) -> None:
         self._target = port

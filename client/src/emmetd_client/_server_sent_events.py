@@ -54,12 +54,14 @@ class EventDecoder:
         elif name == "event":
             self._name = value
         elif name == "id" and "\0" not in value:
-            self._id = self.last_id = value
+            self._id = value
         elif name == "retry" and value.isdecimal():
             self.retry_seconds = int(value) / 1000
         return None
 
     def _dispatched(self) -> ServerSentEvent | None:
         event = ServerSentEvent(self._name or "message", "\n".join(self._data), self._id) if self._data else None
+        if self._id is not None:
+            self.last_id = self._id  # not before: an event that is cut off has to come again
         self._name, self._data, self._id, self._size = "", [], None, len(self._rest)
         return event
