@@ -46,7 +46,7 @@ check: lint ## Before every commit: lint, and the tests that need no whole insta
 lint: setup ## Check format, lint, types and the layers of imports
 	@echo "ruff format"; $(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
 	echo "ruff check"; $(BIN)/ruff check --quiet .
-	echo "mypy --strict"; $(BIN)/mypy
+	echo "mypy --strict"; $(BIN)/mypy && $(BIN)/mypy --python-version 3.10 --package emmetd_client
 	echo "import-linter"; $(BIN)/lint-imports
 
 format: setup ## Rewrite the code in the house format and repair what ruff can
@@ -59,16 +59,16 @@ acceptance: setup $(CLIENTS) ## Hold a real server and model against their promi
 	@$(BIN)/python -m tests.acceptance $(ARGS)
 
 clean: ## Remove .venv, caches and build outputs; data folders stay
-	@rm -rf $(VENV) build ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
+	@rm -rf $(VENV) build ./*.egg-info client/build client/src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What the tests talk to the server with: 60 packages that nobody needs who only runs it.
 $(CLIENTS): $(STAMP)
 	@echo "setup: installing the clients that the tests use"
-	$(PIP) install --constraint constraints.txt --editable '.[clients]'
+	$(PIP) install --constraint constraints.txt --editable ./client --editable '.[clients]'
 	touch $@
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml client/pyproject.toml constraints.txt
 	@say() { printf 'setup: %s\n' "$$*"; }
 	fail() { printf 'setup: %s\n' "$$*" >&2; exit 1; }
 	[[ "$(TORCH)" == cpu || "$(TORCH)" == cuda ]] || fail "TORCH=$(TORCH) is unknown; say TORCH=cpu or TORCH=cuda"
@@ -98,7 +98,7 @@ $(STAMP): pyproject.toml constraints.txt
 	             $(PIP) install 'torch==$(TORCH_VERSION)'; }
 	fi
 	say "installing emmetd and what it needs"
-	$(PIP) install --constraint constraints.txt --editable '.[dev,parquet,postgres]'
+	$(PIP) install --constraint constraints.txt --editable ./client --editable '.[dev,parquet,postgres]'
 	rm -f $(VENV)/.setup-*
 	echo '$(TORCH)' > $(VENV)/.torch
 	touch $@

@@ -7,20 +7,27 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from cli.commands.alias import alias
 from cli.commands.api import api
+from cli.commands.ask import ask
 from cli.commands.audit import audit
 from cli.commands.backup import backup, restore
 from cli.commands.bench import bench
 from cli.commands.config import config
 from cli.commands.doctor import doctor
+from cli.commands.edit import edit
+from cli.commands.edits import edits
+from cli.commands.evaluate import evaluate
 from cli.commands.keys import keys
 from cli.commands.migrate import migrate
 from cli.commands.models import models
 from cli.commands.retention import retention
 from cli.commands.serve import serve
+from cli.commands.served_versions import add_to
 from cli.commands.versions import versions
 from cli.commands.worker import worker
 from cli.terminal.errors import CliError
+from cli.terminal.exit_codes import EPILOG
 from configuration.errors import CONFIGURATION_EXIT_CODE, ConfigurationError
 
 
@@ -42,10 +49,11 @@ app = typer.Typer(
     name="emmetd",
     cls=_Commands,
     help="Correct facts inside a running language model.\n\n"
-    "Settings come from flags, then EMMETD_* variables, then a TOML file.",
-    epilog="Start with: emmetd serve",
+    "Settings come from flags, then EMMETD_* variables, then a TOML file. Commands that ask a server find it at "
+    "EMMETD_URL, with the key EMMETD_API_KEY.",
+    epilog=f"Start with: emmetd serve\n\n{EPILOG}",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -68,20 +76,23 @@ def _main(
     pass
 
 
-app.command()(serve)
-app.command()(api)
-app.command()(worker)
-app.command()(migrate)
-app.command()(config)
-app.command()(doctor)
-app.command()(backup)
-app.command()(restore)
-app.command()(audit)
-app.add_typer(keys, name="keys")
-app.add_typer(models, name="models")
-app.add_typer(versions, name="versions")
-app.add_typer(retention, name="retention")
-app.add_typer(bench, name="bench")
+_USERS = "Correct, ask and measure: over HTTP, with EMMETD_URL and EMMETD_API_KEY"
+_OPERATORS = "Run emmetd: on the machine that has its data"
+
+app.command(rich_help_panel=_USERS)(edit)
+app.command(rich_help_panel=_USERS)(ask)
+app.command(rich_help_panel=_USERS)(evaluate)
+add_to(versions)
+app.add_typer(versions, name="versions", rich_help_panel=_USERS)
+app.add_typer(alias, name="alias", rich_help_panel=_USERS)
+app.add_typer(edits, name="edits", rich_help_panel=_USERS)
+
+for command in (serve, api, worker, migrate, config, doctor, backup, restore, audit):
+    app.command(rich_help_panel=_OPERATORS)(command)
+app.add_typer(keys, name="keys", rich_help_panel=_OPERATORS)
+app.add_typer(models, name="models", rich_help_panel=_OPERATORS)
+app.add_typer(retention, name="retention", rich_help_panel=_OPERATORS)
+app.add_typer(bench, name="bench", rich_help_panel=_OPERATORS)
 
 
 if __name__ == "__main__":

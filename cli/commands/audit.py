@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.terminal.options import ConfigFile, DataFolder
+from cli.terminal.printable import printable
 from cli.terminal.store import opened
 
 
@@ -58,9 +59,4 @@ def audit(
         who = row.actor if row.label is None else f"{row.actor} ({row.label})"
         details = " ".join(f"{name}={value}" for name, value in row.details.items() if value is not None)
         what = " ".join(part for part in (row.action, row.model, row.target) if part)
-        typer.echo(_printable("  ".join(part for part in (moment, who, row.address, what, details) if part)))
-
-
-def _printable(text: str) -> str:
-    """What callers wrote, such as a label, does nothing to the terminal of whoever reads it."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+        typer.echo(printable("  ".join(part for part in (moment, who, row.address, what, details) if part)))

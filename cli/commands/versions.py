@@ -22,18 +22,20 @@ if TYPE_CHECKING:
 
 _UNITS: Final = {"h": "hours", "d": "days", "w": "weeks"}
 _MIB: Final = 1024**2
+_PANEL: Final = "On the store itself"
 
 versions = typer.Typer(
     name="versions",
-    help="Carry versions from one store to another, and delete blobs that nothing names.\n\n"
-    "They work with the database and the blobs themselves: use the settings that API and workers have.",
+    help="See, compare, revert and export versions of a server; carry them from one store to another.\n\n"
+    "push, pull and collect work with the database and the blobs themselves: use the settings that API and workers "
+    "have.",
     no_args_is_help=True,
 )
 
 _Bundle = Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder, or s3://bucket/prefix.", show_default=False)]
 
 
-@versions.command()
+@versions.command(rich_help_panel=_PANEL)
 def push(
     reference: Annotated[str, typer.Argument(metavar="REF", help="NAME, NAME@v3 or NAME@alias.", show_default=False)],
     bundle: _Bundle,
@@ -65,7 +67,7 @@ def push(
     )
 
 
-@versions.command()
+@versions.command(rich_help_panel=_PANEL)
 def pull(
     bundle: _Bundle,
     reference: Annotated[
@@ -112,7 +114,7 @@ def pull(
     typer.echo(f"pulled {done.source} as {done.target} (new: {new}); {_amount(done.blobs, done.bytes)} copied")
 
 
-@versions.command()
+@versions.command(rich_help_panel=_PANEL)
 def collect(
     grace: Annotated[
         str, typer.Option("--grace", metavar="TIME", help="Blobs put since then stay: 12h, 7d or 2w, at least 1h.")

@@ -3,6 +3,7 @@
 CliError                    the command cannot go on; `exit_code` is what the process exits with
 ├── DataFolderError         the data folder cannot be written, or another `emmetd serve` works in it
 ├── PortInUseError          something else listens on the address
+├── ServerSaidNoError       a command that asks a server could not have what it asked for; `exit_code` says why
 ├── InputFileError          a file that a command reads or writes is missing or not what it should be
 ├── InterruptedCommandError somebody pressed Ctrl-C
 ├── RedisBinaryError        no Redis-protocol server that could run here was found
@@ -25,6 +26,14 @@ class DataFolderError(CliError):
 
 class PortInUseError(CliError):
     """The address to listen on is taken, or is not this machine's."""
+
+
+class ServerSaidNoError(CliError):
+    """What the client raised, in its own words, with the exit code of its kind."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class InputFileError(CliError):

@@ -117,10 +117,15 @@ def test_what_is_removed_takes_its_tasks_along(database: Database, accept: Accep
 @OF_EACH
 def test_what_is_listed_comes_newest_first(database: Database, accept: Accept, kind: JobKind[Any]) -> None:
     if not issubclass(kind.row, SequencedRow):
-        assert kind.in_order.key == "created_at"
+        assert str(kind.in_order).endswith(".created_at")
         return
     with database.writing() as session:
-        rows = [row for _ in range(3) for row in one_of_each(session, accept) if kind_of(row) is kind]
+        rows = [
+            row
+            for _ in range(3)
+            for row in one_of_each(session, accept)
+            if kind_of(row) is kind and isinstance(row, SequencedRow)
+        ]
     with database.reading() as session:
         assert [row.id for row in lifecycle.page(session, kind, "tiny", None, 1)] == [rows[2].id, rows[1].id]
         assert [row.id for row in lifecycle.page(session, kind, None, rows[1].seq, 5)] == [rows[0].id]

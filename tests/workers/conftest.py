@@ -126,7 +126,7 @@ class Place:
         of: list[dict[str, Any]] | None = None,
         reference: str = MODEL,
         settings: Mapping[str, Any] | None = None,
-        thresholds: Mapping[str, float] = DEFAULT_THRESHOLDS,  # type: ignore[assignment]
+        thresholds: Mapping[str, float] = DEFAULT_THRESHOLDS,
         algorithm: str = "emmet",
         **fields: Any,
     ) -> str:

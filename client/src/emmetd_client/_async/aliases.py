@@ -1,0 +1,44 @@
+"""`client.aliases`: names that point at versions."""
+
+from __future__ import annotations
+
+from emmetd_client._async.listing import AsyncListing, page_reader
+from emmetd_client._async.transport import AsyncTransport
+from emmetd_client._calls import Call, Repeat, nothing, reading
+from emmetd_client.models.versions import Alias
+
+_ONE = "/v1/models/{model}/aliases/{alias}"
+
+
+class AsyncAliases:
+    """`client.aliases`."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    def list(self, model: str) -> AsyncListing[Alias]:
+        call = Call("GET", "/v1/models/{model}/aliases", page_reader(Alias), path={"model": model})
+        return AsyncListing(self._transport, call)
+
+    async def set(
+        self,
+        model: str,
+        alias: str,
+        version: str | None = None,
+        *,
+        expected: str | None = None,
+        protected: bool | None = None,
+    ) -> Alias:
+        """Point `alias` at `version`; where `expected` is given, only if it points there now (else ConflictError).
+
+        Going back is `set(model, "latest", "v0", expected="v1")`. `protected` needs the scope admin.
+        """
+        body = {"version": version, "expected": expected, "protected": protected}
+        # After a lost answer, a comparison with the version of before would fail because the first attempt succeeded.
+        repeat = Repeat.ALWAYS if expected is None else Repeat.REFUSED
+        path = {"model": model, "alias": alias}
+        return await self._transport.send(Call("PUT", _ONE, reading(Alias), path=path, body=body, repeat=repeat))
+
+    async def delete(self, model: str, alias: str) -> None:
+        """The versions stay."""
+        await self._transport.send(Call("DELETE", _ONE, nothing, path={"model": model, "alias": alias}))

@@ -1,0 +1,118 @@
+"""`client.versions`: list, show, take facts out, consolidate, follow a lineage, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from emmetd_client._async.edits import AsyncEdit
+from emmetd_client._async.listing import AsyncListing, page_reader
+from emmetd_client._async.transport import AsyncTransport
+from emmetd_client._calls import Call, creation_headers, nothing, reading, split_reference
+from emmetd_client._tables import lineage_table, versions_table
+from emmetd_client.models.facts import VersionFact
+from emmetd_client.models.metrics import BatchMetrics
+from emmetd_client.models.versions import LineageEntry, Version
+
+_ALL = "/v1/models/{model}/versions"
+_ONE = "/v1/models/{model}/versions/{version}"
+
+
+class AsyncVersions:
+    """`client.versions`. A version is named ("m", "v3"), ("m", "production") or "m@v3"; "m" alone is its `latest`."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    def list(self, model: str, *, page_size: int | None = None) -> AsyncListing[Version]:
+        """All versions of the model, newest first."""
+        query = {"limit": page_size}
+        call = Call("GET", _ALL, page_reader(Version), path={"model": model.partition("@")[0]}, query=query)
+        return AsyncListing(self._transport, call, versions_table)
+
+    async def get(self, model: str, version: str | None = None) -> Version:
+        return await self._transport.send(Call("GET", _ONE, reading(Version), path=_path(model, version)))
+
+    async def metrics(self, model: str, version: str | None = None) -> BatchMetrics:
+        call = Call("GET", f"{_ONE}/metrics", reading(BatchMetrics), path=_path(model, version))
+        return await self._transport.send(call)
+
+    def facts(
+        self, model: str, version: str | None = None, *, state: str | None = None, page_size: int | None = None
+    ) -> AsyncListing[VersionFact]:
+        """The facts of its lineage; `state` is in_force, superseded or reverted."""
+        query = {"state": state, "limit": page_size}
+        call = Call("GET", f"{_ONE}/facts", page_reader(VersionFact), path=_path(model, version), query=query)
+        return AsyncListing(self._transport, call)
+
+    def lineage(
+        self, model: str, version: str | None = None, *, page_size: int | None = None
+    ) -> AsyncListing[LineageEntry]:
+        """Every version that this one is made of, oldest first, with drift, retained facts and sizes."""
+        name, of = split_reference(model, version)
+        query = {"of": of, "limit": page_size}
+        call = Call("GET", "/v1/models/{model}/lineage", page_reader(LineageEntry), path={"model": name}, query=query)
+        return AsyncListing(self._transport, call, lineage_table)
+
+    async def revert(
+        self,
+        model: str,
+        version: str | None = None,
+        *,
+        facts: Sequence[int] | None = None,
+        of: str | None = None,
+        edits: Sequence[str] | None = None,
+        label: str | None = None,
+        thresholds: Mapping[str, float] | None = None,
+        dry_run: bool | None = None,
+        urgent: bool | None = None,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> AsyncEdit:
+        """Take facts out: `facts` are indices in the batch of the version `of` (by default this one), `edits` whole
+        batches by their ids. The job ends in a new version; this one stays."""
+        body = {
+            "facts": None if facts is None else list(facts),
+            "of": of,
+            "edits": None if edits is None else list(edits),
+            "label": label,
+            "thresholds": thresholds,
+            "dry_run": dry_run,
+            "urgent": urgent,
+        }
+        headers = creation_headers(idempotency_key, if_match)
+        path = _path(model, version)
+        return await self._job(
+            Call("POST", f"{_ONE}/revert", reading(AsyncEdit), path=path, body=body, headers=headers)
+        )
+
+    async def consolidate(
+        self,
+        model: str,
+        version: str | None = None,
+        *,
+        label: str | None = None,
+        thresholds: Mapping[str, float] | None = None,
+        budget: Mapping[str, float] | None = None,
+        dry_run: bool | None = None,
+        urgent: bool | None = None,
+        idempotency_key: str | None = None,
+    ) -> AsyncEdit:
+        """Solve all facts in force anew, as one batch from the base. The job ends in a version whose parent is `v0` and
+        which `consolidates` this one; no alias moves to it by itself."""
+        body = {"label": label, "thresholds": thresholds, "budget": budget, "dry_run": dry_run, "urgent": urgent}
+        headers = creation_headers(idempotency_key)
+        path = _path(model, version)
+        call = Call("POST", f"{_ONE}/consolidate", reading(AsyncEdit), path=path, body=body, headers=headers)
+        return await self._job(call)
+
+    async def delete(self, model: str, version: str) -> None:
+        """Only an administrator may, and only what nothing needs."""
+        await self._transport.send(Call("DELETE", _ONE, nothing, path={"model": model, "version": version}))
+
+    async def _job(self, call: Call[AsyncEdit]) -> AsyncEdit:
+        return (await self._transport.send(call))._bound(self._transport)
+
+
+def _path(model: str, version: str | None) -> dict[str, str]:
+    name, named = split_reference(model, version)
+    return {"model": name, "version": named}

@@ -1,0 +1,1 @@
+"""What the server answers, as pydantic models. Fields that a newer server adds are kept and harm nothing."""

@@ -1,0 +1,158 @@
+"""What people may rely on: the names, and that the client reaches everything that the API offers."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import emmetd_client
+import pytest
+from emmetd_client import AsyncEmmetd, Emmetd, EmmetdError
+
+from tests.client.stub import FACT, Stub, answer
+
+ROOT = Path(__file__).parents[2]
+NAMES = """
+APIError Alias AsyncEdit AsyncEmmetd AsyncEvaluation AsyncListing AsyncStatistic AuthenticationError BadRequestError
+BatchMetrics __version__ ConfigurationError ConflictError ConnectionFailedError Corpus Edit EditData EditEvent
+EditProgress Emmetd EmmetdError Evaluation EvaluationData EvaluationRow ExportedFile Fact FactInput FactsError FactsFile
+FieldError InvalidFieldsError Job JobCancelledError JobEndedError JobFailedError JobRejectedError KeptFact LineageEntry
+Listing Measurement ModelCard Neighbor NotFoundError NotOfferedError PermissionDeniedError Progress RateLimitError
+ScopeMissingError ServerError ServerInfo Statistic StatisticData Table TimedOutError TooLargeError UnavailableError
+UnexpectedAnswerError Version VersionDiff VersionFact WaitTimedOutError from_dataframe lineage_table read_facts
+version_table versions_table
+"""
+METHODS = {
+    "algorithms": {"list"},
+    "aliases": {"delete", "list", "set"},
+    "audit": {"list"},
+    "chat": {"create", "stream"},
+    "completions": {"create", "stream"},
+    "corpora": {"list"},
+    "diffs": {"get"},
+    "edits": {"cancel", "create", "events", "facts", "get", "list"},
+    "evaluations": {"cancel", "create", "get", "list", "report", "rows", "run"},
+    "exports": {"download"},
+    "models": {"get", "list"},
+    "operations": {"live", "metrics", "ready", "server", "wait_until_ready"},
+    "statistics": {"cancel", "create", "get", "list"},
+    "tokenization": {"detokenize", "info", "tokenize"},
+    "versions": {"consolidate", "delete", "facts", "get", "lineage", "list", "metrics", "revert"},
+}
+ADDED = {
+    "GET /v1/models/{}/lineage",
+    "POST /v1/models/{}/versions/{}/consolidate",
+    "GET /v1/evaluations/{}/report",
+}
+"""What the contract has besides docs/openapi.json."""
+
+
+def test_the_package_exports_these_names_and_no_others() -> None:
+    assert sorted(emmetd_client.__all__) == sorted(NAMES.split())
+    assert all(hasattr(emmetd_client, name) for name in emmetd_client.__all__)
+
+
+@pytest.mark.parametrize("kind", [Emmetd, AsyncEmmetd])
+def test_resources_and_their_methods(kind: Any) -> None:
+    found = {
+        name: {method for method, _ in inspect.getmembers(resource, inspect.ismethod) if not method.startswith("_")}
+        for name, resource in vars(kind()).items()
+        if not name.startswith("_")
+    }
+    assert found == METHODS
+
+
+def test_both_clients_take_the_same_arguments() -> None:
+    blocking, asynchronous = Emmetd(), AsyncEmmetd()
+    for resource, methods in METHODS.items():
+        for method in methods:
+            first, second = (
+                inspect.signature(getattr(getattr(one, resource), method)) for one in (blocking, asynchronous)
+            )
+            assert list(first.parameters.values()) == list(second.parameters.values())
+
+
+def test_the_blocking_half_is_made_of_the_other() -> None:
+    command = [sys.executable, str(ROOT / "client" / "unasync.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_tree_of_errors_is_what_its_module_opens_with() -> None:
+    from emmetd_client import errors
+
+    drawn = re.findall(r"^(?:[│ ]*[├└]── )?(\w+Error)\b", errors.__doc__ or "", re.M)
+    kinds = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, EmmetdError)]
+    assert sorted(drawn) == sorted(kind.__name__ for kind in kinds)
+    assert {kind.__name__ for kind in kinds} <= set(emmetd_client.__all__)
+
+
+def everything(client: Emmetd) -> list[Any]:
+    """One call of each method that asks the server."""
+    return [
+        lambda: client.algorithms.list().page(),
+        lambda: client.aliases.delete("m", "a"),
+        lambda: client.aliases.list("m").page(),
+        lambda: client.aliases.set("m", "a", "v1"),
+        lambda: client.audit.list().page(),
+        lambda: client.chat.create(model="m", messages="x"),
+        lambda: client.completions.create(model="m", prompt="x"),
+        lambda: client.corpora.list().page(),
+        lambda: client.diffs.get("m", "v0", "v1"),
+        lambda: client.edits.cancel("e"),
+        lambda: client.edits.create(model="m", facts=[FACT]),
+        lambda: list(client.edits.events("e")),
+        lambda: client.edits.facts("e").page(),
+        lambda: client.edits.get("e"),
+        lambda: client.edits.list().page(),
+        lambda: client.evaluations.cancel("e"),
+        lambda: client.evaluations.create(model="m", facts=[FACT]),
+        lambda: client.evaluations.get("e"),
+        lambda: client.evaluations.list().page(),
+        lambda: client.evaluations.report("e"),
+        lambda: client.exports.download("m", "v1"),
+        lambda: client.models.get("m"),
+        lambda: client.models.list().page(),
+        lambda: client.operations.live(),
+        lambda: client.operations.metrics(),
+        lambda: client.operations.ready(),
+        lambda: client.statistics.cancel("s"),
+        lambda: client.statistics.create(model="m"),
+        lambda: client.statistics.get("s"),
+        lambda: client.statistics.list().page(),
+        lambda: client.tokenization.detokenize([1]),
+        lambda: client.tokenization.info(),
+        lambda: client.tokenization.tokenize("x"),
+        lambda: client.versions.consolidate("m", "v1"),
+        lambda: client.versions.delete("m", "v1"),
+        lambda: client.versions.facts("m", "v1").page(),
+        lambda: client.versions.get("m", "v1"),
+        lambda: client.versions.lineage("m").page(),
+        lambda: client.versions.list("m").page(),
+        lambda: client.versions.metrics("m", "v1"),
+        lambda: client.versions.revert("m", "v1", facts=[0]),
+    ]
+
+
+def test_every_operation_of_the_api_has_its_method() -> None:
+    document = json.loads((ROOT / "docs" / "openapi.json").read_text())
+    offered = {
+        re.sub(r"\{[^}]*\}", "{}", f"{method.upper()} {path}")
+        for path, methods in document["paths"].items()
+        for method in methods
+    }
+    patterns = {one: re.compile(re.escape(one).replace(r"\{\}", "[^/]+")) for one in offered | ADDED}
+    stub = Stub(answer(418, {"code": "teapot", "detail": "no"}))
+    with Emmetd(transport=stub.transport) as client:
+        for call in everything(client):
+            with pytest.raises(EmmetdError):
+                call()
+    asked = [one.partition("?")[0] for one in stub.asked]
+    reached = {one for one, pattern in patterns.items() if any(pattern.fullmatch(path) for path in asked)}
+    assert reached == offered | ADDED
+    assert all(any(pattern.fullmatch(path) for pattern in patterns.values()) for path in asked)
