@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from emmetd_client import Emmetd
-from tests.end_to_end.tiny_server import KEY, NAME, tiny_server
+
+from tests.support.running.tiny_server import KEY, NAME, tiny_server
 
 
 @dataclass(frozen=True)

@@ -74,11 +74,12 @@ def test_a_version_after_the_one_that_is_held_costs_its_own_blob_alone(place: Pl
 
 def test_pinned_facts_are_not_moved_and_weighted_ones_less_than_others(place: Place) -> None:
     moved = {}
-    for name, settings in {
+    choices: dict[str, dict[str, object]] = {
         "none": {"protect": "none"},
         "weighted": {"protect": "weighted", "protect_weight": 100.0},
         "pinned": {"protect": "pinned"},
-    }.items():
+    }
+    for name, settings in choices.items():
         base = place.edit(facts(4), settings={**SURE, "layers": [LAYER]}, thresholds=ANY, reference=f"{MODEL}@v0")
         assert base.version is not None, base.error
         on = f"{MODEL}@v{base.version}"
