@@ -33,7 +33,7 @@ function fromVersions(line: readonly Version[]): Series[] {
   const points = (value: (version: Version) => number | null): Point[] =>
     line.map((version) => ({ version: version.version, value: value(version) }));
   return [
-    { name: "drift", unit: "ratio", points: points((one) => one.metrics?.drift?.value ?? null) },
+    { name: "drift", unit: "ratio", points: points(driftOf) },
     { name: "retained", unit: "ratio", points: points(retainedOf) },
     { name: "size", unit: "bytes", points: points((one) => bytesIn(one.bytes)) },
   ];
@@ -49,6 +49,10 @@ function fromServer(line: readonly LineagePoint[]): Series[] {
     { name: "size", unit: "bytes", points: points((one) => bytesIn(one.bytes)) },
   ];
 }
+
+/** Against the base, which is 1 by itself. */
+const driftOf = (version: Version): number | null =>
+  version.parent === null ? 1 : (version.metrics?.drift?.value ?? null);
 
 /** Of the facts in force before a version, the share that is still said after it. */
 export function retainedOf(version: Version): number | null {

@@ -56,15 +56,17 @@ export function EditRoom() {
         ))}
       </div>
       {mode.value === "one" ? <FactForm model={model} /> : <ManyForm most={most} problem={sendIt.problem} />}
-      <VersionSelect
-        label="On top of"
-        model={model}
-        value={onto.value}
-        withAliases
-        onChange={(version) => {
-          onto.value = version;
-        }}
-      />
+      <div class="row">
+        <VersionSelect
+          label="On top of"
+          model={model}
+          value={onto.value}
+          withAliases
+          onChange={(version) => {
+            onto.value = version;
+          }}
+        />
+      </div>
       <ProblemNotice problem={algorithms.problem} />
       {algorithms.data && <MethodForm algorithms={algorithms.data.data} />}
       {isTooMany && (

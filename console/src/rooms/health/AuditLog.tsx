@@ -39,7 +39,7 @@ export function AuditLog() {
       </div>
       <ProblemNotice problem={entries.problem} />
       {entries.data && (
-        <VirtualTable label="Audit log" rows={entries.data} columns={COLUMNS} rowHeight={36} height={Math.min(520, entries.data.length * 36 + 60)} />
+        <VirtualTable label="Changes, newest first" rows={entries.data} columns={COLUMNS} rowHeight={36} height={Math.min(520, entries.data.length * 36 + 60)} />
       )}
       {entries.data?.length === PAGE && <p class="soft">The newest {PAGE}; name a kind or a person to see others.</p>}
     </section>

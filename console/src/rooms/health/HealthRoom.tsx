@@ -80,7 +80,7 @@ function Queues({ samples }: { samples: readonly Sample[] }) {
   return (
     <section aria-labelledby="queues">
       <h2 id="queues">Queues</h2>
-      <div class="scroller" tabIndex={0} role="region" aria-label="Queues">
+      <div class="scroller" tabIndex={0} role="region" aria-label="What waits in each queue">
         <table>
           <thead>
             <tr>

@@ -79,7 +79,7 @@ export function FactsPart({ model, version }: { model: string; version: string }
         {count(shown.length, "fact")}
       </p>
       {shown.length > 0 && (
-        <VirtualTable label="Facts" rows={shown} columns={columns} rowHeight={36} height={Math.min(480, shown.length * 36 + 60)} />
+        <VirtualTable label="Facts of the lineage" rows={shown} columns={columns} rowHeight={36} height={Math.min(480, shown.length * 36 + 60)} />
       )}
       {ticked.size > 0 && (
         <form
