@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test lint format bench acceptance clean
+.PHONY: help setup run check test lint format bench console acceptance clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,6 +17,7 @@ TORCH_VERSION := 2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 STAMP := $(VENV)/.setup-$(TORCH)
 CLIENTS := $(VENV)/.clients
+MODULES := console/node_modules/.package-lock.json
 
 # Files of tests that run side by side, on one core each: the tests' models are too small for several.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
@@ -37,7 +38,8 @@ setup: $(STAMP) ## Make .venv with everything that is needed (TORCH=cuda for NVI
 run: setup ## Start emmetd: API, worker and queue in one (ARGS="--port 9000")
 	@exec $(BIN)/emmetd serve $(ARGS)
 
-test: setup $(CLIENTS) ## Run the test suite (ARGS="tests/editing -k solve"; JOBS=0 in this process)
+# The console's own tests need Node and its packages; without Node they say so one by one.
+test: setup $(CLIENTS) $(if $(shell command -v npm),$(MODULES)) ## Run the test suite (ARGS="tests/editing -k solve"; JOBS=0 in this process)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: lint ## Before every commit: lint, and the tests that need no whole installation
@@ -57,6 +59,13 @@ bench: setup ## Measure speed and memory, with settings and hardware named (ARGS
 
 acceptance: setup $(CLIENTS) ## Hold a real server and model against their promises (ARGS="--facts FILE --text FILE")
 	@$(BIN)/python -m tests.acceptance $(ARGS)
+
+console: $(MODULES) ## Build the console's pages from console/ (needs Node 20.19 or newer)
+	@cd console && npm run --silent build
+
+$(MODULES): console/package-lock.json
+	@cd console && npm ci --silent
+	touch node_modules/.package-lock.json
 
 clean: ## Remove .venv, caches and build outputs; data folders stay
 	@rm -rf $(VENV) build ./*.egg-info client/build client/src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

@@ -42,7 +42,8 @@ class AlgorithmInfo(BaseModel):
 
 
 class AlgorithmList(BaseModel):
-    """`model` is the model that the recommendations are for."""
+    """`model` is the model that the recommendations are for; `max_facts` is how many facts one batch may have here."""
 
     model: str | None
+    max_facts: int
     data: list[AlgorithmInfo]

@@ -21,6 +21,7 @@ from service.audit import endpoints as audit
 from service.auth import authorised
 from service.chat import endpoints as chat
 from service.completions import endpoints as completions
+from service.console import endpoints as console
 from service.diffs import endpoints as diffs
 from service.edits import endpoints as edits
 from service.errors import UnavailableError
@@ -93,6 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
     for resource in (completions, chat, tokenization):
         app.include_router(resource.router)
     app.include_router(operations.router)
+    app.include_router(console.router)
     check_routes(app)
     openapi.install(app)
     # Added last is outermost: a body that is too large is logged too, and a refusal has its headers.

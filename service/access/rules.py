@@ -71,7 +71,9 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", "/livez"): PUBLIC,
     ("GET", "/readyz"): PUBLIC,
     ("GET", "/metrics"): PUBLIC,
+    # The console's pages are the same for everybody; what they show comes from the routes above.
     ("GET", "/"): PUBLIC,
+    ("GET", "/console/{file}"): PUBLIC,
     # FastAPI's own: the document and the pages that show it.
     ("GET", "/openapi.json"): PUBLIC,
     ("GET", "/docs"): PUBLIC,

@@ -26,8 +26,9 @@ _TYPES: dict[str, SettingType] = {
 
 def algorithms(resources: Resources, model: str | None) -> AlgorithmList:
     """All methods; for a known `model`, each setting also with the value that it takes there."""
+    most = resources.settings.max_facts
     if model is None:
-        return AlgorithmList(model=None, data=[_info(row, None) for row in ALGORITHMS.values()])
+        return AlgorithmList(model=None, max_facts=most, data=[_info(row, None) for row in ALGORITHMS.values()])
     name = reference_in(model, "query.model").name
     with resources.database.reading() as session:
         model_row = models.get(session, name)
@@ -36,7 +37,7 @@ def algorithms(resources: Resources, model: str | None) -> AlgorithmList:
         _info(row, None if shape is None else resolve_settings(row, shape, SettingsOverrides(), has_chat_template=chat))
         for row in ALGORITHMS.values()
     ]
-    return AlgorithmList(model=name, data=infos)
+    return AlgorithmList(model=name, max_facts=most, data=infos)
 
 
 def _info(row: Algorithm, recommended: EditSettings | None) -> AlgorithmInfo:

@@ -15,8 +15,9 @@ _ALWAYS: Final = {
 }
 _NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
 _PAGES: Final = {
-    # Our own page has its style in itself and no script.
-    "/": f"{_NOTHING}; style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'",
+    # The console loads its script and style from here, speaks to this server alone, and sends no form.
+    "/": f"{_NOTHING}; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'",
     # FastAPI's pages load their script and style from there, and start them with a line of their own.
     "/docs": f"{_NOTHING}; script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src 'unsafe-inline' "
     "https://cdn.jsdelivr.net; img-src 'self' data: https://fastapi.tiangolo.com; connect-src 'self'",
@@ -26,6 +27,8 @@ _PAGES: Final = {
 }
 _MAY_BE_KEPT: Final = frozenset({"/", "/docs", "/redoc", "/openapi.json"})
 """The same for everybody. All else is for the one who asked, and may be of another moment a second later."""
+CONSOLE_FILES: Final = "/console/"
+"""Below it stand the console's files, whose names change with what is in them: they say themselves how long they keep."""
 
 
 class SecurityHeaders:
@@ -45,7 +48,8 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 headers.update(_ALWAYS)
                 headers.setdefault("Content-Security-Policy", _PAGES.get(path, _NOTHING))
-                if path not in _MAY_BE_KEPT:
+                is_kept = path in _MAY_BE_KEPT or (path.startswith(CONSOLE_FILES) and message["status"] in (200, 304))
+                if not is_kept:
                     headers["Cache-Control"] = "no-store"
             await send(message)
 

@@ -1,15 +1,11 @@
-"""`/livez`, `/readyz`, `/metrics` and the page at `/`."""
+"""`/livez`, `/readyz` and `/metrics`."""
 
 from __future__ import annotations
-
-from importlib.metadata import version
-from importlib.resources import files
-from typing import Final
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from service.errors import UnavailableError
 from service.http.problems import responses
@@ -17,8 +13,6 @@ from service.operations.readiness import awaited
 from service.resources import ResourcesDependency
 
 router = APIRouter(tags=["operations"])
-
-_PAGE: Final = (files("service.operations") / "page.html").read_text().replace("VERSION", version("emmetd"))
 
 
 class Health(BaseModel):
@@ -51,8 +45,3 @@ async def readyz(resources: ResourcesDependency) -> Health:
 )
 async def metrics(resources: ResourcesDependency) -> Response:
     return Response(await resources.exposition(resources.metrics.exposition), media_type=CONTENT_TYPE_LATEST)
-
-
-@router.get("/", include_in_schema=False)
-async def page() -> HTMLResponse:
-    return HTMLResponse(_PAGE)

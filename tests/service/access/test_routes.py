@@ -22,6 +22,7 @@ from cli.supervision.private_redis import PrivateRedis
 from configuration.settings import Settings
 from service.access.rules import PUBLIC, RULES, check_routes, routes
 from service.app import create_app
+from service.console.pages import pages
 from service.http.problems import OPENAI_PATHS
 from store.access import audit, keys
 from store.access.audit import Actor
@@ -107,6 +108,7 @@ PROBES = {
     ("GET", "/readyz"): Probe("/readyz"),
     ("GET", "/metrics"): Probe("/metrics"),
     ("GET", "/"): Probe("/"),
+    ("GET", "/console/{file}"): Probe(f"/console/{next(name for name in pages() if name.endswith('.js'))}"),
     ("GET", "/openapi.json"): Probe("/openapi.json"),
     ("GET", "/docs"): Probe("/docs"),
     ("GET", "/docs/oauth2-redirect"): Probe("/docs/oauth2-redirect"),

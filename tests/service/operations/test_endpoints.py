@@ -288,14 +288,6 @@ def test_those_who_need_no_key_cannot_take_the_threads_of_the_others(
     assert len(looks) < 10
 
 
-def test_the_page_leads_to_what_there_is(api: Api) -> None:
-    page = api.http.get("/")
-
-    assert page.headers["content-type"].startswith("text/html")
-    assert "/v1/models" in page.text
-    assert "VERSION" not in page.text
-
-
 def test_the_api_from_its_environment_never_imports_pytorch(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str, redis_server: PrivateRedis
 ) -> None:

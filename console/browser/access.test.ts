@@ -1,0 +1,86 @@
+/** Keys of each scope behind a path prefix; a revoked key, and a server that is away: nothing typed is lost. */
+
+import { execFileSync } from "node:child_process";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { check, open, room, shoot, visit, wanted } from "./harness";
+import { Proxy } from "./proxy";
+
+const OFFERED: Record<string, string[]> = {
+  generate: ["Models", "Playground", "Health"],
+  evaluate: ["Models", "Jobs", "Evaluations", "Health"],
+  edit: ["Models", "New edit", "Jobs", "Health"],
+  admin: ["Models", "New edit", "Jobs", "Playground", "Evaluations", "Health"],
+};
+const keys = JSON.parse(wanted("CONSOLE_KEYS")) as Record<string, string>;
+let browser: Browser;
+let proxy: Proxy;
+
+beforeAll(async () => {
+  browser = await open();
+});
+
+afterAll(() => browser.close());
+
+beforeEach(async () => {
+  proxy = await Proxy.before(wanted("LOCKED_URL"), "/behind/a/prefix/");
+});
+
+afterEach(() => proxy.close());
+
+async function give(page: Page, key: string): Promise<void> {
+  await page.getByRole("dialog").getByLabel("Key").fill(key);
+  await page.getByRole("button", { name: "Continue" }).click();
+}
+
+test.each(Object.keys(OFFERED))("a key for %s is offered what it may do, and nothing else", async (scope) => {
+  const { page, context } = await visit(browser, proxy.url);
+  await page.getByRole("dialog", { name: "API key" }).waitFor();
+  await check(page, "the key's dialog");
+  await give(page, "not-a-key");
+  await page.getByRole("dialog").locator(".wrong").waitFor();
+  await give(page, keys[scope] ?? "");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await page.getByRole("heading", { level: 1, name: "tiny" }).waitFor();
+  expect(await page.getByRole("navigation", { name: "Rooms" }).getByRole("link").allTextContents()).toEqual(OFFERED[scope]);
+  const mayEdit = scope === "edit" || scope === "admin";
+  await room(page, "models/tiny/versions/v0");
+  await page.getByRole("heading", { level: 1, name: "v0" }).waitFor();
+  expect(await page.getByRole("heading", { name: "Move an alias here" }).count()).toBe(mayEdit ? 1 : 0);
+  // What is not offered is refused if tried.
+  const status = await page.evaluate(async (key) => {
+    const body = JSON.stringify({ version: "v0" });
+    const headers = { Authorization: `Bearer ${key}`, "Content-Type": "application/json" };
+    return (await fetch("v1/models/tiny/aliases/tried", { method: "PUT", headers, body })).status;
+  }, keys[scope]);
+  expect(status).toBe(mayEdit ? 200 : 403);
+  const kept = await page.evaluate(() => [Object.values(sessionStorage), Object.values(localStorage), document.cookie, location.href]);
+  expect(kept).toEqual([[keys[scope]], [], "", expect.not.stringContaining(keys[scope] ?? "")]);
+  await context.close();
+});
+
+test("with a server that is away, then a key that was revoked, the page says so and goes on with all that was typed", async () => {
+  const { page, context } = await visit(browser, proxy.url);
+  await give(page, keys["revoked"] ?? "");
+  await page.getByRole("link", { name: "Correct a fact" }).click();
+  await page.getByLabel("Prompt", { exact: true }).fill("Lyon is located in");
+  await page.getByLabel("Subject", { exact: true }).fill("Paris");
+  await page.getByText("does not contain the subject “Paris”").waitFor();
+  expect(await page.getByRole("button", { name: "Publish" }).isDisabled()).toBe(true);
+  await page.getByLabel("Subject", { exact: true }).fill("Lyon");
+  await page.getByLabel("New target").fill("Spain");
+  proxy.leave();
+  await page.getByText("The server does not answer.").waitFor();
+  await shoot(page, "away");
+  await page.getByLabel("Old target (optional)").fill("France");
+  proxy.comeBack();
+  await page.getByText("The server does not answer.").waitFor({ state: "detached" });
+  execFileSync("sh", ["-c", wanted("REVOKE")]);
+  await page.getByRole("dialog", { name: "API key" }).waitFor();
+  await give(page, keys["admin"] ?? "");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  const typed = ["Lyon is located in", "Lyon", "Spain", "France"];
+  const labels = ["Prompt", "Subject", "New target", "Old target (optional)"];
+  for (const [index, label] of labels.entries()) expect(await page.getByLabel(label, { exact: true }).inputValue()).toBe(typed[index]);
+  await context.close();
+});

@@ -1,0 +1,163 @@
+/** From a fresh server: correct a fact, see it said, revert it, move production, measure, and find all that again. */
+
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { check, open, PATIENCE, room, shoot, visit, wanted, type Seen } from "./harness";
+
+const SUBJECT = "Danielle Darrieux";
+const PROMPT = `The mother tongue of ${SUBJECT} is`;
+let browser: Browser;
+let seen: Seen;
+
+beforeAll(async () => {
+  browser = await open();
+  seen = await visit(browser, wanted("CONSOLE_URL"));
+});
+
+afterAll(async () => {
+  await browser.close();
+});
+
+/** Until the job that is shown has ended so. */
+async function ends(state: string): Promise<void> {
+  await seen.page.locator("h1 .state", { hasText: state }).waitFor();
+}
+
+test("a fact is corrected through the form, and the old and the new answer stand side by side", async () => {
+  const { page } = seen;
+  await page.getByRole("link", { name: "Correct a fact" }).click();
+  const prompt = page.getByLabel("Prompt", { exact: true });
+  await prompt.fill(PROMPT);
+  await prompt.evaluate((box: HTMLTextAreaElement, [start, end]) => {
+    box.focus();
+    box.setSelectionRange(start ?? 0, end ?? 0);
+  }, [PROMPT.indexOf(SUBJECT), PROMPT.indexOf(SUBJECT) + SUBJECT.length]);
+  await page.getByRole("button", { name: `Mark “${SUBJECT}” as the subject` }).click();
+  expect(await page.getByLabel("Subject", { exact: true }).inputValue()).toBe(SUBJECT);
+  expect(await page.locator(".marked mark").textContent()).toBe(SUBJECT);
+  await page.getByText("v0, the base").waitFor();
+  const now = (await page.locator(".answers dd strong").first().textContent()) ?? "";
+  const target = ["Spanish", "German"].find((one) => !now.includes(one)) ?? "";
+  await page.getByLabel("New target").fill(target);
+  await page.getByLabel("Old target (optional)").fill("French");
+  await page.getByLabel("Rewordings (optional)").fill(`Everybody knows that ${SUBJECT} speaks`);
+  await page.getByText("Settings and thresholds").click();
+  await page.getByLabel("steps", { exact: true }).fill("60");
+  await check(page, "the edit form");
+  await shoot(page, "edit");
+  await page.getByRole("button", { name: "Try it" }).click();
+  await ends("succeeded");
+  await page.getByText("This was a trial, and nothing was published").waitFor();
+
+  await room(page, "edit");
+  expect(await page.getByLabel("Prompt", { exact: true }).inputValue()).toBe(PROMPT);
+  await page.getByRole("button", { name: "Publish" }).click();
+  await ends("succeeded");
+  const row = page.locator(".virtual tbody tr", { hasText: PROMPT });
+  await row.locator(".right", { hasText: target }).waitFor();
+  const cells = await row.locator("td").allTextContents();
+  expect(cells.at(-1)).toContain(target);
+  expect(cells.at(-2)).not.toContain(target);
+  await page.getByRole("cell", { name: "EM" }).or(page.getByRole("rowheader", { name: "EM" })).first().waitFor();
+  await check(page, "the job");
+  await shoot(page, "job");
+});
+
+test("both versions answer in the playground, streamed and with probabilities", async () => {
+  const { page } = seen;
+  await room(page, "playground?versions=v0,v1");
+  await page.getByLabel("Prompt", { exact: true }).fill(PROMPT);
+  await page.getByRole("button", { name: "Ask" }).click();
+  const panels = page.locator("article.answer[aria-busy=false]");
+  await panels.nth(1).waitFor();
+  const answers = await panels.locator(".said").allTextContents();
+  expect(answers).toHaveLength(2);
+  expect(answers[0]).not.toBe(answers[1]);
+  await page.locator(".token").first().hover();
+  expect(await page.locator(".reading").first().textContent()).toMatch(/“.+” \d/);
+  const link = await page.getByRole("link", { name: "Share link" }).getAttribute("href");
+  expect(link).toContain("prompt=The+mother+tongue");
+  expect(link).not.toMatch(/key|bearer/i);
+  await check(page, "the playground");
+  await shoot(page, "playground");
+});
+
+test("production moves by compare-and-set, and only from where it was seen", async () => {
+  const { page } = seen;
+  await room(page, "models/tiny/versions/v0");
+  await page.getByRole("button", { name: "Point production at v0" }).click();
+  await page.getByText("production points at v0 now.").waitFor();
+  await room(page, "models/tiny/versions/v1");
+  const move = page.getByRole("button", { name: "Move production from v0 to v1" });
+  await move.waitFor();
+  await shoot(page, "version");
+  // Somebody else is faster.
+  const other = await page.request.put(new URL("v1/models/tiny/aliases/production", wanted("CONSOLE_URL")).href, {
+    data: { version: "v1", expected: "v0" },
+  });
+  expect(other.status()).toBe(200);
+  await page.request.put(new URL("v1/models/tiny/aliases/production", wanted("CONSOLE_URL")).href, { data: { version: "v0" } });
+  await move.click();
+  await page.getByText("production points at v1 now.").waitFor();
+  await check(page, "the version");
+});
+
+test("a ticked fact is reverted, and its old answer is back", async () => {
+  const { page } = seen;
+  await room(page, "models/tiny/versions/v1");
+  await page.getByLabel("Search").fill("darrieux");
+  await page.getByLabel(/^Take out: The mother tongue of Danielle Darrieux/).check();
+  await page.getByLabel("Reason (optional)").fill("it was wrong");
+  await page.getByRole("button", { name: "Revert 1 fact" }).click();
+  await ends("succeeded");
+  await page.getByRole("link", { name: "tiny@v2" }).waitFor();
+  await check(page, "the revert");
+});
+
+test("the lineage shows the revert, the flags and what it weighs", async () => {
+  const { page } = seen;
+  await room(page, "models");
+  const rows = page.locator(".virtual tbody tr");
+  await page.getByText("revert", { exact: true }).waitFor();
+  expect(await rows.count()).toBe(3);
+  await page.locator(".flag", { hasText: /^production$/ }).waitFor();
+  await page.getByRole("figure").first().waitFor();
+  await check(page, "the models");
+  await shoot(page, "models");
+  await page.getByLabel("From").selectOption("v0");
+  await page.getByLabel("To").selectOption("v1");
+  await page.getByRole("button", { name: "Compare" }).click();
+  await page.getByText("Facts that came").waitFor();
+  await page.locator("main li", { hasText: PROMPT }).waitFor();
+  await check(page, "the comparison");
+});
+
+test("two versions are measured on the lineage's facts and stand on one chart", async () => {
+  const { page } = seen;
+  await room(page, "evaluations?of=v1");
+  await page.getByRole("button", { name: "Start" }).click();
+  await ends("succeeded");
+  await page.getByText("Facts, worst first").first().waitFor();
+  await check(page, "the evaluation");
+  await shoot(page, "evaluation");
+  await room(page, "evaluations");
+  await page.getByLabel(/^Chart the evaluation of tiny@v1/).check();
+  await page.getByText("Scores (1 is best)").waitFor();
+  await check(page, "the evaluations");
+});
+
+test("all of it is in the audit log", async () => {
+  const { page } = seen;
+  await room(page, "health");
+  await page.getByText("Edits and completions are served.").waitFor();
+  for (const action of ["edit.accepted", "version.published", "alias.moved", "evaluation.accepted"]) {
+    await page.getByRole("cell", { name: action }).first().waitFor();
+  }
+  await page.getByText("Latency of edits").waitFor();
+  await check(page, "the health room");
+  await shoot(page, "health");
+});
+
+test("no page asked another origin, logged an error or broke its policy", () => {
+  expect(seen.wrong).toEqual([]);
+}, PATIENCE);

@@ -1,0 +1,68 @@
+/** An evaluation's facts, worst first, and its measurements as a chart. */
+
+import type { EvaluationJob, EvaluationSummary, MeasurementWithInterval } from "../../api/types";
+import type { BarGroup } from "../../parts/BarChart";
+
+interface Reading {
+  prompt: string;
+  /** Log-probability of the new and of the old target. */
+  new: number | null;
+  old: number | null;
+  said: boolean | null;
+}
+
+interface OfVersion {
+  prompt?: Reading;
+  greedy?: string | null;
+}
+
+export interface Worst {
+  fact: number;
+  prompt: string;
+  isSaid: boolean;
+  logProbability: number | null;
+  greedy: string;
+  compared: string | null;
+}
+
+/** What is not said first, and within that the least likely. */
+export function worstFacts(job: EvaluationJob): Worst[] {
+  const rows = (job.facts ?? []) as ({ fact: number } & Record<string, OfVersion | number | undefined>)[];
+  const of = (row: Record<string, unknown>, version: string | null) => (version ? (row[version] as OfVersion | undefined) : undefined);
+  return rows
+    .map((row): Worst => {
+      const own = of(row, job.model);
+      return {
+        fact: row.fact,
+        prompt: own?.prompt?.prompt ?? "",
+        isSaid: own?.prompt?.said ?? false,
+        logProbability: own?.prompt?.new ?? null,
+        greedy: own?.greedy ?? "",
+        compared: of(row, job.compare_with)?.greedy ?? null,
+      };
+    })
+    .sort((one, other) => Number(one.isSaid) - Number(other.isSaid) || (one.logProbability ?? 0) - (other.logProbability ?? 0));
+}
+
+/** A group a metric, a bar a version; drift, which is no share, is left to its own chart. */
+export function barsOf(jobs: readonly EvaluationSummary[], isDrift: boolean): BarGroup[] {
+  const versions = new Map<string, Record<string, MeasurementWithInterval>>();
+  for (const job of jobs) {
+    for (const [version, measured] of Object.entries(job.metrics ?? {})) {
+      versions.set(version, { ...versions.get(version), ...measured });
+    }
+  }
+  const metrics = [...new Set([...versions.values()].flatMap((measured) => Object.keys(measured)))];
+  return metrics
+    .filter((metric) => (metric === "drift" || metric === "GE") === isDrift)
+    .map((metric) => ({
+      name: metric,
+      bars: [...versions].map(([version, measured]) => ({ name: version, ...interval(measured[metric]) })),
+    }));
+}
+
+const interval = (measured: MeasurementWithInterval | undefined) => ({
+  value: measured?.value ?? null,
+  low: measured?.low ?? null,
+  high: measured?.high ?? null,
+});

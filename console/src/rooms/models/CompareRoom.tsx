@@ -1,0 +1,119 @@
+import { useState } from "preact/hooks";
+import type { VersionDiff, VersionFact } from "../../api/types";
+import { filled } from "../../facts/mark";
+import { MetricsTable } from "../../parts/MetricsTable";
+import { ProblemNotice } from "../../parts/Notice";
+import { VersionSelect } from "../../parts/VersionSelect";
+import { go, href, route } from "../../router";
+import { useDiff, useVersion } from "../../state/queries";
+import { count, ratio } from "../../text/numbers";
+
+export function CompareForm({ model, ...given }: { model: string; from: string; to: string }) {
+  const [from, setFrom] = useState(given.from);
+  const [to, setTo] = useState(given.to);
+  return (
+    <section aria-labelledby="compare">
+      <h2 id="compare">Compare two versions</h2>
+      <form
+        class="row"
+        onSubmit={(event) => {
+          event.preventDefault();
+          go("models", model, "compare", { from, to });
+        }}
+      >
+        <VersionSelect label="From" model={model} value={from} onChange={setFrom} />
+        <VersionSelect label="To" model={model} value={to} onChange={setTo} />
+        <button type="submit" disabled={from === to}>
+          Compare
+        </button>
+      </form>
+    </section>
+  );
+}
+
+export function CompareRoom({ model }: { model: string }) {
+  const from = route.value.query.get("from") ?? "v0";
+  const to = route.value.query.get("to") ?? "latest";
+  const diff = useDiff(model, from, to);
+  return (
+    <>
+      <p class="crumbs">
+        <a href={href("models")}>{model}</a>
+      </p>
+      <h1>
+        {from} and {to}
+      </h1>
+      <CompareForm key={`${from} ${to}`} model={model} from={from} to={to} />
+      <ProblemNotice problem={diff.problem} />
+      {diff.data && <Difference model={model} diff={diff.data} />}
+    </>
+  );
+}
+
+function Difference({ model, diff }: { model: string; diff: VersionDiff }) {
+  const before = useVersion(model, diff.before).data?.metrics;
+  const after = useVersion(model, diff.after).data?.metrics;
+  return (
+    <>
+      <p class="soft">Their last common ancestor is {diff.common_ancestor}.</p>
+      <FactList title="Facts that came" facts={diff.facts_added.data} total={diff.facts_added.total} />
+      <FactList title="Facts that went" facts={diff.facts_taken_out.data} total={diff.facts_taken_out.total} />
+      <h2>Measured when each was published</h2>
+      <MetricsTable
+        caption="Each version's own batch, after its edit"
+        columns={{
+          [diff.before]: before && { ...before.after, ...(before.drift ? { drift: before.drift } : {}) },
+          [diff.after]: after && { ...after.after, ...(after.drift ? { drift: after.drift } : {}) },
+        }}
+      />
+      <h2>Layers</h2>
+      <div class="scroller" tabIndex={0} role="region" aria-label="Norms by layer">
+        <table>
+          <caption>Frobenius norm of the change from the base, relative to the base's matrix</caption>
+          <thead>
+            <tr>
+              {["layer", diff.before, diff.after, "difference", "cosine"].map((head) => (
+                <th key={head} scope="col" class="number">
+                  {head}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {diff.layers.map((layer) => (
+              <tr key={layer.layer}>
+                <th scope="row" class="number">
+                  {layer.layer}
+                </th>
+                <td class="number">{ratio(layer.before.relative)}</td>
+                <td class="number">{ratio(layer.after.relative)}</td>
+                <td class="number">{ratio(layer.difference.relative)}</td>
+                <td class="number">{ratio(layer.cosine)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </>
+  );
+}
+
+function FactList({ title, facts, total }: { title: string; facts: readonly VersionFact[]; total: number }) {
+  return (
+    <>
+      <h2>
+        {title} <small>{count(total, "fact")}</small>
+      </h2>
+      {facts.length > 0 && (
+        <ul class="plain">
+          {facts.map((fact) => (
+            <li key={`${fact.version} ${fact.index}`}>
+              {filled(fact)} <strong>{fact.target_new}</strong> <span class="soft">{fact.version}</span>
+            </li>
+          ))}
+        </ul>
+      )}
+      {total > facts.length && <p class="soft">The first {facts.length} are shown.</p>}
+    </>
+  );
+}

@@ -1,0 +1,64 @@
+import { useState } from "preact/hooks";
+import { put } from "../../api/client";
+import { offers } from "../../api/offers";
+import { useAction } from "../../parts/action";
+import { SelectField, TextField } from "../../parts/Field";
+import { Notice, ProblemNotice } from "../../parts/Notice";
+import { useAliases } from "../../state/queries";
+import { refreshAll } from "../../state/resource";
+
+const PATH = "/v1/models/{model}/aliases/{alias}";
+const NEW = "";
+
+/** Point an alias here, only while it points where it was seen to point. */
+export function AliasPart({ model, version }: { model: string; version: string }) {
+  const aliases = useAliases(model);
+  const known = aliases.data ?? [];
+  const [chosen, setChosen] = useState<string | null>(null);
+  const [typed, setTyped] = useState("production");
+  const [moved, setMoved] = useState<string | null>(null);
+  const chosenName = chosen ?? (known.some((one) => one.alias === "production") ? "production" : NEW);
+  const alias = chosenName === NEW ? typed.trim() : chosenName;
+  const seen = known.find((one) => one.alias === alias);
+  const move = useAction(async () => {
+    setMoved(null);
+    const body = seen ? { version, expected: seen.version } : { version };
+    try {
+      await put(PATH, body, { path: { model, alias } });
+      setMoved(`${alias} points at ${version} now.`);
+    } finally {
+      // Also where it had moved meanwhile: then the new place is shown, and can be expected.
+      for (const changed of ["aliases", "models", `version ${model}`, "versions"]) refreshAll(changed);
+    }
+  });
+  if (!offers("put", PATH)) return null;
+  const options = [...known.map((one) => [one.alias, `${one.alias} (now ${one.version})`] as const), [NEW, "a new alias…"] as const];
+  return (
+    <section aria-labelledby="alias">
+      <h2 id="alias">Move an alias here</h2>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          void move.run();
+        }}
+      >
+        <div class="row">
+          <SelectField label="Alias" value={chosenName} options={options} onChange={setChosen} />
+          {chosenName === NEW && <TextField label="Its name" value={typed} onInput={setTyped} />}
+          <button type="submit" disabled={alias === "" || seen?.version === version || move.isRunning}>
+            {seen ? `Move ${alias} from ${seen.version} to ${version}` : `Point ${alias || "it"} at ${version}`}
+          </button>
+        </div>
+        <p class="soft">
+          {seen?.version === version
+            ? `${alias} points here already.`
+            : seen
+              ? `It moves only if it still points at ${seen.version}.`
+              : "It is made."}
+        </p>
+      </form>
+      {moved && <Notice kind="good">{moved}</Notice>}
+      <ProblemNotice problem={move.problem} />
+    </section>
+  );
+}

@@ -1,0 +1,66 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import { send } from "../../api/client";
+import { offers } from "../../api/offers";
+import { useAction } from "../../parts/action";
+import { SelectField } from "../../parts/Field";
+import { ProblemNotice } from "../../parts/Notice";
+
+const PATH = "/v1/models/{model}/versions/{version}/export";
+const FORMATS = [
+  ["peft", "PEFT adapter (zip)"],
+  ["merged", "edited matrices (safetensors)"],
+] as const;
+const AGAIN_MILLISECONDS = 1500;
+
+/** A worker prepares the file; the browser then saves it. */
+export function ExportPart({ model, version }: { model: string; version: string }) {
+  const [format, setFormat] = useState<(typeof FORMATS)[number][0]>("peft");
+  const [told, setTold] = useState("");
+  const isShown = useRef(true);
+  useEffect(() => () => {
+    isShown.current = false;
+  }, []);
+  const make = useAction(async () => {
+    setTold("It is being prepared…");
+    try {
+      for (;;) {
+        const answer = await send("get", PATH, { path: { model, version }, query: { format } });
+        if (answer.status !== 202) {
+          save(await answer.blob(), nameIn(answer) ?? `${model}-${version}.${format === "peft" ? "zip" : "safetensors"}`);
+          setTold("It was saved.");
+          return;
+        }
+        await new Promise((done) => setTimeout(done, AGAIN_MILLISECONDS));
+        if (!isShown.current) return;
+      }
+    } catch (error) {
+      setTold("");
+      throw error;
+    }
+  });
+  if (!offers("get", PATH)) return null;
+  return (
+    <section aria-labelledby="export">
+      <h2 id="export">Export</h2>
+      <div class="row">
+        <SelectField label="Format" value={format} options={FORMATS} onChange={setFormat} />
+        <button type="button" class="second" disabled={make.isRunning} onClick={() => void make.run()}>
+          Export {version}
+        </button>
+        <span role="status">{told}</span>
+      </div>
+      <ProblemNotice problem={make.problem} />
+    </section>
+  );
+}
+
+const nameIn = (answer: Response): string | undefined => /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") ?? "")?.[1];
+
+/** Fetched with the key in its header: a plain link could not send it. */
+function save(file: Blob, name: string): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(file);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
