@@ -7,25 +7,25 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli.commands.alias import alias
 from cli.commands.api import api
-from cli.commands.ask import ask
 from cli.commands.audit import audit
 from cli.commands.backup import backup, restore
 from cli.commands.bench import bench
 from cli.commands.config import config
 from cli.commands.doctor import doctor
-from cli.commands.edit import edit
-from cli.commands.edits import edits
-from cli.commands.evaluate import evaluate
 from cli.commands.keys import keys
 from cli.commands.migrate import migrate
 from cli.commands.models import models
 from cli.commands.retention import retention
 from cli.commands.serve import serve
-from cli.commands.served_versions import add_to
 from cli.commands.versions import versions
 from cli.commands.worker import worker
+from cli.requests.alias import alias
+from cli.requests.ask import ask
+from cli.requests.edit import edit
+from cli.requests.edits import edits
+from cli.requests.evaluate import evaluate
+from cli.requests.served_versions import add_to
 from cli.terminal.errors import CliError
 from cli.terminal.exit_codes import EPILOG
 from configuration.errors import CONFIGURATION_EXIT_CODE, ConfigurationError

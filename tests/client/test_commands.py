@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.commands.ask import marked
 from cli.main import app
+from cli.requests.ask import marked
 from tests.client.conftest import Running
 
 QUICK = ["--set", "steps=2", "--set", "contexts=0", "--threshold", "EM=0", "--threshold", "drift=1e9"]

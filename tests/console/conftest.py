@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.deployment.programs import missing, program
 
 from tests.end_to_end.conftest import tiny_model as tiny_model
 from tests.service.conftest import api as api
@@ -13,6 +12,7 @@ from tests.service.conftest import model as model
 from tests.service.conftest import serve as serve
 from tests.service.conftest import settings as settings
 from tests.service.conftest import tokenizer as tokenizer
+from tests.support.programs import missing, program
 
 SOURCE = Path(__file__).parents[2] / "console"
 

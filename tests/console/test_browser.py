@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.deployment.programs import program
-from tests.end_to_end.tiny_server import Server
 
 from api_schemas.access import SCOPES, Scope
 from store.access import keys
 from store.access.audit import Actor
 from store.schema.database import Database
+from tests.support.programs import program
+from tests.support.running.tiny_server import Server
 
 REPOSITORY = Path(__file__).parents[2]
 SOMEBODY = Actor("cli:ada")

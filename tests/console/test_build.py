@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.deployment.programs import program
+from tests.support.programs import program
 
 REPOSITORY = Path(__file__).parents[2]
 
