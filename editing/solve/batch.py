@@ -79,10 +79,16 @@ class LayerEdit:
 
 @dataclass(frozen=True)
 class BatchEdit:
-    """`layers` by number; `repaired` counts, round by round, the groups that were optimised again."""
+    """`layers` by number; `repaired` counts, round by round, the groups that were optimised again.
+
+    `wanted` (G, d_out), float64, are the states z of the stream after the last layer, at the subject's last token, that
+    each group was last optimised for (`editing.solve.consolidating`). None where a norm stands between the MLP and the
+    stream: what is wanted there is an output of W, and no state.
+    """
 
     layers: dict[int, LayerEdit]
     repaired: tuple[int, ...]
+    wanted: Tensor | None = None
 
 
 def solve_batch(
@@ -109,6 +115,7 @@ def solve_batch(
         decoder, matrices, groups, contexts, values, settings.layers, rounds.solve, should_stop=should_stop
     )
     edited_matrices = _edited_matrices(decoder, matrices, deltas)
+    wanted = values.states.double() + values.deltas.double()
     repaired = []
     repair = settings.model_copy(update={"steps": settings.repair_steps})
     for number in range(settings.repair_rounds):
@@ -121,6 +128,8 @@ def solve_batch(
             decoder, edited_matrices, [groups[n] for n in failing], contexts, repair, should_stop=should_stop
         )
         round_values = _repair_values(decoder, edited_matrices, groups, contexts, values, repaired_values, failing)
+        again = torch.tensor(failing, device=wanted.device)
+        wanted[again] = (round_values.states.double() + round_values.deltas.double())[again]
         edit_layers(
             decoder,
             edited_matrices,
@@ -135,7 +144,7 @@ def solve_batch(
             decoder, matrices, {layer: edit.delta() for layer, edit in rounds.edits().items()}
         )
     on_progress("solving", 1, 1)
-    return BatchEdit(rounds.edits(), tuple(repaired))
+    return BatchEdit(rounds.edits(), tuple(repaired), None if decoder.architecture.norm_after_mlp else wanted)
 
 
 class _Rounds:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
 import structlog
 
 from api_schemas.facts import Fact
 from editing.errors import EditingError
 from editing.methods import ALGORITHMS, EditSettings, context_reserve
 from editing.solve.layers import check_together
-from editing.values.contexts import sample_contexts
+from editing.values.contexts import Context, sample_contexts
 from editing.values.facts import SubjectGroup, cut_shards, group_by_subject, tokenize_facts
 from store.schema.tables import BatchRow, TaskRow
 from store.work import batches, lifecycle, tasks
@@ -25,6 +28,9 @@ EXPECTED_STEPS = 12
 LEAST_SHARD_TOKENS = 512
 """Smaller shards would leave the matrix products too small to be fast."""
 
+SOLVE_TASKS: Final = {"edit": "solve", "consolidation": "solve_kept"}
+"""By the kind of the batch: the task that its values are made for."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -39,41 +45,74 @@ def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     with context.database.reading() as session:
         batch = batches.get(session, task.batch_id)
         facts = [Fact.model_validate(fact) for fact in batches.facts(session, batch.id)]
-    assert batch.base_version is not None
     assert batch.started_at is not None
     EDIT_QUEUE_WAIT_SECONDS.labels(batch.model).observe((batch.started_at - batch.created_at).total_seconds())
     settings = settings_of(context, batch)
     with timed(batch, "plan"):
-        check_together(context.model.decoder, settings.layers)
-        groups = tokenized_groups(context, facts, settings)
-        _check_batch_limit(batch, groups)
-        context.statistics.get(settings.layers, TaskProgress(context.database, batch.id), lease.should_stop)
-        matrices = context.matrices.get(batch.base_version)
-        contexts = sample_contexts(
-            context.model.decoder,
-            matrices,
-            context.model.backend_tokenizer,
-            settings.contexts,
-            settings.context_tokens,
-            settings.seed,
-        )
-        tokens = int(context.tokens_per_second * context.settings.shard_seconds / EXPECTED_STEPS)
-        shards = cut_shards(groups, settings.contexts, max(tokens, LEAST_SHARD_TOKENS), EXPECTED_STEPS)
-    log.info("planned", facts=len(facts), subjects=len(groups), shards=len(shards))
+        groups, contexts = prepared(context, batch, facts, settings, lease)
+    keep_plan(context, task, batch, settings, groups, contexts, range(len(groups)), {})
+
+
+def prepared(
+    context: WorkerContext, batch: BatchRow, facts: list[Fact], settings: EditSettings, lease: Lease
+) -> tuple[tuple[SubjectGroup, ...], tuple[Context, ...]]:
+    """The batch's groups, and contexts sampled from its parent; what it needs beside them was made and checked."""
+    assert batch.base_version is not None
+    check_together(context.model.decoder, settings.layers)
+    groups = tokenized_groups(context, facts, settings)
+    _check_batch_limit(batch, groups)
+    context.statistics.get(settings.layers, TaskProgress(context.database, batch.id), lease.should_stop)
+    contexts = sample_contexts(
+        context.model.decoder,
+        context.matrices.get(batch.base_version),
+        context.model.backend_tokenizer,
+        settings.contexts,
+        settings.context_tokens,
+        settings.seed,
+    )
+    return groups, tuple(contexts)
+
+
+def keep_plan(
+    context: WorkerContext,
+    task: TaskRow,
+    batch: BatchRow,
+    settings: EditSettings,
+    groups: Sequence[SubjectGroup],
+    contexts: Sequence[Context],
+    optimised: Sequence[int],
+    more: Mapping[str, Any],
+) -> None:
+    """End the task: shards for the values of the groups `optimised`, by number; where there are none, the solve.
+
+    `more` is kept with the result, for the solve.
+    """
+    tokens = int(context.tokens_per_second * context.settings.shard_seconds / EXPECTED_STEPS)
+    wanted = [groups[number] for number in optimised]
+    shards = [
+        [optimised[place] for place in shard]
+        for shard in cut_shards(wanted, settings.contexts, max(tokens, LEAST_SHARD_TOKENS), EXPECTED_STEPS)
+    ]
+    log.info("planned", facts=batch.facts, subjects=len(groups), optimised=len(optimised), shards=len(shards))
     with context.database.writing() as session:
-        result = {"contexts": [context_text.text for context_text in contexts], "subjects": len(groups)}
-        tasks.complete(session, task.id, task.token, result)
+        texts = [context_text.text for context_text in contexts]
+        tasks.complete(session, task.id, task.token, {**more, "contexts": texts, "subjects": len(groups)})
         row = batches.get(session, batch.id)
         row.settings = settings.model_dump(mode="json")
         warnings = [warning.model_dump(mode="json") for warning in batch_warnings(groups, settings)]
-        warning_field = {"warnings": warnings} if warnings else {}
-        batches.set_state(session, row, "optimising", shards=len(shards), subjects=len(groups), **warning_field)
-        lifecycle.set_progress(row, "optimising", 0, len(facts), None)
+        told: dict[str, Any] = {"subjects": len(groups), **({"warnings": warnings} if warnings else {})}
+        if not shards:
+            batches.set_state(session, row, "solving", **told)
+            lifecycle.set_progress(row, "solving", 0, row.facts, None)
+            tasks.create(session, of=row, kind=SOLVE_TASKS[row.kind])
+            return
+        batches.set_state(session, row, "optimising", shards=len(shards), **told)
+        lifecycle.set_progress(row, "optimising", 0, sum(len(group.facts) for group in wanted), None)
         for number, members in enumerate(shards):
             payload = {
-                "groups": list(members),
+                "groups": members,
                 "facts": [fact.index for group in members for fact in groups[group].facts],
-                "contexts": result["contexts"],
+                "contexts": texts,
             }
             tasks.create(session, of=row, kind="values", shard=number, payload=payload)
 
