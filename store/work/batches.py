@@ -45,7 +45,7 @@ class NewBatch:
 
     `if_match` is the only version that the caller wants it to be made on.
     A revert names in `reverts` the facts it takes out, [{"edit": id, "facts": [index]}]; `facts` are those facts.
-    A consolidation names in `consolidates` the version whose facts in force it has, and in `origins` where each is from.
+    A consolidation names in `consolidates` the version that says its facts, and in `origins` where each is from.
     """
 
     reference: ModelReference
