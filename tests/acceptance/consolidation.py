@@ -5,7 +5,7 @@
 
 Facts have distinct subjects; thresholds are lifted, so that nothing is rejected. Each step is an edit with a label of
 its own: what has succeeded in the data folder is not made again, so that a run that was stopped goes on where it was.
-Then 8 facts of the consolidation are taken out again. A data folder with the model and its statistics saves making them.
+Then 8 facts of the consolidation are taken out again. A folder that has the model and its statistics saves making them.
 """
 
 from __future__ import annotations
