@@ -64,11 +64,14 @@ class RevertedFacts(BaseModel):
 
 
 class EditJob(BaseModel):
-    """An edit batch as `GET /v1/edits/{id}` shows it. `facts` counts those that it edits, or (a revert) takes out."""
+    """An edit batch as `GET /v1/edits/{id}` shows it. `facts` counts those that it edits, or (a revert) takes out.
+
+    A consolidation has all facts that the version `consolidates` says.
+    """
 
     id: str
     object: Literal["edit"] = "edit"
-    kind: Literal["edit", "revert"] = "edit"
+    kind: Literal["edit", "revert", "consolidation"] = "edit"
     state: EditState
     model: str
     requested: str
@@ -78,6 +81,7 @@ class EditJob(BaseModel):
     settings: dict[str, Any]
     facts: int
     reverts: list[RevertedFacts] = []
+    consolidates: str | None = None
     label: str | None
     thresholds: dict[str, float]
     dry_run: bool

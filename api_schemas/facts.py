@@ -194,6 +194,15 @@ class FactPlace(BaseModel):
     index: int
 
 
+class FactOrigin(BaseModel):
+    """The fact that one of a consolidation stands for: `index` of the batch `edit`. `version` is null where that batch
+    is not known here, since the version came from another installation."""
+
+    edit: str
+    version: str | None
+    index: int
+
+
 class EditFact(NumberedFact):
     """A fact of a batch. `supersedes` is the fact of its parent's lineage with the same prompt and subject.
 

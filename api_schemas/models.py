@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api_schemas.facts import FactPlace, NumberedFact
+from api_schemas.facts import FactOrigin, FactPlace, NumberedFact
 from api_schemas.metrics import BatchMetrics
 from api_schemas.references import VersionName
 
@@ -37,12 +37,14 @@ class VersionInfo(BaseModel):
     """One immutable version. `unavailable` where a worker found a blob of its lineage missing or damaged.
 
     `facts` counts those of its own batch, which a revert takes out; `total_facts` those of its lineage that were not
-    taken out.
+    taken out. One that `consolidates` another says that one's facts, solved anew from the base; null also where that
+    one is not known here, since the version came from another installation.
     """
 
     version: str
     model: str
     parent: str | None
+    consolidates: str | None = None
     edit: str | None
     algorithm: str | None
     label: str | None
@@ -66,7 +68,8 @@ class VersionPage(BaseModel):
 class VersionFact(NumberedFact):
     """A fact of a version's lineage: where it came in, and what became of it there.
 
-    `supersedes` and `superseded_by` are the facts before and after it with the same prompt and subject.
+    `supersedes` and `superseded_by` are the facts before and after it with the same prompt and subject. `origin` of a
+    fact of a consolidation is the fact that it stands for.
     """
 
     edit: str
@@ -75,6 +78,7 @@ class VersionFact(NumberedFact):
     reverted_by: str | None
     supersedes: FactPlace | None
     superseded_by: FactPlace | None
+    origin: FactOrigin | None = None
 
 
 class VersionFactPage(BaseModel):

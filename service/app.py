@@ -22,6 +22,7 @@ from service.auth import authorised
 from service.chat import endpoints as chat
 from service.completions import endpoints as completions
 from service.console import endpoints as console
+from service.consolidations import endpoints as consolidations
 from service.diffs import endpoints as diffs
 from service.edits import endpoints as edits
 from service.errors import UnavailableError
@@ -89,7 +90,18 @@ def create_app(settings: Settings) -> FastAPI:
         dependencies=[Depends(authorised)],
     )
     problems.install(app)
-    for resource in (edits, models, reverts, diffs, exports, evaluations, statistics, algorithms, audit):
+    for resource in (
+        edits,
+        models,
+        reverts,
+        consolidations,
+        diffs,
+        exports,
+        evaluations,
+        statistics,
+        algorithms,
+        audit,
+    ):
         app.include_router(resource.router, responses=responses(UnavailableError))
     for resource in (completions, chat, tokenization):
         app.include_router(resource.router)

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from api_schemas.consolidations import ConsolidationRequest
 from api_schemas.edits import EditEvent, EditProgress, EditRequest
 from api_schemas.evaluations import EvaluationRequest
 from api_schemas.exports import ExportJob
@@ -65,6 +66,7 @@ _READ_BY_HAND: Final = (
     EvaluationRequest,
     AliasUpdate,
     RevertRequest,
+    ConsolidationRequest,
     ExportJob,
     StatisticRequest,
     CompletionRequest,

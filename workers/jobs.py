@@ -15,6 +15,8 @@ from store.errors import BlobStoreAwayError, LeaseLostError, StoreError
 from store.schema.tables import TaskRow
 from store.work import tasks
 from store.work.kinds import EDIT, job_ids, kind_of_task
+from workers.consolidating.plan_kept import plan_kept
+from workers.consolidating.solve_kept import solve_kept
 from workers.context import WorkerContext, current
 from workers.process.retrying import DATABASE_AWAY, disk_unavailable
 from workers.process.task_trace import attempt
@@ -35,6 +37,8 @@ HANDLERS: dict[str, Handler] = {
     "values": optimise_shard,
     "solve": solve,
     "revert": revert,
+    "plan_kept": plan_kept,
+    "solve_kept": solve_kept,
     "evaluate": evaluate,
     "export": export,
     "statistic": prepare_statistic,

@@ -25,7 +25,7 @@ from editing.model.projection import Matrices
 from editing.progress import ProgressCallback, ShouldStop, never, silent
 from editing.solve.closed_form import KeyFactor, Solution, factor_keys
 from editing.solve.layer_measures import LayerMeasures, layer_measures
-from editing.solve.layers import changed, edit_layers
+from editing.solve.layers import changed, edit_layers, wanted_states
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
 from editing.values.keys import subject_states
@@ -83,10 +83,16 @@ class LayerEdit:
 
 @dataclass(frozen=True)
 class BatchEdit:
-    """`layers` by number; `repaired` counts, round by round, the groups that were optimised again."""
+    """`layers` by number; `repaired` counts, round by round, the groups that were optimised again.
+
+    `wanted` (G, d_out), float64, are the states z of the stream after the last layer, at the subject's last token, that
+    each group was last optimised for (`editing.solve.consolidating`). None where a norm stands between the MLP and the
+    stream: what is wanted there is an output of W, and no state.
+    """
 
     layers: dict[int, LayerEdit]
     repaired: tuple[int, ...]
+    wanted: Tensor | None = None
 
 
 def solve_batch(
@@ -114,6 +120,7 @@ def solve_batch(
     )
     deltas = spread(decoder, matrices, groups, contexts, values)
     edited_matrices = _edited_matrices(decoder, matrices, deltas)
+    wanted = wanted_states(values, settings.anchor_norm)
     repaired = []
     repair = settings.model_copy(update={"steps": settings.repair_steps})
     for number in range(settings.repair_rounds):
@@ -126,12 +133,14 @@ def solve_batch(
             decoder, edited_matrices, [groups[n] for n in failing], contexts, repair, should_stop=should_stop
         )
         round_values = _repair_values(decoder, edited_matrices, groups, contexts, values, repaired_values, failing)
+        again = torch.tensor(failing, device=wanted.device)
+        wanted[again] = wanted_states(round_values, settings.anchor_norm)[again]
         spread(decoder, edited_matrices, groups, contexts, round_values)
         edited_matrices = _edited_matrices(
             decoder, matrices, {layer: edit.delta() for layer, edit in rounds.edits().items()}
         )
     on_progress("solving", 1, 1)
-    return BatchEdit(rounds.edits(), tuple(repaired))
+    return BatchEdit(rounds.edits(), tuple(repaired), None if decoder.architecture.norm_after_mlp else wanted)
 
 
 class _Rounds:

@@ -36,10 +36,12 @@ def hold_where(decoder: Decoder, layers: Sequence[int], differing: Collection[in
 def values_at_keys(values: Values, before: Tensor, after: Tensor) -> Values:
     """`values` of one layer, made on its matrix `before` (d_out, d_in), for a solve on `after`; nothing else differs.
 
-    Keys are the same, and the wanted outputs stay: δ' = δ + (W_before − W_after) k.
+    Keys are the same, and the wanted outputs stay: δ' = δ + (W_before − W_after) k. So do the wanted states of the
+    stream, where the outputs join it as they are: z₀' = z₀ − (W_before − W_after) k.
     """
     moved = values.keys.double() @ (before.double() - after.double()).to(values.keys.device).T
-    return replace(values, deltas=values.deltas + moved.to(values.deltas.dtype))
+    moved = moved.to(values.deltas.dtype)
+    return replace(values, deltas=values.deltas + moved, states=values.states - moved)
 
 
 def values_in_stream(

@@ -48,6 +48,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", "/v1/models/{model}/versions/{version}/facts"): READ,
     ("GET", "/v1/models/{model}/versions/{version}/export"): EDIT,
     ("POST", "/v1/models/{model}/versions/{version}/revert"): EDIT,
+    ("POST", "/v1/models/{model}/versions/{version}/consolidate"): EDIT,
     ("GET", "/v1/models/{model}/diff"): READ,
     ("GET", "/v1/models/{model}/aliases"): ANY_KEY,
     ("PUT", "/v1/models/{model}/aliases/{alias}"): EDIT,

@@ -28,6 +28,7 @@ def edit_job(row: BatchRow) -> EditJob:
             "settings": row.settings,
             "facts": row.facts,
             "reverts": row.reverts or [],
+            "consolidates": _named(row.consolidates),
             "label": row.label,
             "thresholds": row.thresholds,
             "dry_run": row.dry_run,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from api_schemas.facts import FactPlace
+from api_schemas.facts import FactOrigin, FactPlace
 from api_schemas.metrics import BatchMetrics
 from api_schemas.models import AliasInfo, ModelCard, VersionFact, VersionInfo
 from api_schemas.references import version_name
@@ -56,6 +57,7 @@ def version_info(row: VersionRow, aliases: Sequence[AliasRow]) -> VersionInfo:
             "version": version_name(row.number),
             "model": row.model,
             "parent": None if row.parent is None else version_name(row.parent),
+            "consolidates": None if row.consolidates is None else version_name(row.consolidates),
             "edit": row.batch_id,
             "algorithm": row.algorithm,
             "label": row.label,
@@ -84,6 +86,7 @@ def version_fact(one: LineageFact) -> VersionFact:
             "reverted_by": None if one.reverted_by is None else version_name(one.reverted_by),
             "supersedes": fact_place(one.supersedes),
             "superseded_by": fact_place(one.superseded_by),
+            "origin": None if one.origin is None else _fact_origin(one.origin),
         }
     )
 
@@ -92,6 +95,12 @@ def fact_place(place: Place | None) -> FactPlace | None:
     if place is None:
         return None
     return FactPlace(edit=place.edit, version=version_name(place.version), index=place.index)
+
+
+def _fact_origin(origin: Mapping[str, Any]) -> FactOrigin:
+    number = origin["version"]
+    version = None if number is None else version_name(number)
+    return FactOrigin(edit=origin["edit"], version=version, index=origin["index"])
 
 
 def alias_info(row: AliasRow) -> AliasInfo:

@@ -1,7 +1,9 @@
 """How a version's delta lies in its blob, read with numpy: whoever needs no tensors needs no PyTorch either.
 
 Arrays are named `{layer}.{part}`. Δ (d_out, d_in) is `b` (d_out, r) times `a` (r, d_in), or `dense`. An edit keeps its
-`keys` (d_in, E) and residuals `values` (d_out, E), one column for each subject in the order of the batch. A revert
+`keys` (d_in, E) and residuals `values` (d_out, E), one column for each subject in the order of the batch. At its last
+layer it keeps `wanted` (d_out, E), the states of the stream after that layer that its values were optimised for, and in
+the header under "groups" the facts (indices) of each column; blobs made before have neither. A revert
 keeps in the header under "reverts", for each edit that it changed, which of that edit's columns it took `out` and which
 it put back `in`, optimised again, whose keys are `{layer}.keys.{n}`, n counting edits. Keys at which the edit shall
 change nothing from then on are `{layer}.pins.{n}` (d_in, p). "ranks" says by layer how many rows of `a` and columns of
@@ -21,7 +23,7 @@ from store.blobs.arrays import pack, unpack
 from store.errors import BlobCorruptError
 
 KIND, FORMAT = "delta", 1
-_PARTS = ("a", "b", "dense", "keys", "values")
+_PARTS = ("a", "b", "dense", "keys", "values", "wanted")
 
 Array = NDArray[np.float32]
 
@@ -35,6 +37,7 @@ class LayerArrays:
     dense: Array | None = None
     keys: Array | None = None
     values: Array | None = None
+    wanted: Array | None = None
     again: Mapping[int, Array] = field(default_factory=dict)
     """Keys of columns that a revert put back in, by the number of the edit in the header."""
     pins: Mapping[int, Array] = field(default_factory=dict)

@@ -12,7 +12,16 @@ from typing import Any, Final
 from sqlalchemy import or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from store.lineage.facts_in_force import LineageFact, LineageStep, Place, chunks, neighbors, reverted_facts, steps
+from store.lineage.facts_in_force import (
+    FACT_KINDS,
+    LineageFact,
+    LineageStep,
+    Place,
+    chunks,
+    neighbors,
+    reverted_facts,
+    steps,
+)
 from store.lineage.questions import question_of
 from store.schema.tables import BatchRow, FactRow
 
@@ -33,7 +42,7 @@ class Lineage:
 def read_lineage(session: Session, model: str, number: int) -> Lineage:
     """Raises NotFoundError."""
     line = steps(session, model, number)
-    return Lineage({step.edit: step for step in line if step.kind == "edit"}, reverted_facts(line))
+    return Lineage({step.edit: step for step in line if step.kind in FACT_KINDS}, reverted_facts(line))
 
 
 def page(
@@ -75,6 +84,7 @@ def in_force(session: Session, line: Lineage) -> list[Place]:
 def facts_at(session: Session, line: Lineage, places: Sequence[Place]) -> list[LineageFact]:
     """The facts at `places` of the lineage, and what became of them there."""
     facts = stored_facts(session, places)
+    origins = stored_origins(session, [place for place in places if line.edits[place.edit].kind == "consolidation"])
     before, after = neighbors(_standing(session, line, {question_of(fact) for fact in facts.values()}))
     return [
         LineageFact(
@@ -83,6 +93,7 @@ def facts_at(session: Session, line: Lineage, places: Sequence[Place]) -> list[L
             line.reverted.get((place.edit, place.index)),
             before.get(place),
             after.get(place),
+            origins.get((place.edit, place.index)),
         )
         for place in places
     ]
@@ -95,6 +106,16 @@ def stored_facts(session: Session, places: Iterable[Place]) -> dict[tuple[str, i
         query = select(FactRow.batch_id, FactRow.number, FactRow.fact)
         query = query.where(tuple_(FactRow.batch_id, FactRow.number).in_(chunk))
         stored |= {(edit, index): fact for edit, index, fact in session.execute(query)}
+    return stored
+
+
+def stored_origins(session: Session, places: Iterable[Place]) -> dict[tuple[str, int], dict[str, Any]]:
+    """The origins of those facts at `places` that stand for another, by (edit, index)."""
+    stored: dict[tuple[str, int], dict[str, Any]] = {}
+    for chunk in chunks([(place.edit, place.index) for place in places]):
+        query = select(FactRow.batch_id, FactRow.number, FactRow.origin)
+        query = query.where(tuple_(FactRow.batch_id, FactRow.number).in_(chunk))
+        stored |= {(edit, index): origin for edit, index, origin in session.execute(query) if origin is not None}
     return stored
 
 

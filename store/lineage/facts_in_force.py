@@ -20,6 +20,8 @@ from store.lineage import versions as lineage
 from store.schema.tables import BatchRow, FactRow, VersionRow
 
 FactState = Literal["in_force", "superseded", "reverted"]
+FACT_KINDS: Final = ("edit", "consolidation")
+"""Kinds of batches that say facts; others take some out."""
 IN_ONE_QUERY: Final = 500
 
 Item = TypeVar("Item")
@@ -39,7 +41,8 @@ class LineageFact:
     """A fact of a version's lineage and what became of it there.
 
     `reverted_by` is the version that took it out; `superseded_by` and `supersedes` are the next and the last fact of
-    the lineage, of those not taken out, with the same prompt and subject in another batch.
+    the lineage, of those not taken out, with the same prompt and subject in another batch. `origin` of a fact of a
+    consolidation is the fact that it stands for: {"edit", "index", "version"}.
     """
 
     place: Place
@@ -47,6 +50,7 @@ class LineageFact:
     reverted_by: int | None
     supersedes: Place | None
     superseded_by: Place | None
+    origin: dict[str, Any] | None = None
 
     @property
     def state(self) -> FactState:
@@ -91,7 +95,7 @@ def reverted_facts(line: Iterable[LineageStep]) -> dict[tuple[str, int], int]:
 def lineage_facts(session: Session, model: str, number: int) -> list[LineageFact]:
     """All facts of the edits from the base to version `number`, in their order."""
     line = steps(session, model, number)
-    edits = [step for step in line if step.kind == "edit"]
+    edits = [step for step in line if step.kind in FACT_KINDS]
     facts: dict[str, list[tuple[int, dict[str, Any]]]] = {step.edit: [] for step in edits}
     for ids in chunks(list(facts)):
         query = select(FactRow.batch_id, FactRow.number, FactRow.fact)

@@ -159,6 +159,7 @@ def publish(session: Session, batch: BatchRow, new: NewVersion) -> VersionRow:
         algorithm=batch.algorithm,
         label=batch.label,
         facts=batch.facts,
+        consolidates=batch.consolidates,
         total_facts=parent.total_facts + (-batch.facts if batch.kind == "revert" else batch.facts),
         layers=new.layers,
         rank=new.rank,

@@ -188,7 +188,8 @@ class BatchRow(StoppableRow, SequencedRow):
 
 class FactRow(Base):
     """`question` is what the fact asks (`store.lineage.questions`). `origin` of a fact of a consolidation is the fact
-    that it stands for: {"edit": id, "index": number, "version": number}."""
+    that it stands for, {"edit": id, "index": number, "version": number}. Where an earlier consolidation stood for it,
+    "from" names that one's fact, {"edit": id, "index": number}, with which its value is kept."""
 
     __tablename__ = "facts"
 

@@ -47,7 +47,7 @@ class BatchRecord(_Record):
     """The batch that made a version, without who sent it."""
 
     id: str
-    kind: Literal["edit", "revert"]
+    kind: Literal["edit", "revert", "consolidation"]
     requested: str
     algorithm: str
     settings: dict[str, Any]
@@ -55,6 +55,7 @@ class BatchRecord(_Record):
     label: str | None
     urgent: bool
     reverts: list[Any] | None
+    consolidates: int | None = None
     progress: dict[str, Any]
     metrics: dict[str, Any] | None
     created_at: datetime
@@ -69,6 +70,7 @@ class VersionRecord(_Record):
     label: str | None
     facts: int
     total_facts: int
+    consolidates: int | None = None
     layers: list[int]
     rank: int
     blob: str
@@ -81,11 +83,12 @@ class VersionRecord(_Record):
 
 
 class Member(_Record):
-    """One version of the lineage with everything that belongs to it."""
+    """One version of the lineage with everything that belongs to it. `origins` are those of a consolidation's facts."""
 
     version: VersionRecord
     batch: BatchRecord
     facts: list[dict[str, Any]]
+    origins: list[dict[str, Any]] = []
     events: list[EventRecord]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
@@ -42,6 +43,7 @@ from store.upkeep.manifest import (
     VersionRecord,
     read_manifest,
 )
+from store.upkeep.origins import consolidated_here, origins_here
 from store.work import batches
 
 BOUND = ("fingerprint", "tokenizer_fingerprint", "dtype")
@@ -136,6 +138,7 @@ def _manifest(session: Session, reference: ModelReference) -> BundleManifest:
                 version=VersionRecord.model_validate(version),
                 batch=BatchRecord.model_validate(batch),
                 facts=batches.facts(session, batch.id),
+                origins=batches.origins(session, batch.id),
                 events=[EventRecord.model_validate(event) for event in batch_events],
             )
         )
@@ -261,8 +264,9 @@ def _insert_missing(session: Session, name: str, manifest: BundleManifest, numbe
 
 def _add(session: Session, name: str, member: Member, numbers: Mapping[int, int]) -> None:
     number, parent = numbers[member.version.number], numbers[member.version.parent]
+    consolidates = consolidated_here(session, name, member.version.provenance)
     batch = BatchRow(
-        **dict(member.batch),
+        **{**dict(member.batch), "consolidates": consolidates},
         seq=(session.scalar(select(func.max(BatchRow.seq))) or 0) + 1,
         model=name,
         line=None,
@@ -276,15 +280,17 @@ def _add(session: Session, name: str, member: Member, numbers: Mapping[int, int]
     session.add(batch)
     session.flush()
     if member.facts:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"batch_id": batch.id, "number": n, "fact": fact, "question": question_of(fact)}
             for n, fact in enumerate(member.facts)
         ]
+        for row, origin in zip(rows, origins_here(session, name, member.origins), strict=False):
+            row["origin"] = origin
         session.execute(insert(FactRow), rows)
     for event in member.events:
         renumbered = {key: numbers.get(value, value) if key in _NUMBERS else value for key, value in event.data.items()}
         session.add(EventRow(batch_id=batch.id, kind=event.kind, data=renumbered, created_at=event.created_at))
-    record = {**dict(member.version), "number": number, "parent": parent}
+    record = {**dict(member.version), "number": number, "parent": parent, "consolidates": consolidates}
     record["provenance"] = {**member.version.provenance, "parent": parent}
     session.add(VersionRow(**record, model=name, batch_id=batch.id, state="available"))
     session.flush()

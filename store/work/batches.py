@@ -45,6 +45,7 @@ class NewBatch:
 
     `if_match` is the only version that the caller wants it to be made on.
     A revert names in `reverts` the facts it takes out, [{"edit": id, "facts": [index]}]; `facts` are those facts.
+    A consolidation names in `consolidates` the version that says its facts, and in `origins` where each is from.
     """
 
     reference: ModelReference
@@ -53,6 +54,8 @@ class NewBatch:
     thresholds: dict[str, float]
     facts: Sequence[dict[str, Any]]
     reverts: list[dict[str, Any]] | None = None
+    consolidates: int | None = None
+    origins: Sequence[dict[str, Any]] | None = None
     label: str | None = None
     dry_run: bool = False
     urgent: bool = False
@@ -61,6 +64,12 @@ class NewBatch:
     caller: str = ""
     idempotency_key: str | None = None
     body_sha256: str | None = None
+
+    @property
+    def kind(self) -> str:
+        if self.consolidates is not None:
+            return "consolidation"
+        return "edit" if self.reverts is None else "revert"
 
 
 def check_unmoved(reference: ModelReference, expected: int | None, found: int) -> None:
@@ -109,7 +118,7 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
         EDIT,
         len(new.facts),
         seq=(newest or 0) + 1,
-        kind="edit" if new.reverts is None else "revert",
+        kind=new.kind,
         model=new.reference.name,
         requested=str(new.reference),
         line=new.reference.alias,
@@ -122,6 +131,7 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
         urgent=new.urgent,
         facts=len(new.facts),
         reverts=new.reverts,
+        consolidates=new.consolidates,
         if_match=new.if_match,
         moves_protected=new.moves_protected,
         caller=new.caller,
@@ -129,14 +139,14 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
         body_sha256=new.body_sha256,
         traceparent=tracing.traceparent(),
     )
+    rows: list[dict[str, Any]] = [
+        {"batch_id": row.id, "number": n, "fact": fact, "question": question_of(fact)}
+        for n, fact in enumerate(new.facts)
+    ]
+    for values, origin in zip(rows, new.origins or (), strict=False):
+        values["origin"] = origin
     # Past the ORM: nothing but rows is wanted of it here.
-    session.connection().execute(
-        _NEW_FACTS,
-        [
-            {"batch_id": row.id, "number": n, "fact": fact, "question": question_of(fact)}
-            for n, fact in enumerate(new.facts)
-        ],
-    )
+    session.connection().execute(_NEW_FACTS, rows)
     return row, True
 
 
@@ -176,6 +186,12 @@ def facts(session: Session, batch_id: str, first: int = 0, limit: int | None = N
     """The batch's facts in the caller's order."""
     query = select(FactRow.fact).where(FactRow.batch_id == batch_id, FactRow.number >= literal(first, BigInteger))
     return list(session.scalars(query.order_by(FactRow.number).limit(limit)))
+
+
+def origins(session: Session, batch_id: str) -> list[dict[str, Any]]:
+    """Of a consolidation: where each of its facts is from, in their order."""
+    query = select(FactRow.origin).where(FactRow.batch_id == batch_id).order_by(FactRow.number)
+    return [origin for origin in session.scalars(query) if origin is not None]
 
 
 def set_state(session: Session, row: BatchRow, state: EditState, **data: Any) -> None:

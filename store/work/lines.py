@@ -18,7 +18,7 @@ from store.lineage import versions as lineage
 from store.schema.tables import BatchRow, VersionRow
 from store.work import batches, lifecycle, tasks
 
-_FIRST_TASKS: Final = {"edit": "plan", "revert": "revert"}
+_FIRST_TASKS: Final = {"edit": "plan", "revert": "revert", "consolidation": "plan_kept"}
 _PASSABLE: Final = frozenset({"planning", "optimising"})
 """States in which a batch may be passed: what it wants is still being found out."""
 

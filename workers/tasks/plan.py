@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -13,7 +13,7 @@ from editing.methods import ALGORITHMS, EditSettings, context_reserve
 from editing.solve.layers import check_together
 from editing.subjects import ChatForm
 from editing.values.chat_forms import chat_forms
-from editing.values.contexts import sample_contexts
+from editing.values.contexts import Context, sample_contexts
 from editing.values.facts import SubjectGroup, cut_shards, group_by_subject, tokenize_facts
 from store.schema.tables import BatchRow, TaskRow
 from store.work import batches, lifecycle, tasks
@@ -30,6 +30,9 @@ EXPECTED_STEPS = 12
 LEAST_SHARD_TOKENS = 512
 """Smaller shards would leave the matrix products too small to be fast."""
 
+SOLVE_TASKS: Final = {"edit": "solve", "consolidation": "solve_kept"}
+"""By the kind of the batch: the task that its values are made for."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -44,47 +47,82 @@ def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     with context.database.reading() as session:
         batch = batches.get(session, task.batch_id)
         facts = [Fact.model_validate(fact) for fact in batches.facts(session, batch.id)]
-    assert batch.base_version is not None
     assert batch.started_at is not None
     EDIT_QUEUE_WAIT_SECONDS.labels(batch.model).observe((batch.started_at - batch.created_at).total_seconds())
     settings = settings_of(context, batch)
     with timed(batch, "plan"):
-        check_together(context.model.decoder, settings.layers)
-        forms = forms_of(context, settings)
-        groups = tokenized_groups(context, facts, settings, forms)
-        _check_batch_limit(batch, groups)
-        context.statistics.get(settings.layers, TaskProgress(context.database, batch.id), lease.should_stop)
-        matrices = context.matrices.get(batch.base_version)
-        contexts = sample_contexts(
-            context.model.decoder,
-            matrices,
-            context.model.backend_tokenizer,
-            settings.context_texts,
-            settings.context_tokens,
-            settings.seed,
-        )
-        tokens = int(context.tokens_per_second * context.settings.shard_seconds / EXPECTED_STEPS)
-        shards = cut_shards(groups, settings.context_texts, max(tokens, LEAST_SHARD_TOKENS), EXPECTED_STEPS)
-    log.info("planned", facts=len(facts), subjects=len(groups), shards=len(shards))
+        groups, contexts, forms = prepared(context, batch, facts, settings, lease)
+    keep_plan(context, task, batch, settings, groups, contexts, forms, range(len(groups)), {})
+
+
+def prepared(
+    context: WorkerContext, batch: BatchRow, facts: list[Fact], settings: EditSettings, lease: Lease
+) -> tuple[tuple[SubjectGroup, ...], tuple[Context, ...], tuple[ChatForm, ...]]:
+    """The batch's groups, contexts sampled from its parent, and its chat forms.
+
+    What it needs beside them was made and checked.
+    """
+    assert batch.base_version is not None
+    check_together(context.model.decoder, settings.layers)
+    forms = forms_of(context, settings)
+    groups = tokenized_groups(context, facts, settings, forms)
+    _check_batch_limit(batch, groups)
+    context.statistics.get(settings.layers, TaskProgress(context.database, batch.id), lease.should_stop)
+    contexts = sample_contexts(
+        context.model.decoder,
+        context.matrices.get(batch.base_version),
+        context.model.backend_tokenizer,
+        settings.context_texts,
+        settings.context_tokens,
+        settings.seed,
+    )
+    return groups, tuple(contexts), forms
+
+
+def keep_plan(
+    context: WorkerContext,
+    task: TaskRow,
+    batch: BatchRow,
+    settings: EditSettings,
+    groups: Sequence[SubjectGroup],
+    contexts: Sequence[Context],
+    forms: Sequence[ChatForm],
+    optimised: Sequence[int],
+    more: Mapping[str, Any],
+) -> None:
+    """End the task: shards for the values of the groups `optimised`, by number; where there are none, the solve.
+
+    `more` is kept with the result, for the solve.
+    """
+    tokens = int(context.tokens_per_second * context.settings.shard_seconds / EXPECTED_STEPS)
+    wanted = [groups[number] for number in optimised]
+    shards = [
+        [optimised[place] for place in shard]
+        for shard in cut_shards(wanted, settings.context_texts, max(tokens, LEAST_SHARD_TOKENS), EXPECTED_STEPS)
+    ]
+    log.info("planned", facts=batch.facts, subjects=len(groups), optimised=len(optimised), shards=len(shards))
     with context.database.writing() as session:
-        result = {
-            "contexts": [context_text.text for context_text in contexts],
-            "chat_forms": as_stored(forms),
-            "subjects": len(groups),
-        }
+        texts = [context_text.text for context_text in contexts]
+        forms_kept = as_stored(forms)
+        result = {**more, "contexts": texts, "chat_forms": forms_kept, "subjects": len(groups)}
         tasks.complete(session, task.id, task.token, result)
         row = batches.get(session, batch.id)
         row.settings = settings.model_dump(mode="json")
         warnings = [warning.model_dump(mode="json") for warning in batch_warnings(groups, settings)]
-        warning_field = {"warnings": warnings} if warnings else {}
-        batches.set_state(session, row, "optimising", shards=len(shards), subjects=len(groups), **warning_field)
-        lifecycle.set_progress(row, "optimising", 0, len(facts), None)
+        told: dict[str, Any] = {"subjects": len(groups), **({"warnings": warnings} if warnings else {})}
+        if not shards:
+            batches.set_state(session, row, "solving", **told)
+            lifecycle.set_progress(row, "solving", 0, row.facts, None)
+            tasks.create(session, of=row, kind=SOLVE_TASKS[row.kind])
+            return
+        batches.set_state(session, row, "optimising", shards=len(shards), **told)
+        lifecycle.set_progress(row, "optimising", 0, sum(len(group.facts) for group in wanted), None)
         for number, members in enumerate(shards):
             payload = {
-                "groups": list(members),
+                "groups": members,
                 "facts": [fact.index for group in members for fact in groups[group].facts],
-                "contexts": result["contexts"],
-                "chat_forms": result["chat_forms"],
+                "contexts": texts,
+                "chat_forms": forms_kept,
             }
             tasks.create(session, of=row, kind="values", shard=number, payload=payload)
 

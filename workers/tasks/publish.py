@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from torch import Tensor
@@ -28,6 +28,13 @@ from workers.weights.matrix_cache import matrix_hash
 
 LIBRARIES = ("emmetd", "torch", "transformers", "tokenizers")
 
+_REMEDIES: Final = {
+    "edit": "fewer facts at once, other settings or thresholds",
+    "revert": "other thresholds",
+    "consolidation": "other settings or thresholds",
+}
+"""By the kind of the batch: what to send instead of one that was rejected."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -37,7 +44,7 @@ class Candidate:
 
     `base` is the version that it was made on, `reports` say what was done to each layer, `made_with` is what else is
     needed to make it again. A revert says in `reverts` and `inserted_keys` what it did to earlier edits
-    (`store.blobs.deltas`).
+    (`store.blobs.deltas`); an edit that keeps wanted states says in `groups` which facts each of them is for.
     """
 
     base: int
@@ -49,6 +56,7 @@ class Candidate:
     made_with: Mapping[str, Any]
     reverts: list[dict[str, Any]] | None = None
     inserted_keys: InsertedKeysByLayer | None = None
+    groups: list[list[int]] | None = None
     warnings: Sequence[BatchWarning] = ()
 
 
@@ -95,9 +103,7 @@ def _commit(
         tasks.complete(session, task.id, task.token)
         lifecycle.set_progress(row, "done", row.facts, row.facts, 0)
         if checked.breaches:
-            remedy = (
-                "other thresholds" if batch.kind == "revert" else "fewer facts at once, other settings or thresholds"
-            )
+            remedy = _REMEDIES[batch.kind]
             warning_sentences = [f"{one.detail[0].upper()}{one.detail[1:]}" for one in candidate.warnings]
             error = {
                 "code": "below_thresholds",
@@ -123,6 +129,8 @@ def _put_blobs(context: WorkerContext, batch: BatchRow, candidate: Candidate) ->
     header: dict[str, Any] = {"fingerprint": context.model.fingerprint, "model": batch.model, "provenance": provenance}
     if candidate.reverts is not None:
         header["reverts"] = candidate.reverts
+    if candidate.groups is not None:
+        header["groups"] = candidate.groups
     delta = pack_deltas(candidate.deltas, header, candidate.inserted_keys)
     edited = {layer: candidate.matrices[layer] for layer in candidate.deltas}
     return lineage.NewVersion(

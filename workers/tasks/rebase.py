@@ -126,7 +126,7 @@ def rebased_edit(
     except VersionNotFoundError:
         return None
     after = weight_of(context.model.decoder, context.matrices.get(new), layer)
-    return BatchEdit({layer: rebased(one, before, after, metrics[layer], settings)}, edit.repaired)
+    return BatchEdit({layer: rebased(one, before, after, metrics[layer], settings)}, edit.repaired, edit.wanted)
 
 
 def _differing(context: WorkerContext, old: int, new: int) -> set[int]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -15,6 +15,7 @@ from editing.covariance.key_metric import KeyMetric
 from editing.covariance.method_metric import key_metrics, wants_past_keys
 from editing.covariance.statistic import Statistic
 from editing.methods import ALGORITHMS, Algorithm, EditSettings
+from editing.model.projection import Matrices
 from editing.solve.batch import BatchEdit, LayerEdit, solve_batch
 from editing.subjects import ChatForm
 from editing.values.contexts import contexts_of
@@ -25,7 +26,7 @@ from store.schema.tables import BatchRow, TaskRow
 from store.work import batches, tasks
 from workers.context import WorkerContext
 from workers.tasks.batch_warnings import batch_warnings
-from workers.tasks.check import check_edit
+from workers.tasks.check import Checked, check_edit
 from workers.tasks.lease import Lease
 from workers.tasks.plan import as_stored, stored_forms, tokenized_groups
 from workers.tasks.progress import TaskProgress
@@ -38,9 +39,12 @@ from workers.weights.layer_weights import materialised, weight_of
 
 log = structlog.get_logger(__name__)
 
+Check = Callable[[Matrices, Mapping[int, torch.Tensor]], Checked]
+"""The parent's matrices and the edited ones → what was measured of them."""
+
 
 @dataclass(frozen=True)
-class _SolveInputs:
+class SolveInputs:
     """What a batch wants, found on version `base`: its values, and all else that it is solved from."""
 
     base: int
@@ -54,12 +58,12 @@ class _SolveInputs:
 
 
 @dataclass(frozen=True)
-class _SolvedBatch:
+class SolvedBatch:
     """A batch's edit on version `base`."""
 
     base: int
     edit: BatchEdit
-    inputs: _SolveInputs
+    inputs: SolveInputs
 
 
 def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
@@ -71,9 +75,14 @@ def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     base = parent_now(context, batch)
     with timed(batch, "solve"):
         inputs = _solve_inputs(context, batch, facts, lease, report)
-        solved = _solved(context, inputs, base, lease, report)
+        solved = solved_on(context, inputs, base, lease, report)
     for attempt in range(MOST_REBASES + 1):
-        candidate = _checked_candidate(context, batch, facts, solved, lease, report)
+        candidate = checked_candidate(
+            context,
+            batch,
+            solved,
+            lambda parent, matrices: check_edit(context, batch, facts, parent, matrices, lease.should_stop, report),
+        )
         try:
             conclude(context, task, batch, candidate)
             return
@@ -84,13 +93,13 @@ def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
                     context, solved.edit, solved.base, base, _metrics(context, inputs, base), inputs.settings
                 )
                 solved = (
-                    _solved(context, inputs, base, lease, report) if edit is None else _SolvedBatch(base, edit, inputs)
+                    solved_on(context, inputs, base, lease, report) if edit is None else SolvedBatch(base, edit, inputs)
                 )
 
 
 def _solve_inputs(
     context: WorkerContext, batch: BatchRow, facts: Sequence[Fact], lease: Lease, report: TaskProgress
-) -> _SolveInputs:
+) -> SolveInputs:
     with context.database.reading() as session:
         (plan,) = tasks.of_batch(session, batch.id, "plan")
         shards = tasks.of_batch(session, batch.id, "values")
@@ -98,9 +107,9 @@ def _solve_inputs(
     assert plan.result is not None
     settings = EditSettings.model_validate(batch.settings)
     statistics = context.statistics.get(settings.layers, report, lease.should_stop)
-    return _SolveInputs(
+    return SolveInputs(
         batch.base_version,
-        _as_values(context, gather(context.blobs, shards), max(settings.layers)),
+        as_values(context, gather(context.blobs, shards), max(settings.layers)),
         tokenized_groups(context, list(facts), settings, stored_forms(plan.result)),
         plan.result["contexts"],
         stored_forms(plan.result),
@@ -110,16 +119,16 @@ def _solve_inputs(
     )
 
 
-def _metrics(context: WorkerContext, inputs: _SolveInputs, base: int) -> dict[int, KeyMetric]:
+def _metrics(context: WorkerContext, inputs: SolveInputs, base: int) -> dict[int, KeyMetric]:
     """The method's S of each layer on version `base`, whose lineage's keys are a part of it where they are wanted."""
     settings, algorithm = inputs.settings, inputs.algorithm
     past = context.past_keys.at(base, settings.layers) if wants_past_keys(algorithm, settings) else {}
     return key_metrics(algorithm, inputs.statistics, settings, past)
 
 
-def _solved(
-    context: WorkerContext, inputs: _SolveInputs, base: int, lease: Lease, report: TaskProgress
-) -> _SolvedBatch:
+def solved_on(
+    context: WorkerContext, inputs: SolveInputs, base: int, lease: Lease, report: TaskProgress
+) -> SolvedBatch:
     """Solved on version `base`. Raises ParentMovedError where what the batch wants does not hold there."""
     groups, settings = inputs.groups, inputs.settings
     tokenizer = context.model.backend_tokenizer
@@ -137,20 +146,19 @@ def _solved(
         on_progress=report,
     )
     log.info("solved", layers=sorted(edit.layers), repaired=list(edit.repaired))
-    return _SolvedBatch(base, edit, inputs)
+    return SolvedBatch(base, edit, inputs)
 
 
-def _checked_candidate(
-    context: WorkerContext,
-    batch: BatchRow,
-    facts: Sequence[Fact],
-    solved: _SolvedBatch,
-    lease: Lease,
-    report: TaskProgress,
-) -> Candidate:
+def checked_candidate(context: WorkerContext, batch: BatchRow, solved: SolvedBatch, check: Check) -> Candidate:
+    """What the batch would become a version with, measured by `check`."""
     edit, inputs = solved.edit, solved.inputs
     parent = context.matrices.get(solved.base)
     deltas = {layer: _as_stored(edit_of_layer) for layer, edit_of_layer in edit.layers.items()}
+    groups: list[list[int]] | None = None
+    if edit.wanted is not None:
+        last = max(deltas)
+        deltas[last] = replace(deltas[last], wanted=edit.wanted.T.float().cpu())
+        groups = [[fact.index for fact in group.facts] for group in inputs.groups]
     matrices = materialised(context.model.decoder, context.matrices, solved.base, deltas)
     reports = [
         _layer_report(
@@ -161,7 +169,7 @@ def _checked_candidate(
     with context.database.writing() as session:
         batches.set_state(session, batches.get(session, batch.id), "checking", repaired=list(edit.repaired))
     with timed(batch, "check"):
-        checked = check_edit(context, batch, facts, parent, matrices, lease.should_stop, report)
+        checked = check(parent, matrices)
     made_with: dict[str, Any] = {
         "settings": inputs.settings.model_dump(mode="json"),
         "contexts": list(inputs.contexts),
@@ -171,11 +179,21 @@ def _checked_candidate(
     if inputs.base != solved.base:
         made_with["values_made_on"] = inputs.base
     warnings = batch_warnings(inputs.groups, inputs.settings)
-    return Candidate(solved.base, deltas, matrices, checked, reports, inputs.statistics, made_with, warnings=warnings)
+    return Candidate(
+        solved.base,
+        deltas,
+        matrices,
+        checked,
+        reports,
+        inputs.statistics,
+        made_with,
+        groups=groups,
+        warnings=warnings,
+    )
 
 
 def _layer_report(
-    context: WorkerContext, edit: LayerEdit, weight: torch.Tensor, solved: _SolvedBatch, rank: int
+    context: WorkerContext, edit: LayerEdit, weight: torch.Tensor, solved: SolvedBatch, rank: int
 ) -> LayerReport:
     measures = edit.report(weight, solved.inputs.statistics[edit.layer])
     solution = edit.solutions[-1]
@@ -192,7 +210,7 @@ def _layer_report(
     )
 
 
-def _as_values(context: WorkerContext, gathered: BatchValues, layer: int) -> Values:
+def as_values(context: WorkerContext, gathered: BatchValues, layer: int) -> Values:
     device = context.model.decoder.device
     number = gathered.deltas.shape[0]
     return Values(

@@ -22,7 +22,7 @@ from workers.context import WorkerContext
 from workers.metrics import VALUE_STEPS
 from workers.tasks.batch_settings import settings_of
 from workers.tasks.lease import Lease
-from workers.tasks.plan import stored_forms, tokenized_groups
+from workers.tasks.plan import SOLVE_TASKS, stored_forms, tokenized_groups
 from workers.tasks.progress import TaskProgress
 from workers.tasks.stage_times import timed
 
@@ -52,7 +52,8 @@ def optimise_shard(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     forms = stored_forms(task.payload)
     groups = [_numbered(group, task.payload["facts"]) for group in tokenized_groups(context, facts, settings, forms)]
     done_before = sum(len(shard.payload["facts"]) for shard in shards if shard.state == "done")
-    report = TaskProgress(context.database, batch.id, before=done_before, total=batch.facts)
+    of_all = sum(len(shard.payload["facts"]) for shard in shards)
+    report = TaskProgress(context.database, batch.id, before=done_before, total=of_all)
 
     def on_progress(stage: str, done: int, total: int) -> None:
         report("optimising", done / total * len(facts), len(facts))
@@ -79,7 +80,7 @@ def optimise_shard(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         if all(shard.state == "done" for shard in tasks.of_batch(session, batch.id, "values")):
             batches.set_state(session, row, "solving")
             lifecycle.set_progress(row, "solving", 0, row.facts, None)
-            tasks.create(session, of=row, kind="solve")
+            tasks.create(session, of=row, kind=SOLVE_TASKS[row.kind])
 
 
 def _numbered(group: SubjectGroup, numbers: Sequence[int]) -> SubjectGroup:

@@ -18,8 +18,8 @@ from store.errors import BlobCorruptError
 class LayerDelta:
     """Δ (d_out, d_in) of one layer: B A with B (d_out, r) and A (r, d_in), or `dense`; all float32.
 
-    An edit keeps the `keys` (d_in, E) and `values` (d_out, E), the residuals, that it was solved from; a revert, which
-    needs the keys, has none of its own.
+    An edit keeps the `keys` (d_in, E) and `values` (d_out, E), the residuals, that it was solved from, and at its last
+    layer the states `wanted` (d_out, E); a revert, which needs the keys, has none of its own.
     """
 
     layer: int
@@ -28,6 +28,7 @@ class LayerDelta:
     dense: Tensor | None
     keys: Tensor | None = None
     values: Tensor | None = None
+    wanted: Tensor | None = None
 
     def delta(self) -> Tensor:
         """Δ in float64, multiplied out."""
@@ -72,6 +73,7 @@ def pack_deltas(
                 dense=_array(arrays.dense),
                 keys=_array(arrays.keys),
                 values=_array(arrays.values),
+                wanted=_array(arrays.wanted),
                 again={
                     number: _array(inserted.keys)
                     for number, inserted in inserted_by_layer.get(layer, {}).items()
@@ -100,6 +102,7 @@ def unpack_deltas(content: bytes, fingerprint: str) -> dict[int, LayerDelta]:
             _tensor(arrays.dense),
             _tensor(arrays.keys),
             _tensor(arrays.values),
+            _tensor(arrays.wanted),
         )
         for layer, arrays in layers.items()
     }

@@ -1,0 +1,1 @@
+"""Solving a version's facts in force anew, as one batch on the base."""
