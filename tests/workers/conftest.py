@@ -18,7 +18,7 @@ import redis
 import structlog
 import torch
 
-from api_schemas.metrics import DEFAULT_THRESHOLDS
+from api_schemas.metrics import DEFAULT_BUDGET, DEFAULT_THRESHOLDS
 from api_schemas.references import parse_reference
 from configuration.settings import Settings
 from editing.model.loading import LoadedModel, load_model
@@ -124,7 +124,8 @@ class Place:
         of: list[dict[str, Any]] | None = None,
         reference: str = MODEL,
         settings: Mapping[str, Any] | None = None,
-        thresholds: Mapping[str, float] = DEFAULT_THRESHOLDS,  # type: ignore[assignment]
+        thresholds: Mapping[str, float] = DEFAULT_THRESHOLDS,
+        budget: Mapping[str, float] | None = DEFAULT_BUDGET,
         algorithm: str = "emmet",
         **fields: Any,
     ) -> str:
@@ -134,6 +135,7 @@ class Place:
             algorithm=algorithm,
             settings={"overrides": dict(SURE if settings is None else settings)},
             thresholds=dict(thresholds),
+            budget=None if budget is None else dict(budget),
             facts=facts(4) if of is None else of,
             **fields,
         )

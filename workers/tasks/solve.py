@@ -148,7 +148,7 @@ def _checked_candidate(
     with context.database.writing() as session:
         batches.set_state(session, batches.get(session, batch.id), "checking", repaired=list(edit.repaired))
     with timed(batch, "check"):
-        checked = check_edit(context, batch, facts, parent, matrices, lease.should_stop, report)
+        checked = check_edit(context, batch, facts, solved.base, parent, matrices, lease.should_stop, report)
     made_with: dict[str, Any] = {
         "settings": inputs.settings.model_dump(mode="json"),
         "contexts": list(inputs.contexts),
