@@ -19,7 +19,8 @@ StoreError
 │   ├── NotInLineageError          what shall be taken out is not in the version, or not any more
 │   ├── NameClashError             a version from elsewhere has a name that is another's here
 │   ├── VersionNeededError         an alias, a later version or running work needs what shall be deleted
-│   ├── FactsRemovedError          the texts that a revert needs were removed
+│   ├── VersionUnavailableError    a blob of its lineage is missing or damaged
+│   ├── FactsRemovedError          the texts that a revert or an evaluation needs were removed
 │   ├── FingerprintConflictError   a worker's model is not the one that the name is bound to
 │   └── IdempotencyConflictError   the key was used with another body
 ├── LeaseLostError                 another worker holds the task now; this one's work must not be committed
@@ -115,6 +116,10 @@ class NameClashError(ConflictError):
 
 class VersionNeededError(ConflictError):
     code = "version_needed"
+
+
+class VersionUnavailableError(ConflictError):
+    code = "version_unavailable"
 
 
 class FactsRemovedError(ConflictError):

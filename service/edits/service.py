@@ -54,7 +54,7 @@ def submit(resources: Resources, submission: EditSubmission) -> EditJob:
         resolved = lineage.resolve_number(session, batch.reference)
         measured = lineage.get(session, model.name, resolved.version).metrics
     batches.check_unmoved(batch.reference, expected, resolved.version)
-    budget = budget_of(asked_budget(request.budget))
+    budget = budget_of(asked_budget(request.budget), request.thresholds)
     check_budget(budget, measured, version_name(resolved.version))
     settings = complete_settings(model, algorithm, request.settings)
     _check_tokens(resources, model, batch, settings)

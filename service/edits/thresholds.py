@@ -46,6 +46,10 @@ def check_budget(budget: Mapping[str, float], metrics: Mapping[str, Any] | None,
     )
 
 
-def budget_of(asked: Mapping[str, float]) -> dict[str, float]:
-    """What the line is held against: the caller's budget over the default."""
-    return {**DEFAULT_BUDGET, **asked}
+def budget_of(asked: Mapping[str, float], thresholds: Mapping[str, float]) -> dict[str, float]:
+    """What the line is held against: the caller's budget over the default.
+
+    Whoever lets one batch drift further than the default budget, and says nothing of a budget, means the line too.
+    """
+    default = {name: max(limit, thresholds.get(name, limit)) for name, limit in DEFAULT_BUDGET.items()}
+    return {**default, **asked}

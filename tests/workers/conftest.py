@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ import redis
 import structlog
 import torch
 
-from api_schemas.metrics import DEFAULT_BUDGET, DEFAULT_THRESHOLDS
+from api_schemas.metrics import DEFAULT_THRESHOLDS
 from api_schemas.references import parse_reference
 from configuration.settings import Settings
 from editing.model.loading import LoadedModel, load_model
@@ -125,7 +126,7 @@ class Place:
         reference: str = MODEL,
         settings: Mapping[str, Any] | None = None,
         thresholds: Mapping[str, float] = DEFAULT_THRESHOLDS,
-        budget: Mapping[str, float] | None = DEFAULT_BUDGET,
+        budget: Mapping[str, float] | None = MappingProxyType({}),
         algorithm: str = "emmet",
         **fields: Any,
     ) -> str:

@@ -12,8 +12,7 @@ from store.schema.tables import BatchRow
 
 @dataclass(frozen=True)
 class Limits:
-    """`thresholds` are on what a batch changes (drift: against the parent), `budget` on its lineage (against the base).
-    """
+    """`thresholds` are on what a batch changes (drift: against the parent), `budget` on its lineage (against the base)."""
 
     thresholds: Mapping[str, float] = field(default_factory=dict)
     budget: Mapping[str, float] = field(default_factory=dict)
@@ -63,7 +62,8 @@ def retained_breach(retained: RetainedMetrics | None, limit: float) -> str | Non
     fall = was.value - now.value
     if fall <= limit or (limit > 0 and round(fall * now.n) <= 1):
         return None
-    return f"EM of {now.n} earlier facts fell from {was.value:.4g} to {now.value:.4g}, by more than its threshold {limit:g}"
+    moved = f"EM of {now.n} earlier facts fell from {was.value:.4g} to {now.value:.4g}"
+    return f"{moved}, a fall of {fall:.4g}, above its threshold {limit:g}"
 
 
 def over_budget(drift: DriftMeasurement, budget: Mapping[str, float]) -> str | None:
@@ -71,4 +71,4 @@ def over_budget(drift: DriftMeasurement, budget: Mapping[str, float]) -> str | N
     limit = budget.get("drift")
     if limit is None or drift.value is None or drift.value <= limit:
         return None
-    return f"drift against the base would be {drift.value:.4g}, above the lineage's budget of {limit:g}"
+    return f"drift against the base is {drift.value:.4g}, above the lineage's budget of {limit:g}"
