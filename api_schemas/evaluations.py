@@ -46,7 +46,7 @@ class EvaluationRequest(BaseModel):
 
 
 class EvaluationSummary(BaseModel):
-    """`metrics` is keyed by NAME@vN. `facts_of`, `sample` and `seed` say whose facts were measured if none were sent."""
+    """`metrics` is keyed by NAME@vN. `facts_of`, `sample`, `seed` say whose facts were measured if none were sent."""
 
     id: str
     object: Literal["evaluation"] = "evaluation"

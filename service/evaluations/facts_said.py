@@ -58,8 +58,8 @@ def _check_kept(session: Session, line: Lineage) -> None:
     for place in firsts:
         if is_removed(kept[place.edit, 0]):
             raise FactsRemovedError(
-                f"the texts of edit {place.edit}, which made {version_name(place.version)}, were removed; name a version "
-                "before it in facts_of, or send the facts along"
+                f"the texts of edit {place.edit}, which made {version_name(place.version)}, were removed; name a "
+                "version before it in facts_of, or send the facts along"
             )
 
 

@@ -12,7 +12,7 @@ from store.schema.tables import BatchRow
 
 @dataclass(frozen=True)
 class Limits:
-    """`thresholds` are on what a batch changes (drift: against the parent), `budget` on its lineage (against the base)."""
+    """`thresholds` are on what a batch changes (drift: against its parent), `budget` on its line (against the base)."""
 
     thresholds: Mapping[str, float] = field(default_factory=dict)
     budget: Mapping[str, float] = field(default_factory=dict)

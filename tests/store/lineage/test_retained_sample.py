@@ -17,10 +17,8 @@ from store.lineage.questions import REMOVED, question_of
 from store.lineage.retained_sample import sample_in_force
 from store.schema.database import Database
 from store.schema.tables import BatchRow, FactRow, VersionRow
-from tests.conftest import BOTH_DATABASES
 from tests.store.lineage.test_facts_in_force import edit, fact, revert
 
-pytestmark = BOTH_DATABASES
 BATCH = 20
 
 

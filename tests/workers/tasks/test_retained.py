@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from api_schemas.facts import Fact
 from api_schemas.metrics import DriftMeasurement, Measurement, RetainedMetrics
@@ -13,7 +14,9 @@ from store.lineage import fact_readings
 from store.lineage.facts_in_force import Place as FactPlace
 from store.lineage.facts_in_force import lineage_facts
 from store.lineage.force_count import facts_in_force_after
+from store.schema.reading_tables import FactReadingRow
 from store.schema.tables import BatchRow
+from store.work import batches
 from tests.support.saved_models import SUBJECTS, fact, facts
 from tests.workers.conftest import MODEL, Place, opened
 from workers.checking.limits import limits_of, over_budget, retained_breach
@@ -35,8 +38,6 @@ def said_before(place: Place, batch: BatchRow) -> list[Fact]:
 
 
 def lineage_own(place: Place, batch: BatchRow) -> list[dict[str, Any]]:
-    from store.work import batches
-
     with place.database.reading() as session:
         return batches.facts(session, batch.id)
 
@@ -96,10 +97,6 @@ def test_what_the_parents_check_read_is_not_read_again(place: Place) -> None:
     with place.database.writing() as session:
         first = place.version(1).batch_id
         assert first is not None
-        from sqlalchemy import update
-
-        from store.schema.reading_tables import FactReadingRow
-
         session.execute(
             update(FactReadingRow)
             .where(FactReadingRow.version == 2, FactReadingRow.batch_id == first)
