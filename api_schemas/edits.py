@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api_schemas.facts import FactList
-from api_schemas.metrics import BatchMetrics, Thresholds
+from api_schemas.metrics import BatchMetrics, Budget, Thresholds
 from api_schemas.references import ReferenceText
 from api_schemas.settings import SettingsOverrides
 from api_schemas.texts import Clean
@@ -18,6 +18,9 @@ EditState = Literal[
 ]
 FINAL_STATES: frozenset[EditState] = frozenset({"succeeded", "rejected", "failed", "cancelled"})
 RUNNING_STATES: tuple[EditState, ...] = ("planning", "optimising", "solving", "checking")
+
+BUDGET_EXCEEDED: Final = "budget_exceeded"
+"""The code of a batch with which its lineage would use up more than its budget."""
 
 Label = Annotated[str, StringConstraints(max_length=200), Clean()]
 
@@ -33,6 +36,7 @@ class EditRequest(BaseModel):
     facts: FactList
     label: Label | None = None
     thresholds: Thresholds = {}
+    budget: Budget = Budget()
     dry_run: bool = False
     urgent: bool = False
 
@@ -67,6 +71,7 @@ class EditJob(BaseModel):
     """An edit batch as `GET /v1/edits/{id}` shows it. `facts` counts those that it edits, or (a revert) takes out.
 
     A consolidation has all facts that the version `consolidates` says.
+    `thresholds` are on what the batch changes, `budget` on what its lineage has used up with it.
     """
 
     id: str
@@ -84,6 +89,7 @@ class EditJob(BaseModel):
     consolidates: str | None = None
     label: str | None
     thresholds: dict[str, float]
+    budget: dict[str, float]
     dry_run: bool
     urgent: bool
     progress: Progress

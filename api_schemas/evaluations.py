@@ -19,7 +19,20 @@ class EvaluationRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: Annotated[ReferenceText, Field(examples=["smollm2-135m@v1"])]
-    facts: FactList
+    facts: FactList = []
+    facts_of: Annotated[
+        str | None,
+        Field(
+            max_length=200,
+            examples=["v100"],
+            description="Instead of `facts`: those that this version or alias of the same model says.",
+            json_schema_extra={"pattern": COMPARED_PATTERN},
+        ),
+    ] = None
+    sample: Annotated[
+        int | None, Field(ge=1, le=1_000_000, description="How many of them, at most; by default all.")
+    ] = None
+    seed: Annotated[int, Field(ge=0, lt=2**31, description="Another seed is another sample.")] = 0
     metrics: MetricNames = [*DEFAULT_METRICS]
     compare_with: Annotated[
         str | None,
@@ -33,7 +46,7 @@ class EvaluationRequest(BaseModel):
 
 
 class EvaluationSummary(BaseModel):
-    """`metrics` is keyed by NAME@vN."""
+    """`metrics` is keyed by NAME@vN. `facts_of`, `sample`, `seed` say whose facts were measured if none were sent."""
 
     id: str
     object: Literal["evaluation"] = "evaluation"
@@ -42,6 +55,9 @@ class EvaluationSummary(BaseModel):
     compare_with: str | None
     requested_metrics: list[str]
     n_facts: int
+    facts_of: str | None = None
+    sample: int | None = None
+    seed: int | None = None
     progress: Progress
     metrics: dict[str, dict[str, Measurement]] | None
     error: EditError | None

@@ -5,24 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticKnownError
 
 KNOWN_METRICS: Final = "metrics"
-"""The key of a validation's context under which names of metrics are checked against the table of them.
+KNOWN_THRESHOLDS: Final = "thresholds"
+"""The keys of a validation's context under which names of metrics, and of what thresholds are on, are checked.
 
 The table stands above this package (`editing.metrics`), with what computes each. Without a context any name passes:
 what is read back was checked when it was accepted.
 """
 DEFAULT_METRICS: Final = ("ES", "PS", "NS", "S")
+LINE_WORN: Final = "line_worn"
+"""The code of the warning about a line that wears."""
+RETAINED: Final = "retained"
+"""The name of the threshold on how far EM of the lineage's earlier facts may fall; no metric of its own."""
 
 
-def _known(info: ValidationInfo) -> Sequence[str] | None:
-    return None if info.context is None else info.context.get(KNOWN_METRICS)
+def _known(info: ValidationInfo, key: str = KNOWN_METRICS) -> Sequence[str] | None:
+    return None if info.context is None else info.context.get(key)
 
 
 def _is_known(value: Any, info: ValidationInfo) -> Any:
-    known = _known(info)
+    return _is_one_of(value, _known(info))
+
+
+def _is_known_threshold(value: Any, info: ValidationInfo) -> Any:
+    return _is_one_of(value, _known(info, KNOWN_THRESHOLDS))
+
+
+def _is_one_of(value: Any, known: Sequence[str] | None) -> Any:
     if known is None or value in known:
         return value
     if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
@@ -39,6 +51,7 @@ def _at_most_all(value: Any, info: ValidationInfo) -> Any:
 
 
 MetricName = Annotated[str, BeforeValidator(_is_known)]
+ThresholdName = Annotated[str, BeforeValidator(_is_known_threshold)]
 MetricNames = Annotated[list[MetricName], Field(min_length=1), BeforeValidator(_at_most_all)]
 """As many as there are; one named twice counts twice."""
 
@@ -48,6 +61,23 @@ class Measurement(BaseModel):
 
     value: float | None
     n: int
+
+
+class DriftMeasurement(Measurement):
+    """`value` is against the base, what the lineage has used of its budget; `parent` against the parent, what this
+    batch did. `n` counts tokens."""
+
+    parent: float | None = None
+
+
+class RetainedMetrics(BaseModel):
+    """A sample of the facts in force from earlier batches of the lineage: EM and GA at the parent and after the edit.
+
+    Facts that the batch corrects or takes out are not in it. `n` counts facts.
+    """
+
+    before: dict[str, Measurement] = {}
+    after: dict[str, Measurement] = {}
 
 
 class LayerReport(BaseModel):
@@ -82,7 +112,8 @@ class RevertedMetrics(BaseModel):
 class BatchWarning(BaseModel):
     """What to know of a batch although nothing failed; `facts` are the indices it is about.
 
-    `subject_begins_text`: these facts are edited only for prompts that come after other text.
+    `subject_begins_text`: these facts are edited only for prompts that come after other text. `line_worn`: facts
+    corrected earlier are being lost, or most of the budget is used; consolidate the line.
     """
 
     code: str
@@ -93,18 +124,36 @@ class BatchWarning(BaseModel):
 class BatchMetrics(BaseModel):
     """The measurements beside a batch: before and after the edit, per layer, and where the time went (seconds).
 
-    Of a revert, `before` and `after` are those of the facts that stay in the edits it changed.
+    Of a revert, `before` and `after` are those of the facts that stay in the edits it changed. `retained` is null where
+    the lineage has no earlier facts in force.
     """
 
     before: dict[str, Measurement] = {}
     after: dict[str, Measurement] = {}
     reverted: RevertedMetrics | None = None
-    drift: Measurement | None = None
+    retained: RetainedMetrics | None = None
+    drift: DriftMeasurement | None = None
     layers: list[LayerReport] = []
     seconds: dict[str, float] = {}
     warnings: list[BatchWarning] = []
 
 
-Thresholds = dict[MetricName, Annotated[float, Field(allow_inf_nan=False)]]
-"""What a limit bounds depends on the metric (`editing.metrics.metric.Metric.breach`)."""
-DEFAULT_THRESHOLDS: dict[str, float] = {"EM": 0.5, "drift": 1.5}
+Thresholds = dict[ThresholdName, Annotated[float, Field(allow_inf_nan=False)]]
+"""What a limit bounds depends on the metric (`editing.metrics.metric.Metric.breach`). All are on what one batch
+changes: drift is against its parent here, and `retained` is the greatest fall of EM of the lineage's earlier facts."""
+
+
+class Budget(BaseModel):
+    """What a whole lineage may use up."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    drift: Annotated[
+        float | None,
+        Field(ge=1, allow_inf_nan=False, description="Greatest drift against the base; 1 is no drift.", examples=[1.4]),
+    ] = None
+
+
+DEFAULT_THRESHOLDS: dict[str, float] = {"EM": 0.5, "drift": 1.2, RETAINED: 0.1}
+DEFAULT_BUDGET: dict[str, float] = {"drift": 1.5}
+"""The defaults of thresholds and budgets, here alone."""

@@ -12,10 +12,15 @@ from api_schemas.metrics import BatchMetrics
 from api_schemas.references import VersionName
 
 VersionState = Literal["available", "unavailable"]
+Wear = Literal["ok", "worn"]
+"""Whether a line holds: `worn` where facts corrected earlier are being lost, or most of its budget is used."""
 
 
 class ModelCard(BaseModel):
-    """OpenAI's model object, and our own fields: a base model, one of its versions, or an alias."""
+    """OpenAI's model object, and our own fields: a base model, one of its versions, or an alias.
+
+    `wear` is that of the version that it means.
+    """
 
     id: str
     object: Literal["model"] = "model"
@@ -26,6 +31,7 @@ class ModelCard(BaseModel):
     aliases: list[str] = []
     max_model_len: int | None = None
     state: str | None = None
+    wear: Wear | None = None
 
 
 class ModelList(BaseModel):
@@ -37,8 +43,9 @@ class VersionInfo(BaseModel):
     """One immutable version. `unavailable` where a worker found a blob of its lineage missing or damaged.
 
     `facts` counts those of its own batch, which a revert takes out; `total_facts` those of its lineage that were not
-    taken out. One that `consolidates` another says that one's facts, solved anew from the base; null also where that
-    one is not known here, since the version came from another installation.
+    taken out, `facts_in_force` those of them that were not corrected either (null where an older release made it). One
+    that `consolidates` another says that one's facts, solved anew from the base; null also where that one is not known
+    here, since the version came from another installation.
     """
 
     version: str
@@ -50,6 +57,8 @@ class VersionInfo(BaseModel):
     label: str | None
     facts: int
     total_facts: int
+    facts_in_force: int | None
+    wear: Wear
     layers: list[int]
     rank: int
     sha256: str | None
@@ -65,11 +74,53 @@ class VersionPage(BaseModel):
     next_cursor: str | None
 
 
+class LineageEntry(BaseModel):
+    """One version of a lineage, as a point of a series.
+
+    `drift` is against the base, `drift_parent` against the parent; `retained` is EM of the sample of earlier facts
+    after the edit, `retained_before` at the parent. `relative_norms`: layer → what the version added, relative to its
+    parent's matrix. What was not measured is null.
+    """
+
+    version: str
+    parent: str
+    kind: str
+    facts: int
+    facts_in_force: int | None
+    drift: float | None
+    drift_parent: float | None
+    retained: float | None
+    retained_before: float | None
+    retained_facts: int
+    relative_norms: dict[str, float]
+    bytes: int
+    wear: Wear
+    created_at: datetime
+    aliases: list[str]
+
+
+class LineagePage(BaseModel):
+    """Versions from the base's first child to `of`, oldest first; `wear` is that of `of`."""
+
+    of: str
+    wear: Wear
+    data: list[LineageEntry]
+    next_cursor: str | None
+
+
+class FactMeasured(BaseModel):
+    """The last check that read a fact: what was read of it in `version`, 1 or 0; null for what was not read there."""
+
+    version: str
+    EM: float | None = None
+    GA: float | None = None
+
+
 class VersionFact(NumberedFact):
     """A fact of a version's lineage: where it came in, and what became of it there.
 
     `supersedes` and `superseded_by` are the facts before and after it with the same prompt and subject. `origin` of a
-    fact of a consolidation is the fact that it stands for.
+    fact of a consolidation is the fact that it stands for. `measured` is null where no check of the lineage read it.
     """
 
     edit: str
@@ -79,6 +130,7 @@ class VersionFact(NumberedFact):
     supersedes: FactPlace | None
     superseded_by: FactPlace | None
     origin: FactOrigin | None = None
+    measured: FactMeasured | None = None
 
 
 class VersionFactPage(BaseModel):

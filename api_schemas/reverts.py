@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api_schemas.edits import Label
-from api_schemas.metrics import Thresholds
+from api_schemas.metrics import Budget, Thresholds
 from api_schemas.references import VersionName
 from api_schemas.texts import Clean
 
@@ -35,6 +35,7 @@ class RevertRequest(BaseModel):
     ] = []
     label: Label | None = None
     thresholds: Thresholds = {}
+    budget: Budget = Budget()
     dry_run: bool = False
     urgent: bool = False
 

@@ -125,6 +125,9 @@ class Settings(
     lease_seconds: float = Field(
         15, ge=1, le=3600, description="seconds without a heartbeat after which a worker's work is given to another"
     )
+    retained_sample: int = Field(
+        64, ge=0, le=10_000, description="facts of earlier batches that the check of a batch measures again, at most"
+    )
     shard_seconds: float = Field(60, ge=1, le=3600, description="seconds of optimisation that one shard aims at")
 
     log_format: Annotated[Literal["auto", "json", "text"], Lowercase] = Field(

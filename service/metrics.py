@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from api_schemas.edits import FINAL_STATES
+from api_schemas.metrics import LINE_WORN
 from api_schemas.references import version_name
 from configuration.redis.keys import generate_stream
 from service.live_workers import LiveWorkers
@@ -79,6 +80,11 @@ class _AtScrape(Collector):
             "What was measured of the version that each alias points at, before it was published",
             labels=["model", "alias", "version", "metric"],
         )
+        worn = GaugeMetricFamily(
+            "emmetd_line_worn",
+            "Whether the version that each alias points at was published with its line worn: 1, else 0",
+            labels=["model", "alias"],
+        )
         kept = GaugeMetricFamily(
             "emmetd_store_bytes", "Bytes of the deltas and matrices of all versions", labels=["model"]
         )
@@ -98,6 +104,7 @@ class _AtScrape(Collector):
                     info.add_metric(version, 1)
                     for metric, value in _measured(found.metrics or {}).items():
                         scores.add_metric([*version, metric], value)
+                    worn.add_metric([found.model, found.alias], _is_worn(found.metrics or {}))
                 for name, size in storage_figures.bytes_by_model(session).items():
                     kept.add_metric([name], size)
                 # Also those at 0: a counter that begins at its first event would hide that event.
@@ -114,7 +121,7 @@ class _AtScrape(Collector):
                 up.add_metric([name], ready)
         except (SQLAlchemyError, RedisError, OSError) as error:
             log.warning("metrics are incomplete", error=f"{type(error).__name__}: {error}")
-        yield from (depth, age, info, scores, kept, tasks, edits, up, self._room())
+        yield from (depth, age, info, scores, worn, kept, tasks, edits, up, self._room())
 
     def _room(self) -> Metric:
         free = GaugeMetricFamily("emmetd_store_free_bytes", "Bytes that may still be written to the store of blobs")
@@ -130,5 +137,17 @@ class _AtScrape(Collector):
 
 def _measured(metrics: dict[str, Any]) -> dict[str, float]:
     """Name → value of the measurements after the edit that have one. An older release may have written other fields."""
-    found = {**metrics.get("after", {}), "drift": metrics.get("drift")}
-    return {name: measured["value"] for name, measured in found.items() if measured and measured["value"] is not None}
+    retained = (metrics.get("retained") or {}).get("after") or {}
+    drift = metrics.get("drift") or {}
+    found = {
+        **metrics.get("after", {}),
+        **{f"retained_{name}": measured for name, measured in retained.items()},
+        "drift": drift,
+        "drift_parent": {"value": drift.get("parent")},
+    }
+    values = {name: (measured or {}).get("value") for name, measured in found.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _is_worn(metrics: dict[str, Any]) -> int:
+    return int(any(one.get("code") == LINE_WORN for one in metrics.get("warnings") or ()))

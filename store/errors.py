@@ -19,11 +19,11 @@ StoreError
 │   ├── NotInLineageError          what shall be taken out is not in the version, or not any more
 │   ├── NameClashError             a version from elsewhere has a name that is another's here
 │   ├── VersionNeededError         an alias, a later version or running work needs what shall be deleted
-│   ├── FactsRemovedError          the texts that a revert or a consolidation needs were removed
+│   ├── FactsRemovedError          the texts that a revert, a consolidation or an evaluation needs were removed
 │   ├── NothingToConsolidateError  the base, or a version that says no fact
 │   ├── TooManyFactsError          a version says more facts than one batch may have
 │   ├── ConsolidationRunsError     that version is being consolidated already
-│   ├── VersionUnavailableError    a blob of the version is missing or damaged
+│   ├── VersionUnavailableError    a blob of the version's lineage is missing or damaged
 │   ├── FingerprintConflictError   a worker's model is not the one that the name is bound to
 │   └── IdempotencyConflictError   the key was used with another body
 ├── LeaseLostError                 another worker holds the task now; this one's work must not be committed
@@ -121,6 +121,10 @@ class VersionNeededError(ConflictError):
     code = "version_needed"
 
 
+class VersionUnavailableError(ConflictError):
+    code = "version_unavailable"
+
+
 class FactsRemovedError(ConflictError):
     code = "facts_removed"
 
@@ -135,10 +139,6 @@ class TooManyFactsError(ConflictError):
 
 class ConsolidationRunsError(ConflictError):
     code = "consolidation_runs"
-
-
-class VersionUnavailableError(ConflictError):
-    code = "version_unavailable"
 
 
 class FingerprintConflictError(ConflictError):

@@ -11,6 +11,8 @@ def build() -> Json:
     stages = f'{OF_MODEL}, stage=~"$stage"'
     versions = "max by (model, alias, version, metric) (emmetd_version_metric_ratio{%s})"
     scores = versions % f'{OF_MODEL}, metric=~"ES|EM|PS|NS"'
+    drift = f'{OF_MODEL}, metric=~"drift|drift_parent"'
+    retained = f'{OF_MODEL}, metric=~"retained_EM|retained_GA"'
     return dashboard(
         "emmetd-editing",
         "emmetd: editing",
@@ -79,9 +81,19 @@ def build() -> Json:
                     ),
                     graph(
                         "Drift",
-                        [Query(versions % f'{OF_MODEL}, metric="drift"', "{{model}}@{{alias}} {{version}}")],
-                        "How much worse ordinary text is predicted than by the base: 1 is not at all",
+                        [Query(versions % drift, "{{metric}} {{model}}@{{alias}} {{version}}")],
+                        "How much worse ordinary text is predicted than by the base, and than by the parent: "
+                        "1 is not at all",
                         limits=[(1.25, AMBER)],
+                    ),
+                    graph(
+                        "Earlier facts",
+                        [Query(versions % retained, "{{metric}} {{model}}@{{alias}} {{version}}")],
+                        "A sample of the facts corrected before, measured when the version that each alias points at "
+                        "was made: what a line that wears loses first",
+                        "percentunit",
+                        limits=[(0.9, AMBER)],
+                        top=1,
                     ),
                     graph(
                         "Preservation cost",

@@ -44,6 +44,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", "/v1/models/{model}/versions"): ANY_KEY,
     ("GET", "/v1/models/{model}/versions/{version}"): ANY_KEY,
     ("DELETE", "/v1/models/{model}/versions/{version}"): ADMIN,
+    ("GET", "/v1/models/{model}/lineage"): ANY_KEY,
     ("GET", "/v1/models/{model}/versions/{version}/metrics"): ANY_KEY,
     ("GET", "/v1/models/{model}/versions/{version}/facts"): READ,
     ("GET", "/v1/models/{model}/versions/{version}/export"): EDIT,

@@ -59,7 +59,7 @@ class _Says:
         known = set(other.places)
         found = [place for place in self.places if place not in known]
         facts = lineage_pages.facts_at(session, self.line, found[:shown])
-        return FactDiff(total=len(found), data=[version_fact(one) for one in facts])
+        return FactDiff(total=len(found), data=[version_fact(one, None) for one in facts])
 
 
 def _layer(one: layer_diff.LayerDistances) -> LayerDiff:

@@ -7,12 +7,13 @@ from sqlalchemy.orm import Session
 
 from api_schemas.edits import EditJob, EditPage
 from api_schemas.facts import FactPage
+from api_schemas.references import version_name
 from editing.methods import EditSettings, context_reserve
 from service import jobs
 from service.access.quotas import check_quotas
 from service.edits.settings import check_batch_limit, complete_settings, known_algorithm, stored_settings
 from service.edits.submission import Batch, EditSubmission, read_batch
-from service.edits.thresholds import check_thresholds, with_defaults
+from service.edits.thresholds import asked_budget, budget_of, check_budget, check_thresholds, with_defaults
 from service.edits.views import edit_job, numbered
 from service.facts import check_contradictions, check_editable
 from service.http.cursors import read_cursor, write_cursor
@@ -51,7 +52,10 @@ def submit(resources: Resources, submission: EditSubmission) -> EditJob:
     with resources.database.reading() as session:
         model = models.get(session, batch.reference.name)
         resolved = lineage.resolve_number(session, batch.reference)
+        measured = lineage.get(session, model.name, resolved.version).metrics
     batches.check_unmoved(batch.reference, expected, resolved.version)
+    budget = budget_of(asked_budget(request.budget), request.thresholds)
+    check_budget(budget, measured, version_name(resolved.version))
     settings = complete_settings(model, algorithm, request.settings)
     _check_tokens(resources, model, batch, settings)
     new = NewBatch(
@@ -59,6 +63,7 @@ def submit(resources: Resources, submission: EditSubmission) -> EditJob:
         algorithm=algorithm.name,
         settings=stored_settings(settings, request.settings),
         thresholds=with_defaults(request.thresholds),
+        budget=budget,
         facts=[fact.model_dump(mode="json") for fact in batch.facts],
         label=request.label,
         dry_run=request.dry_run,

@@ -31,6 +31,7 @@ def edit_job(row: BatchRow) -> EditJob:
             "consolidates": _named(row.consolidates),
             "label": row.label,
             "thresholds": row.thresholds,
+            "budget": row.budget or {},
             "dry_run": row.dry_run,
             "urgent": row.urgent,
             "progress": Progress.model_validate(row.progress),

@@ -24,7 +24,14 @@ from service.http.cursors import Cursor, Limit
 from service.http.preferences import Prefer, awaited
 from service.http.problems import responses
 from service.resources import ResourcesDependency
-from store.errors import CursorError, EvaluationNotFoundError, ModelNotFoundError, VersionNotFoundError
+from store.errors import (
+    CursorError,
+    EvaluationNotFoundError,
+    FactsRemovedError,
+    ModelNotFoundError,
+    VersionNotFoundError,
+    VersionUnavailableError,
+)
 
 router = APIRouter(prefix="/v1/evaluations", tags=["evaluations"])
 
@@ -66,6 +73,8 @@ _BODY: Final[dict[str, Any]] = {
             MalformedJSONError,
             ModelNotFoundError,
             VersionNotFoundError,
+            VersionUnavailableError,
+            FactsRemovedError,
             BodyTooSlowError,
             TooLargeError,
             UnsupportedMediaTypeError,
@@ -77,7 +86,11 @@ _BODY: Final[dict[str, Any]] = {
 async def submit(
     request: Request, response: Response, resources: ResourcesDependency, prefer: Prefer = None
 ) -> EvaluationJob:
-    """What `model` means is pinned now: a version that is published later changes nothing in this measurement."""
+    """What `model` means is pinned now: a version that is published later changes nothing in this measurement.
+
+    `facts_of` measures what a version of the model says, all or a `sample` of it, instead of `facts` sent along; what
+    that is, is pinned too. For `drift` alone no facts are needed.
+    """
     media_type(request, JSON_TYPE)
     async with resources.large_bodies.body_of(request) as body:
         job = await run_in_threadpool(service.submit, resources, body, _PAGE)

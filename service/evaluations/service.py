@@ -10,8 +10,11 @@ from pydantic import ValidationError
 from api_schemas.evaluations import EvaluationJob, EvaluationPage, EvaluationRequest
 from api_schemas.facts import Fact
 from api_schemas.references import LATEST, ModelReference, version_name
+from editing.metrics import METRICS
+from editing.readings.observations import Reading
 from service import jobs
 from service.access.quotas import check_quotas
+from service.evaluations.facts_said import facts_said
 from service.evaluations.views import evaluation_job, evaluation_summary
 from service.facts import check_measurable, most_elements, read_facts
 from service.http.bodies import parse_json
@@ -35,15 +38,23 @@ def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
     request, facts = _read(resources, body)
     reference = reference_in(request.model)
     resources.caller.check_model(reference.name)
-    compared = _compared(reference, request.compare_with)
+    compared = _named_beside(reference, "compare_with", request.compare_with)
+    source = _named_beside(reference, "facts_of", request.facts_of)
+    facts_of = None
     with resources.database.reading() as session:
         model = models.get(session, reference.name)
         lineage.resolve(session, reference)
         if compared is not None:
             lineage.resolve(session, compared)
-    _check_tokens(resources, model, facts)
+        if source is not None:
+            facts_of = lineage.resolve(session, source)
+            most = resources.settings.max_facts
+            kept = facts_said(session, facts_of, request.sample, request.seed, most)
+    if facts_of is None:
+        _check_tokens(resources, model, facts)
+        kept = [fact.model_dump(mode="json") for fact in facts]
     with resources.database.writing() as session:
-        check_quotas(session, resources.caller, len(facts), "evaluation")
+        check_quotas(session, resources.caller, len(kept), "evaluation")
         jobs.check_room(resources, session, EVALUATION, model.name)
         row = evaluations.create(
             session,
@@ -51,7 +62,10 @@ def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
             version=lineage.resolve(session, reference).number,
             compare_with=None if compared is None else lineage.resolve(session, compared).number,
             metrics=list(dict.fromkeys(request.metrics)),
-            facts=[fact.model_dump(mode="json") for fact in facts],
+            facts=kept,
+            facts_of=None if facts_of is None else facts_of.number,
+            sample=request.sample,
+            seed=None if facts_of is None else request.seed,
             caller=resources.caller.id,
         )
         audit.record(
@@ -96,23 +110,34 @@ def _read(resources: Resources, body: bytes) -> tuple[EvaluationRequest, list[Fa
         request = EvaluationRequest.model_validate({**value, "facts": []}, strict=True, context=CHECKED_NAMES)
     except ValidationError as error:
         errors.add_all(error, EvaluationRequest)
-    facts = read_facts(value.get("facts", []), resources.settings, errors)
+    facts: list[Fact] = []
+    if request is None or _takes_facts(value, request, errors):
+        facts = read_facts(value.get("facts", []), resources.settings, errors)
     errors.raise_if_any()
     assert request is not None
     return request, facts
 
 
-def _compared(reference: ModelReference, compare_with: str | None) -> ModelReference | None:
+def _takes_facts(value: dict[str, Any], request: EvaluationRequest, errors: FieldErrors) -> bool:
+    """Whether the request's own facts are measured: not where it names whose, nor where nothing is read of facts."""
+    if request.facts_of is not None:
+        if "facts" in value:
+            errors.add("facts_of", "stands beside facts; send facts, or name whose facts are measured")
+        return False
+    if request.sample is not None:
+        errors.add("sample", "is of the facts of a version; name that in facts_of, or leave it out")
+    return "facts" in value or any(METRICS[name].reads - {Reading.HELD_OUT} for name in request.metrics)
+
+
+def _named_beside(reference: ModelReference, field: str, named: str | None) -> ModelReference | None:
     """A version or an alias of the same model, with or without the model's name before it."""
-    if compare_with is None:
+    if named is None:
         return None
-    text = compare_with if "@" in compare_with else f"{reference.name}@{compare_with or LATEST}"
-    compared = reference_in(text, "compare_with")
-    if compared.name != reference.name:
-        raise invalid(
-            "compare_with", f"{shown(compare_with)} is of another model; name a version of {reference.name!r}"
-        )
-    return compared
+    text = named if "@" in named else f"{reference.name}@{named or LATEST}"
+    found = reference_in(text, field)
+    if found.name != reference.name:
+        raise invalid(field, f"{shown(named)} is of another model; name a version of {reference.name!r}")
+    return found
 
 
 def _check_tokens(resources: Resources, model: ModelRow, facts: list[Fact]) -> None:

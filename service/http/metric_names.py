@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from api_schemas.metrics import KNOWN_METRICS
+from api_schemas.metrics import KNOWN_METRICS, KNOWN_THRESHOLDS, RETAINED
 from editing.metrics import METRICS
 
-CHECKED_NAMES: Final = {KNOWN_METRICS: tuple(METRICS)}
+THRESHOLDS: Final = (*METRICS, RETAINED)
+CHECKED_NAMES: Final = {KNOWN_METRICS: tuple(METRICS), KNOWN_THRESHOLDS: THRESHOLDS}
 """The context that bodies are validated in, so that a name is checked wherever one stands."""
 
 
@@ -16,7 +17,7 @@ def describe_metrics(schemas: dict[str, Any]) -> None:
     """Into the schemas by name: which metrics there are, and what a threshold on each of them bounds."""
     for name in ("EditRequest", "RevertRequest"):
         thresholds = schemas[name]["properties"]["thresholds"]
-        thresholds |= {"description": _thresholds(), "propertyNames": {"enum": [*METRICS]}}
+        thresholds |= {"description": _thresholds(), "propertyNames": {"enum": [*THRESHOLDS]}}
     schemas["EvaluationRequest"]["properties"]["metrics"] |= {"maxItems": len(METRICS)}
     for name, field in (
         ("EvaluationRequest", "metrics"),
@@ -33,7 +34,8 @@ def _thresholds() -> str:
     )
     return (
         f"Least value of {higher}; greatest of {lower}; of {near} the greatest change that the batch may make, either "
-        "way, as a share of the value before it (0.05 is 5 %). A batch outside them is not published."
+        "way, as a share of the value before it (0.05 is 5 %). Drift is against the parent here; `retained` is the "
+        "greatest fall of EM of a sample of the lineage's earlier facts. A batch outside them is not published."
     )
 
 

@@ -43,6 +43,7 @@ STORE_ANSWERS: Final[Mapping[type[store.StoreError], tuple[int, str]]] = {
     store.AliasLimitError: (409, "The model has too many aliases"),
     store.AliasProtectedError: (403, "The alias is protected"),
     store.VersionNeededError: (409, "The version is needed"),
+    store.VersionUnavailableError: (409, "The version is unavailable"),
     store.FactsRemovedError: (409, "The texts were removed"),
     store.NothingToConsolidateError: (409, "There is nothing to consolidate"),
     store.TooManyFactsError: (409, "The version has too many facts"),

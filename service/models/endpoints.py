@@ -12,6 +12,7 @@ from api_schemas.models import (
     AliasInfo,
     AliasList,
     AliasUpdate,
+    LineagePage,
     ModelCard,
     ModelList,
     VersionFactPage,
@@ -113,6 +114,25 @@ def list_version_facts(
     `reverted`; taking a correction out puts the earlier fact in force again.
     """
     return service.version_facts(resources, model, version, state, cursor, limit)
+
+
+@router.get(
+    "/{model}/lineage",
+    summary="The versions that lead to one, as a series",
+    responses=responses(ModelNotFoundError, VersionNotFoundError, CursorError, InvalidFieldsError),
+)
+def get_lineage(
+    resources: ResourcesDependency,
+    model: Name,
+    of: Annotated[str, Query(max_length=70, description="A version or an alias.", examples=["latest"])] = "latest",
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> LineagePage:
+    """Oldest first: what was measured when each was published, to be plotted. The base itself is not in it.
+
+    `wear` says whether the line holds; a worn one is consolidated before its facts are lost.
+    """
+    return service.line(resources, model, of, cursor, limit)
 
 
 @router.get("/{model}/versions/{version}/metrics", summary="Show a version's measurements", responses=_NOT_FOUND)

@@ -10,13 +10,14 @@ from api_schemas.models import (
     AliasInfo,
     AliasList,
     AliasUpdate,
+    LineagePage,
     ModelCard,
     ModelList,
     VersionFactPage,
     VersionInfo,
     VersionPage,
 )
-from api_schemas.references import ModelReference, version_name, version_number
+from api_schemas.references import LATEST, ModelReference, version_name, version_number
 from service.http.cursors import read_cursor, write_cursor
 from service.models.references import model_named, reference_in, version_reference
 from service.models.views import (
@@ -24,13 +25,15 @@ from service.models.views import (
     alias_info,
     base_card,
     batch_metrics,
+    lineage_entry,
     version_card,
     version_fact,
     version_info,
+    wear_of,
 )
 from service.resources import Resources
 from store.access import audit
-from store.lineage import aliases, models
+from store.lineage import aliases, fact_readings, models, series
 from store.lineage import fact_pages as lineage_pages
 from store.lineage import versions as lineage
 from store.schema.tables import AliasRow
@@ -48,9 +51,11 @@ def all_cards(resources: Resources) -> ModelList:
                 continue
             pointing = lineage.aliases_of(session, model.name)
             rows = lineage.page(session, model.name, None, model.next_version)
-            cards.append(base_card(model, pointing, _stage(resources, model.name)))
+            numbered = {row.number: row for row in rows}
+            latest = next((numbered[alias.version] for alias in pointing if alias.alias == LATEST), None)
+            cards.append(base_card(model, pointing, _stage(resources, model.name), latest))
             cards += [version_card(model, row, pointing) for row in reversed(rows)]
-            cards += [alias_card(model, alias) for alias in pointing]
+            cards += [alias_card(model, alias, numbered[alias.version]) for alias in pointing]
     return ModelList(data=cards)
 
 
@@ -60,11 +65,11 @@ def card(resources: Resources, model_id: str) -> ModelCard:
     with resources.database.reading() as session:
         model = models.get(session, reference.name)
         pointing = lineage.aliases_of(session, model.name)
-        if "@" not in model_id:
-            return base_card(model, pointing, _stage(resources, model.name))
         row = lineage.resolve(session, reference)
+        if "@" not in model_id:
+            return base_card(model, pointing, _stage(resources, model.name), row)
         if reference.alias is not None:
-            return next(alias_card(model, alias) for alias in pointing if alias.alias == reference.alias)
+            return next(alias_card(model, alias, row) for alias in pointing if alias.alias == reference.alias)
         return version_card(model, row, pointing)
 
 
@@ -95,8 +100,23 @@ def version_facts(
         model_named(session, name)
         row = lineage.resolve(session, version_reference(name, version))
         found, after = lineage_pages.page(session, row.model, row.number, first, limit, in_force=state == "in_force")
+        read = fact_readings.newest(session, row.model, row.number, [one.place for one in found])
     more = None if after is None else write_cursor("facts", after)
-    return VersionFactPage(data=[version_fact(one) for one in found], next_cursor=more)
+    return VersionFactPage(data=[version_fact(one, read.get(one.place)) for one in found], next_cursor=more)
+
+
+def line(resources: Resources, name: str, of: str, cursor: str | None, limit: int) -> LineagePage:
+    """The versions that lead to `of`, oldest first."""
+    after = read_cursor("lineage", cursor) or 0
+    with resources.database.reading() as session:
+        model = model_named(session, name)
+        row = lineage.resolve(session, version_reference(name, of))
+        rows = series.page(session, model.name, row.number, after, limit)
+        kinds = series.kinds(session, rows)
+        pointing = lineage.aliases_of(session, model.name)
+        more = write_cursor("lineage", rows[limit - 1].number) if len(rows) > limit else None
+        data = [lineage_entry(one, kinds[one.number], pointing) for one in rows[:limit]]
+        return LineagePage(of=version_name(row.number), wear=wear_of(row), data=data, next_cursor=more)
 
 
 def version_metrics(resources: Resources, name: str, version: str) -> BatchMetrics:

@@ -7,14 +7,20 @@ from datetime import datetime
 from typing import Any
 
 from api_schemas.facts import FactOrigin, FactPlace
-from api_schemas.metrics import BatchMetrics
-from api_schemas.models import AliasInfo, ModelCard, VersionFact, VersionInfo
+from api_schemas.metrics import LINE_WORN, BatchMetrics
+from api_schemas.models import AliasInfo, FactMeasured, LineageEntry, ModelCard, VersionFact, VersionInfo, Wear
 from api_schemas.references import version_name
 from store.lineage.facts_in_force import LineageFact, Place
 from store.schema.tables import AliasRow, ModelRow, VersionRow
 
 
-def base_card(row: ModelRow, aliases: Sequence[AliasRow], state: str | None) -> ModelCard:
+def wear_of(row: VersionRow) -> Wear:
+    """As the check of the version found its line."""
+    warnings = (row.metrics or {}).get("warnings") or []
+    return "worn" if any(one.get("code") == LINE_WORN for one in warnings) else "ok"
+
+
+def base_card(row: ModelRow, aliases: Sequence[AliasRow], state: str | None, latest: VersionRow | None) -> ModelCard:
     """The model under its NAME, which means its `latest`."""
     return ModelCard(
         id=row.name,
@@ -24,6 +30,7 @@ def base_card(row: ModelRow, aliases: Sequence[AliasRow], state: str | None) -> 
         aliases=[alias.alias for alias in aliases],
         max_model_len=row.context_length,
         state=state,
+        wear=None if latest is None else wear_of(latest),
     )
 
 
@@ -37,10 +44,11 @@ def version_card(model: ModelRow, row: VersionRow, aliases: Sequence[AliasRow]) 
         aliases=_names(aliases, row.number),
         max_model_len=model.context_length,
         state=row.state,
+        wear=wear_of(row),
     )
 
 
-def alias_card(model: ModelRow, alias: AliasRow) -> ModelCard:
+def alias_card(model: ModelRow, alias: AliasRow, version: VersionRow) -> ModelCard:
     """`NAME@alias`; its parent is the version that it points at now."""
     return ModelCard(
         id=f"{model.name}@{alias.alias}",
@@ -48,6 +56,7 @@ def alias_card(model: ModelRow, alias: AliasRow) -> ModelCard:
         root=model.name,
         parent=f"{model.name}@{version_name(alias.version)}",
         max_model_len=model.context_length,
+        wear=wear_of(version),
     )
 
 
@@ -63,6 +72,8 @@ def version_info(row: VersionRow, aliases: Sequence[AliasRow]) -> VersionInfo:
             "label": row.label,
             "facts": row.facts,
             "total_facts": row.total_facts,
+            "facts_in_force": facts_in_force(row),
+            "wear": wear_of(row),
             "layers": row.layers,
             "rank": row.rank,
             "sha256": row.blob,
@@ -75,7 +86,43 @@ def version_info(row: VersionRow, aliases: Sequence[AliasRow]) -> VersionInfo:
     )
 
 
-def version_fact(one: LineageFact) -> VersionFact:
+def facts_in_force(row: VersionRow) -> int | None:
+    return 0 if row.parent is None else row.facts_in_force
+
+
+def lineage_entry(row: VersionRow, kind: str, aliases: Sequence[AliasRow]) -> LineageEntry:
+    metrics = batch_metrics(row.metrics) or BatchMetrics()
+    assert row.parent is not None, "the base is in no series"
+    before = metrics.retained.before.get("EM") if metrics.retained else None
+    after = metrics.retained.after.get("EM") if metrics.retained else None
+    return LineageEntry(
+        version=version_name(row.number),
+        parent=version_name(row.parent),
+        kind=kind,
+        facts=row.facts,
+        facts_in_force=row.facts_in_force,
+        drift=metrics.drift.value if metrics.drift else None,
+        drift_parent=metrics.drift.parent if metrics.drift else None,
+        retained=after.value if after else None,
+        retained_before=before.value if before else None,
+        retained_facts=after.n if after else 0,
+        relative_norms={str(one.layer): one.relative_norm for one in metrics.layers},
+        bytes=row.bytes,
+        wear=wear_of(row),
+        created_at=row.created_at,
+        aliases=_names(aliases, row.number),
+    )
+
+
+def fact_measured(reading: tuple[int, Mapping[str, float]] | None) -> FactMeasured | None:
+    """`reading` is the version whose check read the fact, and what was read."""
+    if reading is None:
+        return None
+    version, values = reading
+    return FactMeasured(version=version_name(version), EM=values.get("EM"), GA=values.get("GA"))
+
+
+def version_fact(one: LineageFact, reading: tuple[int, Mapping[str, float]] | None) -> VersionFact:
     return VersionFact.model_validate(
         {
             **one.fact,
@@ -87,6 +134,7 @@ def version_fact(one: LineageFact) -> VersionFact:
             "supersedes": fact_place(one.supersedes),
             "superseded_by": fact_place(one.superseded_by),
             "origin": None if one.origin is None else _fact_origin(one.origin),
+            "measured": fact_measured(reading),
         }
     )
 

@@ -88,7 +88,8 @@ async def revert(
     On an alias, or on the version that `latest` points at, it joins that alias's line and moves it when it is
     published; on any other version it is a branch. Versions in between are not altered, and an answer that a fact had
     corrected is given again. A fact whose subject stands alone in its edit leaves without a new optimisation.
-    Without `thresholds`, EM of the facts that stay in the same edits may fall by 0.1, and drift may not grow.
+    Without `thresholds`, EM of the facts that stay in the same edits may fall by 0.1, as may that of a sample of all
+    that the version says; without a `budget`, drift may not grow where it is beyond the default one.
     """
     media_type(request, JSON_TYPE)
     path = {"revert": f"{model}@{version}"}

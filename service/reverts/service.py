@@ -12,6 +12,7 @@ from api_schemas.references import LATEST, ModelReference, version_number
 from api_schemas.reverts import RevertRequest
 from service.edits.service import keep
 from service.edits.submission import EditSubmission
+from service.edits.thresholds import asked_budget
 from service.edits.views import edit_job
 from service.http.bodies import read_model
 from service.models.references import model_named, version_reference
@@ -65,6 +66,7 @@ def _accept(
             algorithm=ALGORITHM,
             settings={},
             thresholds=request.thresholds,
+            budget=asked_budget(request.budget),
             facts=[one.fact for one in facts],
             reverts=as_reverts(facts),
             label=request.label,

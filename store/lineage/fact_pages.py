@@ -85,7 +85,7 @@ def facts_at(session: Session, line: Lineage, places: Sequence[Place]) -> list[L
     """The facts at `places` of the lineage, and what became of them there."""
     facts = stored_facts(session, places)
     origins = stored_origins(session, [place for place in places if line.edits[place.edit].kind == "consolidation"])
-    before, after = neighbors(_standing(session, line, {question_of(fact) for fact in facts.values()}))
+    before, after = neighbors(standing_facts(session, line, {question_of(fact) for fact in facts.values()}))
     return [
         LineageFact(
             place,
@@ -128,7 +128,7 @@ def superseded(session: Session, batch: BatchRow, facts: Sequence[Mapping[str, A
         return [None] * len(facts)
     line = read_lineage(session, batch.model, batch.base_version)
     asked = [question_of(fact) for fact in facts]
-    last = {question: place for place, question in _standing(session, line, set(asked))}
+    last = {question: place for place, question in standing_facts(session, line, set(asked))}
     return [last.get(question) for question in asked]
 
 
@@ -155,10 +155,10 @@ def _window(session: Session, line: Lineage, first: int, length: int) -> list[tu
 
 def _corrections(session: Session, line: Lineage, window: Sequence[tuple[Place, str]]) -> dict[Place, Place]:
     """Where a fact of `window` was corrected, and by which."""
-    return neighbors(_standing(session, line, {question for _, question in window}))[1]
+    return neighbors(standing_facts(session, line, {question for _, question in window}))[1]
 
 
-def _standing(session: Session, line: Lineage, questions: Collection[str]) -> list[tuple[Place, str]]:
+def standing_facts(session: Session, line: Lineage, questions: Collection[str]) -> list[tuple[Place, str]]:
     """The facts of the lineage that answer one of `questions` and were not taken out, in their order."""
     rows: list[tuple[str, int, str]] = []
     for chunk in chunks(list(questions)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sqlalchemy import delete as delete_rows
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
@@ -11,6 +12,7 @@ from store.access.audit import Actor
 from store.clock import now
 from store.errors import VersionNeededError
 from store.lineage import versions as lineage
+from store.schema.reading_tables import FactReadingRow
 from store.schema.tables import AliasRow, ExportRow, VersionRow
 from store.work import lifecycle
 from store.work.kinds import KINDS
@@ -29,6 +31,7 @@ def delete(session: Session, actor: Actor, model: str, number: int) -> None:
         )
     for export in session.scalars(select(ExportRow).where(ExportRow.model == model, ExportRow.version == number)):
         lifecycle.remove(session, export)
+    session.execute(delete_rows(FactReadingRow).where(FactReadingRow.model == model, FactReadingRow.version == number))
     row.state, row.blob, row.matrices_blob, row.bytes = DELETED, None, None, 0
     row.provenance = {"deleted_at": now().isoformat()}
     audit.record(session, actor, "version.deleted", model=model, target=version_name(number))

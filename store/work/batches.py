@@ -44,6 +44,7 @@ class NewBatch:
     """A request that has been checked. `facts` are dumps of `api_schemas.facts.Fact`.
 
     `if_match` is the only version that the caller wants it to be made on.
+    `budget` is what its lineage may use up.
     A revert names in `reverts` the facts it takes out, [{"edit": id, "facts": [index]}]; `facts` are those facts.
     A consolidation names in `consolidates` the version that says its facts, and in `origins` where each is from.
     """
@@ -56,6 +57,7 @@ class NewBatch:
     reverts: list[dict[str, Any]] | None = None
     consolidates: int | None = None
     origins: Sequence[dict[str, Any]] | None = None
+    budget: dict[str, float] | None = None
     label: str | None = None
     dry_run: bool = False
     urgent: bool = False
@@ -126,6 +128,7 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
         algorithm=new.algorithm,
         settings=new.settings,
         thresholds=new.thresholds,
+        budget=new.budget,
         label=new.label,
         dry_run=new.dry_run,
         urgent=new.urgent,

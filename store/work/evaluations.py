@@ -19,9 +19,12 @@ def create(
     compare_with: int | None,
     metrics: list[str],
     facts: list[dict[str, Any]],
+    facts_of: int | None = None,
+    sample: int | None = None,
+    seed: int | None = None,
     caller: str = "",
 ) -> EvaluationRow:
-    """A new evaluation and its task."""
+    """A new evaluation and its task. A fact of version `facts_of` has its `place` in the lineage beside its fields."""
     return lifecycle.create(
         session,
         EVALUATION,
@@ -32,6 +35,9 @@ def create(
         requested_metrics=list(metrics),
         facts=facts,
         n_facts=len(facts),
+        facts_of=facts_of,
+        sample=sample,
+        seed=seed,
         caller=caller,
     )
 

@@ -61,7 +61,7 @@ def body(number: int) -> bytes:
         "target_old": LANGUAGES[(number + 1) % len(LANGUAGES)],
     }
     settings = {"steps": 1, "repair_rounds": 0, "contexts": 1}
-    thresholds = {"EM": 0.0, "drift": 1e9}
+    thresholds = {"EM": 0.0, "drift": 1e9, "retained": 1.0}
     request = {"model": MODEL, "facts": [fact], "settings": settings, "thresholds": thresholds, "dry_run": True}
     return json.dumps(request).encode()
 

@@ -32,7 +32,7 @@ def server(tiny_model: Path, tmp_path: Path) -> Server:
 
 def test_what_is_damaged_is_unavailable_and_the_rest_is_served(server: Server) -> None:
     with server:
-        quick = {"settings": {"steps": 2, "repair_rounds": 0}, "thresholds": {"EM": 0.0, "drift": 1e9}}
+        quick = {"settings": {"steps": 2, "repair_rounds": 0}, "thresholds": {"EM": 0.0, "drift": 1e9, "retained": 1.0}}
         for number in range(5):
             edit = server.edit(facts(2, first=2 * number), model=f"{MODEL}@v0", **quick)
             assert server.outcome(edit)["state"] == "succeeded"

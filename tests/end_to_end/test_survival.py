@@ -23,7 +23,7 @@ from tests.support.saved_models import facts
 LONG = {"steps": 8, "stop_after_argmax": -1, "stop_loss": 0.0, "contexts": 16, "repair_rounds": 0}
 PROMPT = "{} is located in Lyon and in Madrid and in New Zealand and plays the guitar and the piano and speaks"
 """With these a batch of all subjects takes several seconds, in several shards."""
-LOOSE = {"EM": 0.0, "drift": 1e6}
+LOOSE = {"EM": 0.0, "drift": 1e6, "retained": 1.0}
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -127,6 +128,7 @@ class Place:
         reference: str = MODEL,
         settings: Mapping[str, Any] | None = None,
         thresholds: Mapping[str, float] = DEFAULT_THRESHOLDS,
+        budget: Mapping[str, float] | None = MappingProxyType({}),
         algorithm: str = "emmet",
         **fields: Any,
     ) -> str:
@@ -136,6 +138,7 @@ class Place:
             algorithm=algorithm,
             settings={"overrides": dict(SURE if settings is None else settings)},
             thresholds=dict(thresholds),
+            budget=None if budget is None else dict(budget),
             facts=facts(4) if of is None else of,
             **fields,
         )

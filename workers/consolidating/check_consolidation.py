@@ -8,13 +8,14 @@ from typing import Final
 from torch import Tensor
 
 from api_schemas.facts import Fact
-from api_schemas.metrics import BatchWarning, Measurement
+from api_schemas.metrics import BatchWarning, DriftMeasurement, Measurement
 from api_schemas.references import version_name
 from editing.model.projection import Matrices
 from editing.progress import ProgressCallback, ShouldStop
 from store.schema.tables import BatchRow
+from workers.checking.limits import asked_for, breaches
 from workers.context import WorkerContext
-from workers.tasks.check import ON_EVERY_FACT, ON_SAMPLE, Checked, asked_for, breaches, not_finite, sample
+from workers.tasks.check import ON_EVERY_FACT, ON_SAMPLE, Checked, not_finite, sample
 
 MOST_FORGOTTEN: Final = 0.02
 """How far EM may fall below that of the version where the caller sets no threshold."""
@@ -53,7 +54,8 @@ def check_consolidation(
     was, now = measured
     limits = {**_limits(was), **batch.thresholds}
     missed = breaches(was, now, limits)
-    return Checked(was, {name: one for name, one in now.items() if name != "drift"}, now["drift"], missed)
+    drift = now.pop("drift")
+    return Checked(was, now, DriftMeasurement(value=drift.value, n=drift.n, parent=drift.value), missed)
 
 
 def drift_warnings(checked: Checked, replaced: int) -> list[BatchWarning]:

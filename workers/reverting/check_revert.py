@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from api_schemas.facts import Fact
-from api_schemas.metrics import DEFAULT_THRESHOLDS, Measurement, RevertedMetrics
+from api_schemas.metrics import DEFAULT_BUDGET, DEFAULT_THRESHOLDS, RETAINED, Measurement, RevertedMetrics
 from editing.model.projection import Matrices
 from editing.progress import ProgressCallback, ShouldStop
 from store.schema.tables import BatchRow
+from workers.checking.drift import measure_drift
+from workers.checking.limits import Limits, asked_for, breaches, limits_of, over_budget
+from workers.checking.retained import earlier_facts, measure_retained
 from workers.context import WorkerContext
-from workers.tasks.check import ON_EVERY_FACT, ON_SAMPLE, Checked, asked_for, breaches, not_finite, sample
+from workers.tasks.check import ON_EVERY_FACT, ON_SAMPLE, Checked, not_finite, of_change, sample
 
 MOST_FORGOTTEN = 0.1
 """How far EM of the facts that stay may fall where the caller sets no threshold."""
 MOST_DRIFT = 1.05
-"""How far drift may grow, as a factor, where it was beyond the default threshold already."""
+"""How far drift may grow, as a factor, where it was beyond the default budget already."""
 
 
 def check_revert(
@@ -23,39 +26,56 @@ def check_revert(
     batch: BatchRow,
     staying: Sequence[Fact],
     reverted: RevertedMetrics,
+    base: int,
     before: Matrices,
     after: Matrices,
     drift_before: float | None,
     should_stop: ShouldStop,
     on_progress: ProgressCallback,
 ) -> Checked:
-    """Metrics on all facts that stay in the edits that change, or on a sample of them; drift on held-out text.
+    """Metrics on all facts that stay in the edits that change, or on a sample of them; on a sample of all facts that
+    the parent, version `base`, says and the revert does not take out; drift on held-out text.
 
     `reverted` was measured already, on the facts that leave.
     """
     broken = not_finite(after)
     if broken is not None:
         return broken
-    sampled = (*ON_SAMPLE, *asked_for(batch.thresholds))
+    asked = limits_of(batch)
+    sampled = (*ON_SAMPLE, *asked_for(asked.thresholds))
     measure = context.measuring.measure
-    on_progress("checking", 0, 2)
+    on_progress("checking", 0, 3)
     chosen = sample(staying, batch.seq)
     was: dict[str, Measurement] = {}
     now: dict[str, Measurement] = {}
     if staying:
         was = measure(before, chosen, sampled, should_stop) | measure(before, staying, ON_EVERY_FACT, should_stop)
         now = measure(after, chosen, sampled, should_stop) | measure(after, staying, ON_EVERY_FACT, should_stop)
-    on_progress("checking", 1, 2)
-    drift = measure(after, [], ("drift",), should_stop)["drift"]
-    on_progress("checking", 2, 2)
-    limits = {**_limits(was, drift_before), **batch.thresholds}
+    on_progress("checking", 1, 3)
+    retained = measure_retained(context, base, earlier_facts(context, batch, base), before, after, should_stop)
+    on_progress("checking", 2, 3)
+    drift = measure_drift(context, batch, base, before, after, should_stop)
+    on_progress("checking", 3, 3)
+    limits = _limits(asked, was, drift_before)
+    thresholds = limits.thresholds
     if not staying:  # there is nothing that a score could be held against
-        limits = {"drift": limits["drift"]}
-    return Checked(was, now, drift, breaches(was, {**now, "drift": drift}, limits), reverted)
+        thresholds = {name: limit for name, limit in thresholds.items() if name in ("drift", RETAINED)}
+    return Checked(
+        was,
+        now,
+        drift,
+        breaches(was, {**now, "drift": of_change(drift)}, thresholds, retained.metrics),
+        reverted,
+        retained=retained.metrics,
+        over_budget=over_budget(drift, limits.budget),
+        readings=retained.readings,
+    )
 
 
-def _limits(was: dict[str, Measurement], drift_before: float | None) -> dict[str, float]:
-    limits = {"drift": max(DEFAULT_THRESHOLDS["drift"], MOST_DRIFT * (drift_before or 0.0))}
+def _limits(asked: Limits, was: dict[str, Measurement], drift_before: float | None) -> Limits:
+    """The caller's over the defaults. A line that is beyond its budget can still lose facts."""
+    thresholds = {name: DEFAULT_THRESHOLDS[name] for name in ("drift", RETAINED)}
     if was and was["EM"].value is not None:
-        limits["EM"] = was["EM"].value - MOST_FORGOTTEN
-    return limits
+        thresholds["EM"] = was["EM"].value - MOST_FORGOTTEN
+    budget = {"drift": max(DEFAULT_BUDGET["drift"], MOST_DRIFT * (drift_before or 0.0))}
+    return Limits({**thresholds, **asked.thresholds}, {**budget, **asked.budget})

@@ -88,7 +88,7 @@ def _candidate(context: WorkerContext, batch: BatchRow, base: int, lease: Lease,
         )
         drift = _drift(ancestry)
         checked = check_revert(
-            context, batch, _facts(stay), reverted, before, matrices, drift, lease.should_stop, report
+            context, batch, _facts(stay), reverted, base, before, matrices, drift, lease.should_stop, report
         )
     made_with = {
         "reverts": reversal.entries(),

@@ -10,11 +10,16 @@ import torch
 from torch import Tensor
 
 from api_schemas.facts import Fact
-from api_schemas.metrics import Measurement, RevertedMetrics
+from api_schemas.metrics import DriftMeasurement, Measurement, RetainedMetrics, RevertedMetrics
 from editing.metrics import METRICS
+from editing.metrics.evaluation import Evaluation
 from editing.model.projection import Matrices
 from editing.progress import ProgressCallback, ShouldStop
+from store.lineage.fact_readings import FactReadings
 from store.schema.tables import BatchRow
+from workers.checking.drift import measure_drift
+from workers.checking.limits import asked_for, breaches, limits_of, over_budget
+from workers.checking.retained import earlier_facts, kept_values, measure_retained
 from workers.context import WorkerContext
 
 SAMPLE = 256
@@ -25,48 +30,82 @@ ON_EVERY_FACT = tuple(name for name, metric in METRICS.items() if metric.checked
 
 @dataclass(frozen=True)
 class Checked:
-    """Measurements of the parent and of the edited weights, and in what the edit misses its thresholds."""
+    """Measurements of the parent and of the edited weights, in what the edit misses its thresholds, and how it would
+    use up more than its lineage's budget. `readings` are of single facts."""
 
     before: dict[str, Measurement]
     after: dict[str, Measurement]
-    drift: Measurement
+    drift: DriftMeasurement
     breaches: list[str]
     reverted: RevertedMetrics | None = None
+    retained: RetainedMetrics | None = None
+    over_budget: str | None = None
+    readings: Sequence[FactReadings] = ()
 
 
 def check_edit(
     context: WorkerContext,
     batch: BatchRow,
     facts: Sequence[Fact],
+    base: int,
     parent: Matrices,
     matrices: Mapping[int, Tensor],
     should_stop: ShouldStop,
     on_progress: ProgressCallback,
 ) -> Checked:
-    """Metrics on all facts or on a sample seeded by the batch, as the table has them; drift on held-out text.
+    """Metrics on all facts or on a sample seeded by the batch, as the table has them; a sample of the facts that the
+    parent, version `base`, says; drift on held-out text.
 
-    Before the edit the sample alone is measured.
+    Before the edit the samples alone are measured.
     """
     broken = not_finite(matrices)
     if broken is not None:
         return broken
-    asked = asked_for(batch.thresholds)
-    chosen = sample(facts, batch.seq)
-    measure = context.measuring.measure
-    on_progress("checking", 0, 3)
-    before = measure(parent, chosen, (*ON_SAMPLE, *ON_EVERY_FACT, *asked), should_stop)
-    on_progress("checking", 1, 3)
-    after = measure(matrices, chosen, (*ON_SAMPLE, *asked), should_stop)
-    after |= measure(matrices, facts, ON_EVERY_FACT, should_stop)
-    on_progress("checking", 2, 3)
-    drift = measure(matrices, [], ("drift",), should_stop)["drift"]
-    on_progress("checking", 3, 3)
-    return Checked(before, after, drift, breaches(before, {**after, "drift": drift}, batch.thresholds))
+    limits = limits_of(batch)
+    asked = asked_for(limits.thresholds)
+    numbers = sampled_numbers(len(facts), batch.seq)
+    chosen = [facts[number] for number in numbers]
+    evaluate = context.measuring.evaluate
+    on_progress("checking", 0, 4)
+    at_parent = evaluate(parent, chosen, (*ON_SAMPLE, *ON_EVERY_FACT, *asked), should_stop)
+    on_progress("checking", 1, 4)
+    of_sample = evaluate(matrices, chosen, (*ON_SAMPLE, *asked), should_stop)
+    of_all = evaluate(matrices, facts, ON_EVERY_FACT, should_stop)
+    on_progress("checking", 2, 4)
+    earlier = earlier_facts(context, batch, base, correcting=facts)
+    retained = measure_retained(context, base, earlier, parent, matrices, should_stop)
+    on_progress("checking", 3, 4)
+    drift = measure_drift(context, batch, base, parent, matrices, should_stop)
+    on_progress("checking", 4, 4)
+    before, after = at_parent.metrics, of_sample.metrics | of_all.metrics
+    return Checked(
+        before,
+        after,
+        drift,
+        breaches(before, {**after, "drift": of_change(drift)}, limits.thresholds, retained.metrics),
+        retained=retained.metrics,
+        over_budget=over_budget(drift, limits.budget),
+        readings=[*_own_readings(batch, numbers, at_parent, of_sample, of_all), *retained.readings],
+    )
 
 
-def asked_for(thresholds: Mapping[str, float]) -> list[str]:
-    """The metrics that no check measures unless a threshold is on them."""
-    return [name for name in thresholds if METRICS[name].checked_on is None]
+def of_change(drift: DriftMeasurement) -> Measurement:
+    """What a threshold on drift is held against."""
+    return Measurement(value=drift.parent, n=drift.n)
+
+
+def _own_readings(
+    batch: BatchRow, numbers: Sequence[int], at_parent: Evaluation, of_sample: Evaluation, of_all: Evaluation
+) -> list[FactReadings]:
+    """Of the batch's own facts what was read of them anyway."""
+    before = dict(zip(numbers, at_parent.of_facts, strict=True))
+    sampled = dict(zip(numbers, of_sample.of_facts, strict=True))
+    return [
+        FactReadings(
+            batch.id, number, kept_values(before.get(number, {})), kept_values({**sampled.get(number, {}), **values})
+        )
+        for number, values in enumerate(of_all.of_facts)
+    ]
 
 
 def not_finite(matrices: Matrices) -> Checked | None:
@@ -74,23 +113,17 @@ def not_finite(matrices: Matrices) -> Checked | None:
     broken = [layer for layer, matrix in matrices.items() if not bool(torch.isfinite(matrix).all())]
     if not broken:
         return None
-    nothing = Measurement(value=None, n=0)
+    nothing = DriftMeasurement(value=None, n=0)
     return Checked({}, {}, nothing, [f"layers {broken} would hold weights that are not finite"])
+
+
+def sampled_numbers(count: int, seed: int) -> list[int]:
+    """At most `SAMPLE` of the numbers below `count`, in their order; the same for the same seed."""
+    if count <= SAMPLE:
+        return list(range(count))
+    return sorted(random.Random(seed).sample(range(count), SAMPLE))
 
 
 def sample(facts: Sequence[Fact], seed: int) -> list[Fact]:
     """At most `SAMPLE` facts in their order; the same for the same seed."""
-    if len(facts) <= SAMPLE:
-        return list(facts)
-    chosen = sorted(random.Random(seed).sample(range(len(facts)), SAMPLE))
-    return [facts[number] for number in chosen]
-
-
-def breaches(
-    before: Mapping[str, Measurement], after: Mapping[str, Measurement], thresholds: Mapping[str, float]
-) -> list[str]:
-    """One line for each threshold that is missed. A metric that nothing could be measured for misses its threshold."""
-    lines = (
-        METRICS[name].breach(limit, before.get(name), after.get(name)) for name, limit in sorted(thresholds.items())
-    )
-    return [line for line in lines if line is not None]
+    return [facts[number] for number in sampled_numbers(len(facts), seed)]

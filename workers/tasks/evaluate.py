@@ -23,11 +23,14 @@ def evaluate(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         row = lifecycle.get(session, EVALUATION, task.evaluation_id)
         row.state = "running"
         numbers = [row.version] if row.compare_with in (None, row.version) else [row.version, row.compare_with]
-        facts = [Fact.model_validate(fact) for fact in row.facts]
+        places = [fact.get("place") for fact in row.facts]
+        facts = [Fact.model_validate({name: one for name, one in f.items() if name != "place"}) for f in row.facts]
         wanted = list(row.requested_metrics)
     report = TaskProgress(context.database, row.id, of=EVALUATION)
     metrics: dict[str, Any] = {}
-    rows: list[dict[str, Any]] = [{"fact": number} for number in range(len(facts))]
+    rows: list[dict[str, Any]] = [
+        {"fact": number} if place is None else {"fact": number, "place": place} for number, place in enumerate(places)
+    ]
     for number in numbers:
         name = f"{context.name}@{version_name(number)}"
         matrices = context.matrices.get(number)

@@ -7,7 +7,10 @@ from typing import Any, Final
 
 import structlog
 
+from api_schemas.edits import BUDGET_EXCEEDED
 from api_schemas.facts import Fact
+from api_schemas.metrics import DriftMeasurement
+from api_schemas.references import version_name
 from editing.errors import EditingError
 from editing.methods import ALGORITHMS, EditSettings, context_reserve
 from editing.solve.layers import check_together
@@ -15,8 +18,10 @@ from editing.subjects import ChatForm
 from editing.values.chat_forms import chat_forms
 from editing.values.contexts import Context, sample_contexts
 from editing.values.facts import SubjectGroup, cut_shards, group_by_subject, tokenize_facts
+from store.lineage import versions as lineage
 from store.schema.tables import BatchRow, TaskRow
 from store.work import batches, lifecycle, tasks
+from workers.checking.limits import limits_of, over_budget
 from workers.context import WorkerContext
 from workers.metrics import EDIT_QUEUE_WAIT_SECONDS
 from workers.tasks.batch_settings import settings_of
@@ -42,6 +47,12 @@ class TooManySubjectsError(EditingError):
     code = "too_many_subjects"
 
 
+class BudgetUsedError(EditingError):
+    """The line has used more than the batch's budget before it."""
+
+    code = BUDGET_EXCEEDED
+
+
 def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     assert task.batch_id is not None
     with context.database.reading() as session:
@@ -49,6 +60,7 @@ def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         facts = [Fact.model_validate(fact) for fact in batches.facts(session, batch.id)]
     assert batch.started_at is not None
     EDIT_QUEUE_WAIT_SECONDS.labels(batch.model).observe((batch.started_at - batch.created_at).total_seconds())
+    _check_budget(context, batch)
     settings = settings_of(context, batch)
     with timed(batch, "plan"):
         groups, contexts, forms = prepared(context, batch, facts, settings, lease)
@@ -147,6 +159,20 @@ def tokenized_groups(
     """The batch in tokens, by subject. Raises FactError for a fact that this model cannot take."""
     length, reserve = context.model.decoder.context_length, context_reserve(settings)
     return group_by_subject(tokenize_facts(context.model.backend_tokenizer, facts, length, reserve, forms))
+
+
+def _check_budget(context: WorkerContext, batch: BatchRow) -> None:
+    """Before anything is computed: the batch may have waited while its line went on."""
+    assert batch.base_version is not None
+    with context.database.reading() as session:
+        measured = lineage.get(session, batch.model, batch.base_version).metrics
+    used = DriftMeasurement.model_validate((measured or {}).get("drift") or {"value": None, "n": 0})
+    over = over_budget(used, limits_of(batch).budget)
+    if over is not None:
+        raise BudgetUsedError(
+            f"{version_name(batch.base_version)}, which the batch is made on, has used the budget already: {over}; "
+            "consolidate the line, or send the batch again with a greater budget"
+        )
 
 
 def _check_batch_limit(batch: BatchRow, groups: tuple[SubjectGroup, ...]) -> None:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 from torch import Tensor
 
-from api_schemas.metrics import BatchMetrics, BatchWarning, LayerReport
+from api_schemas.metrics import DEFAULT_BUDGET, BatchMetrics, BatchWarning, LayerReport
 from api_schemas.references import version_name
 from configuration import tracing
 from editing.covariance.statistic import Statistic
 from store.clock import now
+from store.lineage import fact_readings, series
 from store.lineage import versions as lineage
+from store.lineage.force_count import facts_in_force_after
 from store.schema.tables import BatchRow, TaskRow
 from store.work import batches, events, lifecycle, tasks
+from workers.checking.limits import limits_of
+from workers.checking.rejection import rejection
+from workers.checking.wear import WITHIN, wear_warning
 from workers.context import WorkerContext
 from workers.metrics import EDIT_EFFICACY, FACTS_EDITED, PRESERVATION_COST
 from workers.tasks.check import Checked
@@ -27,13 +32,6 @@ from workers.weights.deltas import InsertedKeysByLayer, LayerDelta, pack_deltas,
 from workers.weights.matrix_cache import matrix_hash
 
 LIBRARIES = ("emmetd", "torch", "transformers", "tokenizers")
-
-_REMEDIES: Final = {
-    "edit": "fewer facts at once, other settings or thresholds",
-    "revert": "other thresholds",
-    "consolidation": "other settings or thresholds",
-}
-"""By the kind of the batch: what to send instead of one that was rejected."""
 
 log = structlog.get_logger(__name__)
 
@@ -67,9 +65,11 @@ def conclude(context: WorkerContext, task: TaskRow, batch: BatchRow, candidate: 
     somebody cancelled it; nothing is kept then.
     """
     with timed(batch, "publish"):
-        is_rejected = bool(candidate.checked.breaches)
+        candidate = _with_wear(context, batch, candidate)
+        error = rejection(batch, candidate.checked.breaches, candidate.checked.over_budget, candidate.warnings)
+        is_rejected = error is not None
         new = None if is_rejected or batch.dry_run else _put_blobs(context, batch, candidate)
-        version = _commit(context, task, batch, candidate, new)
+        version = _commit(context, task, batch, candidate, new, error)
         tracing.note(
             {"emmetd.version": None if version is None else version_name(version), "emmetd.rejected": is_rejected}
         )
@@ -86,11 +86,29 @@ def conclude(context: WorkerContext, task: TaskRow, batch: BatchRow, candidate: 
         EDIT_EFFICACY.labels(batch.model).set(efficacy)
 
 
+def _with_wear(context: WorkerContext, batch: BatchRow, candidate: Candidate) -> Candidate:
+    """With a warning where the line wears."""
+    checked = candidate.checked
+    with context.database.reading() as session:
+        earlier = series.newest_metrics(session, batch.model, candidate.base, WITHIN - 1)
+    budget = limits_of(batch).budget or DEFAULT_BUDGET
+    worn = wear_warning(batch.model, checked.retained, checked.drift.value, budget, earlier)
+    return candidate if worn is None else replace(candidate, warnings=[*candidate.warnings, worn])
+
+
 def _commit(
-    context: WorkerContext, task: TaskRow, batch: BatchRow, candidate: Candidate, new: lineage.NewVersion | None
+    context: WorkerContext,
+    task: TaskRow,
+    batch: BatchRow,
+    candidate: Candidate,
+    new: lineage.NewVersion | None,
+    error: dict[str, Any] | None,
 ) -> int | None:
     """The batch's end in one transaction; the number of its version, if it has one."""
-    checked = candidate.checked
+    in_force = None
+    if new is not None:
+        with context.database.reading() as session:  # what it is counted from does not change any more
+            in_force = facts_in_force_after(session, batch, candidate.base)
     with context.database.writing() as session:
         row = batches.lock(session, batch.id)
         if row.cancel_requested:
@@ -102,22 +120,15 @@ def _commit(
         row.metrics = metrics
         tasks.complete(session, task.id, task.token)
         lifecycle.set_progress(row, "done", row.facts, row.facts, 0)
-        if checked.breaches:
-            remedy = _REMEDIES[batch.kind]
-            warning_sentences = [f"{one.detail[0].upper()}{one.detail[1:]}" for one in candidate.warnings]
-            error = {
-                "code": "below_thresholds",
-                "title": f"The {batch.kind} was checked and not published",
-                "detail": ". ".join(["; ".join(checked.breaches), *warning_sentences, f"Send {remedy}"]),
-                "facts": sorted({fact for one in candidate.warnings for fact in one.facts}),
-            }
+        if error is not None:
             end_batch(session, row, "rejected", error)
             return None
         if new is None:
             end_batch(session, row, "succeeded")
             return None
         version = lineage.publish(session, row, new)
-        version.metrics = metrics
+        version.metrics, version.facts_in_force = metrics, in_force
+        fact_readings.keep(session, row.model, version.number, candidate.checked.readings)
         row.version = version.number
         end_batch(session, row, "succeeded")
         return version.number
@@ -151,6 +162,7 @@ def _metrics(candidate: Candidate) -> dict[str, Any]:
         before=checked.before,
         after=checked.after,
         reverted=checked.reverted,
+        retained=checked.retained,
         drift=checked.drift,
         layers=list(candidate.reports),
         warnings=list(candidate.warnings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -77,12 +78,10 @@ def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         inputs = _solve_inputs(context, batch, facts, lease, report)
         solved = solved_on(context, inputs, base, lease, report)
     for attempt in range(MOST_REBASES + 1):
-        candidate = checked_candidate(
-            context,
-            batch,
-            solved,
-            lambda parent, matrices: check_edit(context, batch, facts, parent, matrices, lease.should_stop, report),
+        check = functools.partial(
+            check_edit, context, batch, facts, solved.base, should_stop=lease.should_stop, on_progress=report
         )
+        candidate = checked_candidate(context, batch, solved, check)
         try:
             conclude(context, task, batch, candidate)
             return

@@ -66,6 +66,7 @@ PROBES = {
     ("DELETE", "/v1/models/{model}/versions/{version}"): Probe(
         f"/v1/models/{OTHER}/versions/v2", change="version.deleted"
     ),
+    ("GET", "/v1/models/{model}/lineage"): Probe(f"/v1/models/{OTHER}/lineage"),
     ("GET", "/v1/models/{model}/versions/{version}/metrics"): Probe(f"/v1/models/{OTHER}/versions/v1/metrics"),
     ("GET", "/v1/models/{model}/versions/{version}/facts"): Probe(f"/v1/models/{OTHER}/versions/v1/facts"),
     ("GET", "/v1/models/{model}/versions/{version}/export"): Probe(

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api_schemas.metrics import DEFAULT_BUDGET, DEFAULT_THRESHOLDS
 from service.http.cursors import write_cursor
 from service.http.preferences import wait_seconds
 from store.schema.database import Database
@@ -45,7 +46,8 @@ def test_a_batch_is_in_sql_before_the_202(api: Api, database: Database) -> None:
     assert (job["algorithm"], job["facts"], job["label"]) == ("emmet", 2, "two")
     assert job["progress"] == {"stage": "queued", "done": 0, "total": 2, "eta_seconds": None, "detail": None}
     assert (job["settings"]["layers"], job["settings"]["mu"], job["settings"]["steps"]) == ([2], 0.5, 25)
-    assert job["thresholds"] == {"EM": 0.5, "drift": 1.5, "ES": 0.9}
+    assert job["thresholds"] == {**DEFAULT_THRESHOLDS, "ES": 0.9}
+    assert job["budget"] == DEFAULT_BUDGET
     with database.reading() as session:
         assert [kept["subject"] for kept in batches.facts(session, job["id"])] == ["Country 0", "Country 1"]
     assert api.http.get(answer.headers["location"]).json()["id"] == job["id"]

@@ -36,7 +36,7 @@ def tiny_server(folder: Path, **settings: Any) -> Iterator[Server]:
                 "model": NAME,
                 "facts": facts(2, first=2 * number),
                 "settings": {"steps": 2, "contexts": 0},
-                "thresholds": {"EM": 0.0, "drift": 1e9},
+                "thresholds": {"EM": 0.0, "drift": 1e9, "retained": 1.0},
             }
             answer = server.http.post("/v1/edits", json=body).raise_for_status()
             assert server.outcome(answer.json()["id"])["state"] == "succeeded"

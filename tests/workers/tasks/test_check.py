@@ -12,7 +12,8 @@ from api_schemas.metrics import Measurement
 from editing.progress import never, silent
 from tests.support.saved_models import fact, facts
 from tests.workers.conftest import Place
-from workers.tasks.check import ON_EVERY_FACT, ON_SAMPLE, SAMPLE, asked_for, breaches, check_edit, sample
+from workers.checking.limits import asked_for, breaches
+from workers.tasks.check import ON_EVERY_FACT, ON_SAMPLE, SAMPLE, check_edit, sample
 
 
 def measured(**values: float | None) -> dict[str, Measurement]:
@@ -94,7 +95,7 @@ def test_weights_that_are_not_finite_are_refused_unmeasured(place: Place, broken
     matrix[0, 0] = broken
 
     wanted = [Fact.model_validate(one) for one in facts(2)]
-    checked = check_edit(context, batch, wanted, {}, {1: matrix}, never, silent)
+    checked = check_edit(context, batch, wanted, 0, {}, {1: matrix}, never, silent)
 
     assert checked.breaches == ["layers [1] would hold weights that are not finite"]
     assert checked.after == {}

@@ -1,0 +1,1 @@
+"""What a check measures and what it holds that against: earlier facts, drift, thresholds, budgets, and wear."""
