@@ -24,7 +24,7 @@ MOST_MODULES = 16
 MOST_LINES = 300
 TESTS = "tests"
 SCRIPTS = ("docker", "kubernetes")
-WITH_REASON: dict[str, str] = {"api_schemas/": "a module for each resource of the API, as its document lists them"}
+WITH_REASON: dict[str, str] = {"api_schemas": "a module for each resource of the API, as its document lists them"}
 """Folders and files, as paths, that may be larger: why."""
 
 _TOO_LONG = f"has more than {MOST_LINES} lines, which needs a reason"
