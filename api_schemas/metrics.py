@@ -44,10 +44,17 @@ MetricNames = Annotated[list[MetricName], Field(min_length=1), BeforeValidator(_
 
 
 class Measurement(BaseModel):
-    """`value` is null where nothing could be measured (n = 0)."""
+    """`value` is null where nothing could be measured (n = 0).
+
+    `low` and `high` bound a 95% interval: a seeded bootstrap over the facts, or over the texts that drift is read on.
+    `protocol` says how it was measured, of a metric that is measured in several ways.
+    """
 
     value: float | None
     n: int
+    low: float | None = None
+    high: float | None = None
+    protocol: Annotated[str | None, Field(exclude_if=lambda protocol: protocol is None)] = None
 
 
 class LayerReport(BaseModel):

@@ -42,6 +42,20 @@ class PromptTokens:
 
 
 @dataclass(frozen=True)
+class ChatForm:
+    """What a model's chat template puts around a user's words: all `before` them, and all `after` them up to where the
+    assistant's answer begins. An instruction such as "Complete this sentence:" is part of `before`."""
+
+    before: str
+    after: str
+
+    @property
+    def opening(self) -> str:
+        """`before` without the spaces at its end, which tokenizers make part of the next word."""
+        return self.before.rstrip(" ")
+
+
+@dataclass(frozen=True)
 class FactTokens:
     """A fact as the model reads it.
 
