@@ -41,9 +41,7 @@ def asked_of(number: int, fact: Fact, reads: frozenset[Reading]) -> Iterator[Ask
     if Reading.PORTABILITY in reads:
         for n, question in enumerate(fact.portability):
             field = f"portability[{n}].prompt"
-            yield Asked(
-                number, Reading.PORTABILITY, field, question.prompt, question.target, question.target_old
-            )
+            yield Asked(number, Reading.PORTABILITY, field, question.prompt, question.target, question.target_old)
 
 
 class Encoder:

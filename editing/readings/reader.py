@@ -108,9 +108,7 @@ class Reader:
         )
         return [tuple(texts[number] for number in numbers) for numbers in of_facts]
 
-    def _scored(
-        self, matrices: Matrices, asked: Sequence[Asked]
-    ) -> Mapping[tuple[int, Reading], list[PromptReading]]:
+    def _scored(self, matrices: Matrices, asked: Sequence[Asked]) -> Mapping[tuple[int, Reading], list[PromptReading]]:
         """The readings of all `asked` by fact and kind, in their order."""
         questions: list[Question] = []
         places: list[list[tuple[int, int]]] = []
@@ -122,9 +120,7 @@ class Reader:
             else:
                 questions += [Question(prompt, (answer,)) for prompt, answer in answers]
                 places.append([(len(questions) - len(answers) + n, 0) for n in range(len(answers))])
-        scores = score(
-            self._decoder, matrices, questions, on_progress=self._on_progress, should_stop=self._should_stop
-        )
+        scores = score(self._decoder, matrices, questions, on_progress=self._on_progress, should_stop=self._should_stop)
         kept: dict[tuple[int, Reading], list[PromptReading]] = {}
         for one, where in zip(asked, places, strict=True):
             found = [scores[question][answer] for question, answer in where]
@@ -146,7 +142,9 @@ class Reader:
         said = self._say(self._matrices, asked)
         compared = [speech for speech in asked if speech.reading is Reading.GREEDY_LOCALITY]
         if _same(self._matrices, self._reference):
-            before = [text for text, speech in zip(said, asked, strict=True) if speech.reading is Reading.GREEDY_LOCALITY]
+            before = [
+                text for text, speech in zip(said, asked, strict=True) if speech.reading is Reading.GREEDY_LOCALITY
+            ]
         else:
             before = self._say(self._reference, compared)
         spoken: dict[tuple[int, Reading], list[str]] = {}
@@ -168,9 +166,7 @@ class Reader:
                 greedy_portability=of(one.index, Reading.GREEDY_PORTABILITY),
                 locality=tuple(
                     Continuation(now, was)
-                    for now, was in zip(
-                        of(one.index, Reading.GREEDY_LOCALITY), then.get(one.index, []), strict=True
-                    )
+                    for now, was in zip(of(one.index, Reading.GREEDY_LOCALITY), then.get(one.index, []), strict=True)
                 ),
             )
             for one in found

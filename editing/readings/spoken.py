@@ -62,9 +62,7 @@ def _of_fact(
         yield speech(Reading.GREEDY, prompt, 2 * longest + 2)
     if Reading.GREEDY_PARAPHRASES in reads:
         for n, text in enumerate(fact.paraphrases):
-            yield speech(
-                Reading.GREEDY_PARAPHRASES, encoder.alone(number, f"paraphrases[{n}]", text), SPOKEN_TOKENS
-            )
+            yield speech(Reading.GREEDY_PARAPHRASES, encoder.alone(number, f"paraphrases[{n}]", text), SPOKEN_TOKENS)
     if Reading.GREEDY_CHAT in reads:
         for form in forms:
             conversation = encoder.in_conversation(form.before + fact.text + form.after)
