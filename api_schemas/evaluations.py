@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api_schemas.edits import EditError, Progress
 from api_schemas.facts import FactList
-from api_schemas.metrics import DEFAULT_METRICS, Measurement, MetricNames
+from api_schemas.metrics import DEFAULT_METRICS, BatchWarning, Measurement, MetricNames
 from api_schemas.references import COMPARED_PATTERN, ReferenceText
 
 EvaluationState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -33,7 +33,7 @@ class EvaluationRequest(BaseModel):
 
 
 class EvaluationSummary(BaseModel):
-    """`metrics` is keyed by NAME@vN."""
+    """`metrics` is keyed by NAME@vN. `warnings` name metrics that nothing could be measured for, once it is finished."""
 
     id: str
     object: Literal["evaluation"] = "evaluation"
@@ -44,6 +44,7 @@ class EvaluationSummary(BaseModel):
     n_facts: int
     progress: Progress
     metrics: dict[str, dict[str, Measurement]] | None
+    warnings: list[BatchWarning] = []
     error: EditError | None
     created_at: datetime
     finished_at: datetime | None

@@ -87,9 +87,10 @@ class RevertedMetrics(BaseModel):
 
 
 class BatchWarning(BaseModel):
-    """What to know of a batch although nothing failed; `facts` are the indices it is about.
+    """What to know of a batch or an evaluation although nothing failed; `facts` are the indices it is about.
 
-    `subject_begins_text`: these facts are edited only for prompts that come after other text.
+    `subject_begins_text`: these facts are edited only for prompts that come after other text. `not_measured`: a metric
+    of an evaluation counted no fact.
     """
 
     code: str

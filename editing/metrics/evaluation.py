@@ -49,8 +49,8 @@ def evaluate(
     Drift needs `held_out`; with `base_held_out` (the base's reading of the same text) the base is not run again. What
     compares with another version's answers compares with `reference`, by default the base. `chat_forms` are the model's
     (`editing.readings.chat_forms`): without any, nothing is asked in conversation. `seed` is that of GE's texts. Raises
-    FactLengthError or FactError naming a fact that cannot be read, EditInterrupted, and ValueError for an unknown metric
-    or drift without text.
+    FactLengthError or FactError naming a fact that cannot be read, EditInterrupted, and ValueError for an unknown
+    metric or drift without text.
     """
     wanted = list(dict.fromkeys(metrics))
     unknown = [name for name in wanted if name not in METRICS]

@@ -1,8 +1,8 @@
 """GE: has the model begun to repeat itself?
 
 Fluency as ROME measures it (arXiv 2202.05262, section 3.4): entropy of the n-gram frequencies of generated text. ROME
-and MEMIT write texts from CounterFact's generation prompts and take the entropy of the whole; a continuation of the edit
-prompt gives other numbers, so a measurement names its protocol.
+and MEMIT write texts from CounterFact's generation prompts and take the entropy of the whole; a continuation of the
+edit prompt gives other numbers, so a measurement names its protocol.
 """
 
 import math

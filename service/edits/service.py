@@ -12,7 +12,7 @@ from service import jobs
 from service.access.quotas import check_quotas
 from service.edits.settings import check_batch_limit, complete_settings, known_algorithm, stored_settings
 from service.edits.submission import Batch, EditSubmission, read_batch
-from service.edits.thresholds import check_thresholds, with_defaults
+from service.edits.thresholds import check_conversation, check_thresholds, with_defaults
 from service.edits.views import edit_job, numbered
 from service.facts import check_contradictions, check_editable
 from service.http.cursors import read_cursor, write_cursor
@@ -52,6 +52,7 @@ def submit(resources: Resources, submission: EditSubmission) -> EditJob:
         model = models.get(session, batch.reference.name)
         resolved = lineage.resolve_number(session, batch.reference)
     batches.check_unmoved(batch.reference, expected, resolved.version)
+    check_conversation(request.thresholds, model)
     settings = complete_settings(model, algorithm, request.settings)
     _check_tokens(resources, model, batch, settings)
     new = NewBatch(

@@ -20,6 +20,10 @@ from workers.context import WorkerContext
 SAMPLE = 256
 """Facts on which the metrics are measured that are not measured on all."""
 ON_SAMPLE = tuple(name for name, metric in METRICS.items() if metric.checked_on == "a sample")
+SMALL_SAMPLE = 32
+"""Facts on which those metrics are measured that have a model write answers: a token at a time, in several wordings."""
+_MOST_PARAPHRASES = 2
+ON_SMALL_SAMPLE = tuple(name for name, metric in METRICS.items() if metric.checked_on == "a small sample")
 ON_EVERY_FACT = tuple(name for name, metric in METRICS.items() if metric.checked_on == "every fact")
 
 
@@ -58,6 +62,9 @@ def check_edit(
     on_progress("checking", 1, 3)
     after = measure(matrices, chosen, (*ON_SAMPLE, *asked), should_stop)
     after |= measure(matrices, facts, ON_EVERY_FACT, should_stop)
+    asked_aloud = small_sample(facts, batch.seq)
+    before |= measure(parent, asked_aloud, ON_SMALL_SAMPLE, should_stop)
+    after |= measure(matrices, asked_aloud, ON_SMALL_SAMPLE, should_stop)
     on_progress("checking", 2, 3)
     drift = measure(matrices, [], ("drift",), should_stop)["drift"]
     on_progress("checking", 3, 3)
@@ -78,12 +85,20 @@ def not_finite(matrices: Matrices) -> Checked | None:
     return Checked({}, {}, nothing, [f"layers {broken} would hold weights that are not finite"])
 
 
-def sample(facts: Sequence[Fact], seed: int) -> list[Fact]:
-    """At most `SAMPLE` facts in their order; the same for the same seed."""
-    if len(facts) <= SAMPLE:
+def sample(facts: Sequence[Fact], seed: int, most: int = SAMPLE) -> list[Fact]:
+    """At most `most` facts in their order; the same for the same seed."""
+    if len(facts) <= most:
         return list(facts)
-    chosen = sorted(random.Random(seed).sample(range(len(facts)), SAMPLE))
+    chosen = sorted(random.Random(seed).sample(range(len(facts)), most))
     return [facts[number] for number in chosen]
+
+
+def small_sample(facts: Sequence[Fact], seed: int) -> list[Fact]:
+    """The sample whose facts are answered aloud, each asked in few of its paraphrases."""
+    return [
+        fact.model_copy(update={"paraphrases": fact.paraphrases[:_MOST_PARAPHRASES]})
+        for fact in sample(facts, seed, SMALL_SAMPLE)
+    ]
 
 
 def breaches(
