@@ -33,7 +33,7 @@ class EvaluationRequest(BaseModel):
 
 
 class EvaluationSummary(BaseModel):
-    """`metrics` is keyed by NAME@vN. `warnings` name metrics that nothing could be measured for, once it is finished."""
+    """`metrics` is keyed by NAME@vN. `warnings` name metrics that nothing was measured for, once it is finished."""
 
     id: str
     object: Literal["evaluation"] = "evaluation"
