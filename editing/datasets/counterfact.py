@@ -1,4 +1,4 @@
-"""CounterFact (Meng et al. 2022, arXiv 2202.05262): a rewrite with its paraphrases, neighbors and generation prompts."""
+"""CounterFact (Meng et al. 2022, arXiv 2202.05262): rewrites with paraphrases, neighbors and generation prompts."""
 
 from __future__ import annotations
 

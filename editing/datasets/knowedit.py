@@ -20,7 +20,6 @@ from editing.datasets.shape import (
     without_repeats,
 )
 
-
 _OWN_FIELDS: Final = frozenset({"ground_truth", "rephrase_prompt", "rephrase", "cond"})
 
 
