@@ -29,7 +29,10 @@ def records_of(path: Path, source: str) -> Iterator[tuple[str, Any]]:
         return
     if isinstance(whole, dict) and isinstance(whole.get("facts"), list):
         whole = whole["facts"]
-    for number, record in enumerate(whole if isinstance(whole, list) else [whole]):
+    if not isinstance(whole, list):
+        yield "line 1", whole
+        return
+    for number, record in enumerate(whole):
         yield f"fact {number}", record
 
 
@@ -74,5 +77,5 @@ def _rows(text: str, source: str, delimiter: str) -> Iterator[tuple[str, Any]]:
                 yield place, WrongRecord(place, error.field, error.message)
     except csv.Error as error:
         raise DataSetError(
-            source, f"line {table.line_num}: not a table of cells ({error}); quote what holds quotes"
+            source, f"line {table.line_num + 1}: not a table of cells ({error}); quote what holds quotes"
         ) from None

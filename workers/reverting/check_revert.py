@@ -10,7 +10,17 @@ from editing.model.projection import Matrices
 from editing.progress import ProgressCallback, ShouldStop
 from store.schema.tables import BatchRow
 from workers.context import WorkerContext
-from workers.tasks.check import ON_EVERY_FACT, ON_SAMPLE, Checked, asked_for, breaches, not_finite, sample
+from workers.tasks.check import (
+    ON_EVERY_FACT,
+    ON_SAMPLE,
+    ON_SMALL_SAMPLE,
+    Checked,
+    asked_for,
+    breaches,
+    not_finite,
+    sample,
+    small_sample,
+)
 
 MOST_FORGOTTEN = 0.1
 """How far EM of the facts that stay may fall where the caller sets no threshold."""
@@ -45,6 +55,9 @@ def check_revert(
     if staying:
         was = measure(before, chosen, sampled, should_stop) | measure(before, staying, ON_EVERY_FACT, should_stop)
         now = measure(after, chosen, sampled, should_stop) | measure(after, staying, ON_EVERY_FACT, should_stop)
+        asked_aloud = small_sample(staying, batch.seq)
+        was |= measure(before, asked_aloud, ON_SMALL_SAMPLE, should_stop)
+        now |= measure(after, asked_aloud, ON_SMALL_SAMPLE, should_stop)
     on_progress("checking", 1, 2)
     drift = measure(after, [], ("drift",), should_stop)["drift"]
     on_progress("checking", 2, 2)
