@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api_schemas.edits import EditError, Progress
 from api_schemas.facts import FactList
-from api_schemas.metrics import DEFAULT_METRICS, Measurement, MetricNames
+from api_schemas.metrics import DEFAULT_METRICS, BatchWarning, Measurement, MetricNames
 from api_schemas.references import COMPARED_PATTERN, ReferenceText
 
 EvaluationState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -46,7 +46,10 @@ class EvaluationRequest(BaseModel):
 
 
 class EvaluationSummary(BaseModel):
-    """`metrics` is keyed by NAME@vN. `facts_of`, `sample`, `seed` say whose facts were measured if none were sent."""
+    """`metrics` is keyed by NAME@vN. `facts_of`, `sample`, `seed` say whose facts were measured if none were sent.
+
+    `warnings` name metrics that nothing was measured for, once it is finished.
+    """
 
     id: str
     object: Literal["evaluation"] = "evaluation"
@@ -60,6 +63,7 @@ class EvaluationSummary(BaseModel):
     seed: int | None = None
     progress: Progress
     metrics: dict[str, dict[str, Measurement]] | None
+    warnings: list[BatchWarning] = []
     error: EditError | None
     created_at: datetime
     finished_at: datetime | None

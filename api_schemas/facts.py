@@ -12,6 +12,10 @@ from api_schemas.texts import NO_NUL, NOT_BLANK, clean
 
 SUBJECT_SLOT = "{}"
 
+MOST_ALIASES = 50
+MOST_GENERATION_PROMPTS = 20
+"""CounterFact has at most ten; after each, a hundred tokens are written."""
+
 Text = Annotated[str, StringConstraints(max_length=10_000), Field(json_schema_extra={"pattern": NO_NUL})]
 FilledText = Annotated[str, StringConstraints(max_length=10_000), Field(json_schema_extra={"pattern": NOT_BLANK})]
 
@@ -46,6 +50,43 @@ class Neighbor(BaseModel):
         return None if value is None else clean(value)
 
 
+class PortabilityQuestion(BaseModel):
+    """A prompt whose answer follows from the fact, such as a question of several hops: `target` once it is edited.
+
+    Other wordings of it, `aliases`, count as well; `target_old` is what was right before.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: FilledText
+    target: FilledText
+    target_old: FilledText | None = None
+    aliases: Annotated[list[FilledText], Field(max_length=MOST_ALIASES)] = []
+
+    @field_validator("prompt", "target", "target_old")
+    @classmethod
+    def _text(cls, value: str | None) -> str | None:
+        return None if value is None else clean(value)
+
+    @field_validator("aliases")
+    @classmethod
+    def _texts(cls, value: list[str]) -> list[str]:
+        return [clean(text) for text in value]
+
+
+class LocalityPrompt(BaseModel):
+    """A prompt that must be answered as before the edit, whatever that answer was."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: FilledText
+
+    @field_validator("prompt")
+    @classmethod
+    def _text(cls, value: str) -> str:
+        return clean(value)
+
+
 class Fact(BaseModel):
     """One fact: a prompt with `{}` for the subject, and what the model shall say next."""
 
@@ -58,6 +99,10 @@ class Fact(BaseModel):
     target_old: FilledText | None = Field(default=None, examples=["French"])
     paraphrases: Annotated[list[FilledText], Field(max_length=100)] = []
     neighbors: Annotated[list[Neighbor], Field(max_length=100)] = []
+    aliases: Annotated[list[FilledText], Field(max_length=MOST_ALIASES)] = []
+    portability: Annotated[list[PortabilityQuestion], Field(max_length=100)] = []
+    locality: Annotated[list[LocalityPrompt], Field(max_length=100)] = []
+    generation_prompts: Annotated[list[FilledText], Field(max_length=MOST_GENERATION_PROMPTS)] = []
 
     @model_validator(mode="before")
     @classmethod
@@ -74,7 +119,7 @@ class Fact(BaseModel):
     def _text(cls, value: str | None) -> str | None:
         return None if value is None else clean(value)
 
-    @field_validator("paraphrases")
+    @field_validator("paraphrases", "aliases", "generation_prompts")
     @classmethod
     def _texts(cls, value: list[str]) -> list[str]:
         return [clean(text) for text in value]
@@ -109,6 +154,11 @@ class Fact(BaseModel):
                 f"{_short(self.target_new)} equals target_old; give the answer that shall replace the old one",
             )
         return self
+
+    @property
+    def answers(self) -> list[str]:
+        """The new target and its aliases: each is a right answer."""
+        return [self.target_new, *self.aliases]
 
     @property
     def text(self) -> str:
@@ -153,6 +203,7 @@ def _from_counterfact(record: dict[str, Any]) -> dict[str, Any]:
         "target_old": old,
         "paraphrases": record.get("paraphrase_prompts", []),
         "neighbors": [{"prompt": prompt, "target": old} for prompt in neighborhood],
+        "generation_prompts": record.get("generation_prompts", []),
     }
 
 

@@ -57,10 +57,17 @@ MetricNames = Annotated[list[MetricName], Field(min_length=1), BeforeValidator(_
 
 
 class Measurement(BaseModel):
-    """`value` is null where nothing could be measured (n = 0)."""
+    """`value` is null where nothing could be measured (n = 0).
+
+    `low` and `high` bound a 95% interval: a seeded bootstrap over the facts, or over the texts that drift is read on.
+    `protocol` says how it was measured, of a metric that is measured in several ways.
+    """
 
     value: float | None
     n: int
+    low: float | None = None
+    high: float | None = None
+    protocol: Annotated[str | None, Field(exclude_if=lambda protocol: protocol is None)] = None
 
 
 class DriftMeasurement(Measurement):
@@ -110,10 +117,11 @@ class RevertedMetrics(BaseModel):
 
 
 class BatchWarning(BaseModel):
-    """What to know of a batch although nothing failed; `facts` are the indices it is about.
+    """What to know of a batch or an evaluation although nothing failed; `facts` are the indices it is about.
 
     `subject_begins_text`: these facts are edited only for prompts that come after other text. `line_worn`: facts
-    corrected earlier are being lost, or most of the budget is used; consolidate the line.
+    corrected earlier are being lost, or most of the budget is used; consolidate the line. `not_measured`: a metric of
+    an evaluation counted no fact.
     """
 
     code: str

@@ -110,12 +110,31 @@ def _measured(fact: Fact, with_prompt: bool) -> Iterator[tuple[str, str, Sequenc
     for number, neighbor in enumerate(fact.neighbors):
         answers = [fact.target_new] if neighbor.target is None else [fact.target_new, neighbor.target]
         yield f"neighbors[{number}].prompt", neighbor.prompt, answers
+    for number, question in enumerate(fact.portability):
+        wanted = [question.target] if question.target_old is None else [question.target, question.target_old]
+        yield f"portability[{number}].prompt", question.prompt, wanted
+    for field, prompt in _gone_on_from(fact):
+        yield field, prompt, [" "]
+
+
+def _gone_on_from(fact: Fact) -> Iterator[tuple[str, str]]:
+    """Prompts with no answer of their own; something is said after each."""
+    yield from ((f"locality[{number}].prompt", one.prompt) for number, one in enumerate(fact.locality))
+    yield from ((f"generation_prompts[{number}]", prompt) for number, prompt in enumerate(fact.generation_prompts))
 
 
 def _check_filled(index: int, fact: Fact, errors: FieldErrors) -> None:
-    """Of texts that a model goes on from, none may be empty: it would have no token to begin with."""
+    """Of texts that a model goes on from, none may be empty: it would have no token to begin with. Nor of answers."""
     texts = [(f"paraphrases[{number}]", text) for number, text in enumerate(fact.paraphrases)]
     texts += [(f"neighbors[{number}].prompt", neighbor.prompt) for number, neighbor in enumerate(fact.neighbors)]
+    texts += [(f"aliases[{number}]", alias) for number, alias in enumerate(fact.aliases)]
+    for number, question in enumerate(fact.portability):
+        texts += [
+            (f"portability[{number}].prompt", question.prompt),
+            (f"portability[{number}].target", question.target),
+        ]
+        texts += [(f"portability[{number}].aliases[{n}]", alias) for n, alias in enumerate(question.aliases)]
+    texts += _gone_on_from(fact)
     for field, text in texts:
         if not text.strip():
             errors.add(f"facts[{index}].{field}", "is empty; leave it out")
@@ -128,6 +147,15 @@ def _check_lengths_of_text(index: int, fact: Fact, most: int, errors: FieldError
     for number, neighbor in enumerate(fact.neighbors):
         texts += [(f"neighbors[{number}].prompt", neighbor.prompt)]
         texts += [(f"neighbors[{number}].target", neighbor.target or "")]
+    texts += [(f"aliases[{number}]", alias) for number, alias in enumerate(fact.aliases)]
+    for number, question in enumerate(fact.portability):
+        texts += [
+            (f"portability[{number}].prompt", question.prompt),
+            (f"portability[{number}].target", question.target),
+        ]
+        texts += [(f"portability[{number}].target_old", question.target_old or "")]
+        texts += [(f"portability[{number}].aliases[{n}]", alias) for n, alias in enumerate(question.aliases)]
+    texts += _gone_on_from(fact)
     for field, text in texts:
         if len(text) > most:
             errors.add(f"facts[{index}].{field}", f"has {len(text)} characters, at most {most} are taken; shorten it")

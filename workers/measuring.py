@@ -12,9 +12,10 @@ from editing.metrics.evaluation import Evaluation, evaluate
 from editing.model.loading import LoadedModel
 from editing.model.projection import Matrices
 from editing.progress import ProgressCallback, ShouldStop, never, silent
-from editing.readings.observations import Reading
-from editing.readings.perplexity import perplexity
+from editing.readings.observations import HeldOutReading, Reading
+from editing.readings.perplexity import held_out_reading
 from editing.readings.scoring import Question, score
+from editing.values.chat_forms import chat_forms
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
 from workers.statistics.layer_statistics import LayerStatistics
@@ -22,11 +23,11 @@ from workers.statistics.layer_statistics import LayerStatistics
 
 @dataclass
 class Measuring:
-    """Evaluations with the loaded model; the base's perplexity is measured once in the worker's life."""
+    """Evaluations with the loaded model; the base's held-out text is read once in the worker's life."""
 
     model: LoadedModel
     statistics: LayerStatistics
-    _base_perplexity: float | None = field(default=None, init=False)
+    _base_held_out: HeldOutReading | None = field(default=None, init=False)
 
     def evaluate(
         self,
@@ -38,6 +39,7 @@ class Measuring:
     ) -> Evaluation:
         """The version `matrices` on `facts`; what is measured on held-out text needs no facts."""
         on_text = any(Reading.HELD_OUT in METRICS[name].reads for name in metrics)
+        in_conversation = any(METRICS[name].in_conversation for name in metrics)
         return evaluate(
             self.model.decoder,
             self.model.backend_tokenizer,
@@ -45,7 +47,8 @@ class Measuring:
             facts,
             metrics,
             held_out=self.statistics.held_out(should_stop=should_stop) if on_text else None,
-            base_perplexity=self._base(should_stop) if on_text else None,
+            base_held_out=self._base(should_stop) if on_text else None,
+            chat_forms=chat_forms(self.model.tokenizer) if in_conversation else (),
             on_progress=on_progress,
             should_stop=should_stop,
         )
@@ -83,8 +86,8 @@ class Measuring:
         scores = score(self.model.decoder, matrices, [question for _, question in questions], should_stop=should_stop)
         return sorted({number for (number, _), (answer,) in zip(questions, scores, strict=True) if not answer.said})
 
-    def _base(self, should_stop: ShouldStop) -> float:
-        if self._base_perplexity is None:
+    def _base(self, should_stop: ShouldStop) -> HeldOutReading:
+        if self._base_held_out is None:
             held_out = self.statistics.held_out(should_stop=should_stop)
-            self._base_perplexity = perplexity(self.model.decoder, {}, held_out, should_stop=should_stop)
-        return self._base_perplexity
+            self._base_held_out = held_out_reading(self.model.decoder, {}, held_out, should_stop=should_stop)
+        return self._base_held_out

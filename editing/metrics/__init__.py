@@ -9,9 +9,21 @@ from editing.metrics.exact_match import EXACT_MATCH
 from editing.metrics.generation_accuracy import GENERATION_ACCURACY
 from editing.metrics.generation_entropy import GENERATION_ENTROPY
 from editing.metrics.harmonic import HARMONIC
+from editing.metrics.magnitudes.efficacy import EFFICACY_MAGNITUDE
+from editing.metrics.magnitudes.neighborhood import NEIGHBORHOOD_MAGNITUDE
+from editing.metrics.magnitudes.paraphrase import PARAPHRASE_MAGNITUDE
 from editing.metrics.metric import Metric, Need
 from editing.metrics.neighborhood import NEIGHBORHOOD
 from editing.metrics.paraphrase import PARAPHRASE
+from editing.metrics.said.chat import CHAT_ACCURACY
+from editing.metrics.said.locality import LOCALITY
+from editing.metrics.said.paraphrase import PARAPHRASE_ACCURACY
+from editing.metrics.said.portability import PORTABILITY
+from editing.metrics.said.portability_preference import PORTABILITY_PREFERENCE
+from editing.metrics.zsre.efficacy import ZSRE_EFFICACY
+from editing.metrics.zsre.neighborhood import ZSRE_NEIGHBORHOOD
+from editing.metrics.zsre.paraphrase import ZSRE_PARAPHRASE
+from editing.metrics.zsre.specificity import ZSRE_SPECIFICITY
 
 METRICS: dict[str, Metric] = {
     row.name: row
@@ -24,6 +36,18 @@ METRICS: dict[str, Metric] = {
         GENERATION_ACCURACY,
         GENERATION_ENTROPY,
         DRIFT,
+        PARAPHRASE_ACCURACY,
+        CHAT_ACCURACY,
+        PORTABILITY,
+        PORTABILITY_PREFERENCE,
+        LOCALITY,
+        EFFICACY_MAGNITUDE,
+        PARAPHRASE_MAGNITUDE,
+        NEIGHBORHOOD_MAGNITUDE,
+        ZSRE_EFFICACY,
+        ZSRE_PARAPHRASE,
+        ZSRE_SPECIFICITY,
+        ZSRE_NEIGHBORHOOD,
     )
 }
 

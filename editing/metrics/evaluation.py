@@ -14,9 +14,10 @@ from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
 from editing.model.token_sequences import TokenSequences
 from editing.progress import ProgressCallback, ShouldStop, never, silent
-from editing.readings.observations import Observations, Reading
-from editing.readings.perplexity import perplexity, predicted_tokens
+from editing.readings.observations import HeldOutReading, Observations, Reading
+from editing.readings.perplexity import held_out_reading
 from editing.readings.reader import Reader
+from editing.subjects import ChatForm
 
 
 @dataclass(frozen=True)
@@ -36,34 +37,47 @@ def evaluate(
     metrics: Iterable[str] = DEFAULT_METRICS,
     *,
     held_out: TokenSequences | None = None,
-    base_perplexity: float | None = None,
+    base_held_out: HeldOutReading | None = None,
+    reference: Matrices | None = None,
+    chat_forms: Sequence[ChatForm] = (),
     seed: int = 0,
     on_progress: ProgressCallback = silent,
     should_stop: ShouldStop = never,
 ) -> Evaluation:
     """Measure the version `matrices` ({} is the base) on `facts` by `metrics`, names of `METRICS`.
 
-    Drift needs `held_out`; with `base_perplexity` (the base's, on the same text) the base is not run again. `seed` is
-    that of the sampled texts of GE. Raises FactLengthError or FactError naming a fact that cannot be read,
-    EditInterrupted, and ValueError for an unknown metric or drift without text.
+    Drift needs `held_out`; with `base_held_out` (the base's reading of the same text) the base is not run again. What
+    compares with another version's answers compares with `reference`, by default the base. `chat_forms` are the model's
+    (`editing.values.chat_forms`): without any, nothing is asked in conversation. `seed` is that of GE's texts. Raises
+    FactLengthError or FactError naming a fact that cannot be read, EditInterrupted, and ValueError for an unknown
+    metric or drift without text.
     """
     wanted = list(dict.fromkeys(metrics))
     unknown = [name for name in wanted if name not in METRICS]
     if unknown:
         raise ValueError(f"unknown metrics {unknown}; known: {', '.join(METRICS)}")
     reads = frozenset[Reading]().union(*(METRICS[name].reads for name in wanted))
-    reader = Reader(decoder, tokenizer, matrices, on_progress, should_stop)
+    reader = Reader(
+        decoder,
+        tokenizer,
+        matrices,
+        on_progress,
+        should_stop,
+        reference=reference,
+        chat_forms=chat_forms,
+    )
     observed = Observations(tuple(reader.readings(facts, reads, seed)))
     if Reading.HELD_OUT in reads:
         if held_out is None:
             raise ValueError("drift needs held-out text to be measured on")
-        if base_perplexity is None or not matrices:
-            base_perplexity = perplexity(decoder, {}, held_out, on_progress=on_progress, should_stop=should_stop)
-        now = base_perplexity
-        if matrices:
-            now = perplexity(decoder, matrices, held_out, on_progress=on_progress, should_stop=should_stop)
+
+        def read(version: Matrices) -> HeldOutReading:
+            return held_out_reading(decoder, version, held_out, on_progress=on_progress, should_stop=should_stop)
+
+        if base_held_out is None or not matrices:
+            base_held_out = read({})
         observed = replace(
-            observed, perplexity=now, base_perplexity=base_perplexity, held_out_tokens=predicted_tokens(held_out)
+            observed, held_out=read(matrices) if matrices else base_held_out, base_held_out=base_held_out
         )
     return Evaluation(
         metrics={name: METRICS[name].overall(observed) for name in wanted},

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from api_schemas.facts import Fact
 from api_schemas.metrics import Measurement
+from editing.metrics.intervals import interval_of_mean
 from editing.readings.observations import FactReading, Observations, PromptReading, Reading
 
 
@@ -26,7 +27,7 @@ class Metric:
 
     `better` says which way is good; "near base" means that a change either way is damage. `needs` is None where any
     fact can be measured. `checked_on` says what the check before every publication measures it on; None is only where a
-    threshold asks for it, on the sample then.
+    threshold asks for it, on the sample then. `in_conversation`: only a model with a chat template can be asked.
     """
 
     name: str
@@ -37,7 +38,8 @@ class Metric:
     overall: Callable[[Observations], Measurement]
     of_fact: Callable[[FactReading], float | None] | None = None
     needs: Need | None = None
-    checked_on: Literal["a sample", "every fact", "held-out text"] | None = None
+    checked_on: Literal["a sample", "a small sample", "every fact", "held-out text"] | None = None
+    in_conversation: bool = False
 
     def breach(self, limit: float, before: Measurement | None, after: Measurement | None) -> str | None:
         """How a version measured as `after` misses the threshold `limit`, where its parent was measured as `before`.
@@ -73,18 +75,26 @@ def some_fact(has: Callable[[Fact], bool]) -> Callable[[Sequence[Fact]], bool]:
 
 
 def mean_over_facts(of_fact: Callable[[FactReading], float | None]) -> Callable[[Observations], Measurement]:
-    """The mean over the facts that count, with their number; null where there are none."""
-
-    def overall(observed: Observations) -> Measurement:
-        values = [value for fact in observed.facts if (value := of_fact(fact)) is not None]
-        return Measurement(value=math.fsum(values) / len(values) if values else None, n=len(values))
-
-    return overall
+    """The mean over the facts that count, with their number and an interval over them; null where there are none."""
+    return lambda observed: mean_of(value for fact in observed.facts if (value := of_fact(fact)) is not None)
 
 
-def share(hits: list[bool]) -> float | None:
+def mean_of(of_facts: Iterable[float]) -> Measurement:
+    """The mean of facts' own values. Null, though n is not 0, where one is not finite: such numbers do not travel."""
+    values = list(of_facts)
+    mean = math.fsum(values) / len(values) if values and all(map(math.isfinite, values)) else None
+    low, high = interval_of_mean(values)
+    return Measurement(value=mean, n=len(values), low=low, high=high)
+
+
+def share(hits: Sequence[bool]) -> float | None:
     """How many of `hits` are true; None for none at all."""
     return sum(hits) / len(hits) if hits else None
+
+
+def mean_or_none(values: Sequence[float]) -> float | None:
+    """The mean of one fact's values; None for none at all."""
+    return math.fsum(values) / len(values) if values else None
 
 
 def new_over_old(reading: PromptReading) -> bool | None:

@@ -35,7 +35,8 @@ def greedy_texts(
     def picks(_: Sequence[int]) -> Pick:
         return lambda logits, rows: logits.argmax(-1)
 
-    return _texts(decoder, matrices, tokenizer, prompts, lengths, picks, stop, "greedy", on_progress, should_stop)
+    made = _continuations(decoder, matrices, prompts, lengths, picks, stop, "greedy", on_progress, should_stop)
+    return _decoded(tokenizer, made)
 
 
 def sampled_texts(
@@ -46,10 +47,13 @@ def sampled_texts(
     lengths: Sequence[int],
     *,
     seed: int,
+    with_prompts: bool = False,
     on_progress: ProgressCallback = silent,
     should_stop: ShouldStop = never,
 ) -> list[str]:
     """A text of `lengths[n]` tokens after prompt n, each token sampled among the `TOP_K` most probable.
+
+    `with_prompts`: each text begins with its prompt, decoded together with it.
 
     Prompt n has a generator of its own, seeded with `seed` + n, so that its text does not depend on the other prompts.
     Control tokens are never sampled: every text has its full length.
@@ -70,13 +74,19 @@ def sampled_texts(
 
         return pick
 
-    return _texts(decoder, matrices, tokenizer, prompts, lengths, picks, (), "texts", on_progress, should_stop)
+    made = _continuations(decoder, matrices, prompts, lengths, picks, (), "texts", on_progress, should_stop)
+    if with_prompts:
+        made = [[*prompt, *tokens] for prompt, tokens in zip(prompts, made, strict=True)]
+    return _decoded(tokenizer, made)
 
 
-def _texts(
+def _decoded(tokenizer: Tokenizer, sequences: Sequence[Sequence[int]]) -> list[str]:
+    return [tokenizer.decode(list(tokens), skip_special_tokens=True) for tokens in sequences]
+
+
+def _continuations(
     decoder: Decoder,
     matrices: Matrices,
-    tokenizer: Tokenizer,
     prompts: Sequence[tuple[int, ...]],
     lengths: Sequence[int],
     picks: Callable[[Sequence[int]], Pick],
@@ -84,8 +94,9 @@ def _texts(
     stage: str,
     on_progress: ProgressCallback,
     should_stop: ShouldStop,
-) -> list[str]:
-    texts = [""] * len(prompts)
+) -> list[list[int]]:
+    """The new tokens of each prompt, in the prompts' order."""
+    made: list[list[int]] = [[] for _ in prompts]
     done = 0
     for numbers in _batches(decoder, [len(p) + n for p, n in zip(prompts, lengths, strict=True)]):
         pick = picks(numbers)
@@ -95,14 +106,14 @@ def _texts(
             return pick(logits, rows)
 
         with frame(Version(matrices)):
-            made = continue_prompts(
+            rows = continue_prompts(
                 decoder, [prompts[n] for n in numbers], [lengths[n] for n in numbers], pick_or_stop, stop=stop
             )
-        for number, row in zip(numbers, made, strict=True):
-            texts[number] = tokenizer.decode(row, skip_special_tokens=True)
+        for number, row in zip(numbers, rows, strict=True):
+            made[number] = row
         done += len(numbers)
         on_progress(stage, done, len(prompts))
-    return texts
+    return made
 
 
 def _batches(decoder: Decoder, lengths: Sequence[int]) -> list[list[int]]:

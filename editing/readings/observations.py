@@ -10,10 +10,20 @@ from api_schemas.facts import Fact
 
 @dataclass(frozen=True)
 class AnswerScore:
-    """`log_probability` is the mean over the answer's tokens, in nats; `said`: each is the argmax where it stands."""
+    """`log_probability` is the mean over the answer's tokens, in nats; `said`: each is the argmax where it stands.
+
+    `tokens_said` counts those of its tokens that are, and `predicted` has the argmax in each one's place.
+    """
 
     log_probability: float
     said: bool
+    tokens_said: int = 0
+    predicted: tuple[int, ...] = ()
+
+    @property
+    def token_accuracy(self) -> float:
+        """Share of the answer's tokens that are the argmax, all tokens before them given."""
+        return self.tokens_said / len(self.predicted)
 
 
 class Reading(Enum):
@@ -22,9 +32,15 @@ class Reading(Enum):
     PROMPT = "answers scored at the fact's prompt"
     PARAPHRASES = "answers scored at its paraphrases"
     NEIGHBORS = "answers scored at its neighbors' prompts"
+    NEIGHBORS_BEFORE = "the same by the version that is compared with"
+    PORTABILITY = "answers scored at its portability questions"
     GREEDY = "greedy continuation of the prompt, somewhat longer than the target"
-    TEXT = "a sampled text of 100 tokens after the prompt"
-    HELD_OUT = "perplexity on held-out text"
+    GREEDY_PARAPHRASES = "greedy continuation of its paraphrases"
+    GREEDY_CHAT = "greedy answer to the prompt as a user's words in the model's chat template"
+    GREEDY_PORTABILITY = "greedy answer to its portability questions"
+    GREEDY_LOCALITY = "greedy continuation of its locality prompts, now and by the version that is compared with"
+    TEXT = "sampled texts of 100 tokens from its generation prompts, or after the prompt"
+    HELD_OUT = "log-likelihood of held-out text"
 
 
 @dataclass(frozen=True)
@@ -37,23 +53,48 @@ class PromptReading:
 
 
 @dataclass(frozen=True)
+class Continuation:
+    """What is said after a locality prompt: `now`, and `before`, by the version that is compared with."""
+
+    now: str
+    before: str
+
+
+@dataclass(frozen=True)
 class FactReading:
-    """All that was read for the fact at `index` of the list that was given; what was not asked for is None or empty."""
+    """All that was read for the fact at `index` of the list that was given; what was not asked for is None or empty.
+
+    `greedy_chat` has an answer for each of the model's chat forms that the prompt fits into. `neighbors_before` are the
+    readings that `neighbors` are compared with.
+    """
 
     index: int
     fact: Fact
     prompt: PromptReading | None = None
     paraphrases: tuple[PromptReading, ...] = ()
     neighbors: tuple[PromptReading, ...] = ()
+    neighbors_before: tuple[PromptReading, ...] = ()
+    portability: tuple[PromptReading, ...] = ()
     greedy: str | None = None
-    text: str | None = None
+    greedy_paraphrases: tuple[str, ...] = ()
+    greedy_chat: tuple[str, ...] = ()
+    greedy_portability: tuple[str, ...] = ()
+    locality: tuple[Continuation, ...] = ()
+    texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HeldOutReading:
+    """Log-likelihood in nats of each held-out text under one version, and how many tokens it was summed over."""
+
+    log_likelihoods: tuple[float, ...]
+    tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Observations:
-    """The readings of one version. `perplexity` is its own, `base_perplexity` the base's, over `held_out_tokens`."""
+    """The readings of one version. `held_out` are its own, `base_held_out` the base's, of the same texts."""
 
     facts: tuple[FactReading, ...]
-    perplexity: float | None = None
-    base_perplexity: float | None = None
-    held_out_tokens: int = 0
+    held_out: HeldOutReading | None = None
+    base_held_out: HeldOutReading | None = None

@@ -67,17 +67,17 @@ def score(
 
 
 def label_log_probabilities(decoder: Decoder, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """log p of `labels` (n,) at the final stream `hidden` (n, d_out), and whether each is the argmax.
+    """log p of `labels` (n,) at the final stream `hidden` (n, d_out), and the argmax in each one's place (n,) int64.
 
     In float32, or in the model's dtype where that is finer; a few hundred rows of the vocabulary at a time.
     """
-    log_probabilities, said = [], []
+    log_probabilities, predicted = [], []
     for part, wanted in zip(hidden.split(_READS_PER_CHUNK), labels.split(_READS_PER_CHUNK), strict=True):
         logits = decoder.logits(part)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         log_probabilities.append(logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(-1))
-        said.append(logits.argmax(-1) == wanted)
-    return torch.cat(log_probabilities), torch.cat(said)
+        predicted.append(logits.argmax(-1))
+    return torch.cat(log_probabilities), torch.cat(predicted)
 
 
 def _row_of(question: Question) -> list[int]:
@@ -116,10 +116,22 @@ def _read(decoder: Decoder, hidden: Tensor, questions: Sequence[Question]) -> li
             labels += answer
     where = torch.tensor(slots, device=hidden.device)
     wanted = torch.tensor(labels, device=hidden.device)
-    log_probabilities, said = label_log_probabilities(decoder, hidden[where[:, 0], where[:, 1]], wanted)
+    log_probabilities, predicted = label_log_probabilities(decoder, hidden[where[:, 0], where[:, 1]], wanted)
     lengths = [len(answer) for question in questions for answer in question.answers]
     answers = iter(
-        AnswerScore(float(part.double().mean()), bool(hits.all()))
-        for part, hits in zip(log_probabilities.cpu().split(lengths), said.cpu().split(lengths), strict=True)
+        _answer_score(part, best, expected)
+        for part, best, expected in zip(
+            log_probabilities.cpu().split(lengths),
+            predicted.cpu().split(lengths),
+            wanted.cpu().split(lengths),
+            strict=True,
+        )
     )
     return [tuple(next(answers) for _ in question.answers) for question in questions]
+
+
+def _answer_score(log_probabilities: Tensor, predicted: Tensor, wanted: Tensor) -> AnswerScore:
+    """Of one answer's tokens (n,)."""
+    hits = int((predicted == wanted).sum())
+    mean = float(log_probabilities.double().mean())
+    return AnswerScore(mean, hits == wanted.shape[0], hits, tuple(predicted.tolist()))

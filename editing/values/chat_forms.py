@@ -1,48 +1,47 @@
-"""What a model's chat template puts around a user's words."""
+"""How a prompt is put in conversation: as a user's words inside the model's own chat template."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from jinja2.exceptions import TemplateError
-from transformers import PreTrainedTokenizerBase
-
 from editing.subjects import ChatForm
 
 INSTRUCTIONS: Final = ("", "Complete this sentence: ")
-"""What people put before a prompt in a chat: nothing, or a request to go on with it."""
-_MARK: Final = "\ue000"
-_ANSWER: Final = "\ue001"
-"""Characters for private use: no template looks at them, and none writes them."""
+"""What a user may say before a prompt; each makes a form. Prompts of facts are sentences that are to be gone on with,
+and a chat model may answer a bare one with a question or a remark."""
+
+_WORDS: Final = "Words7f3aOfTheUser"
+_ANSWER: Final = "Words7f3aOfTheAssistant"
+"""Stand for prompt and answer while the template is written: no template has them, no filter for white space changes
+them."""
 
 
-def chat_forms(tokenizer: PreTrainedTokenizerBase) -> tuple[ChatForm, ...]:
-    """One form for each of `INSTRUCTIONS`: a single user's turn that the assistant is about to answer.
+def chat_forms(tokenizer: Any) -> tuple[ChatForm, ...]:
+    """The chat form of each of `INSTRUCTIONS` by the template of `tokenizer`, transformers' own.
 
-    None where the tokenizer has no chat template, or has one that takes no such conversation.
+    None where it has no template, or one that cannot write a single turn of a user: a model that was not made for
+    conversation is not asked in one. A default system message is part of a form where the template adds one.
     """
-    if not tokenizer.chat_template:
+    if getattr(tokenizer, "chat_template", None) is None:
         return ()
     forms = []
     for instruction in INSTRUCTIONS:
-        conversation: Any = [{"role": "user", "content": instruction + _MARK}]
-        try:
-            text = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
-        except (TemplateError, ValueError):
+        turn = [{"role": "user", "content": f"{instruction}{_WORDS}"}]
+        text = _written(tokenizer, turn, add_generation_prompt=True)
+        before, found, after = text.partition(_WORDS)
+        if not found or _WORDS in after:
             return ()
-        before, mark, after = str(text).partition(_MARK)
-        if not mark or _MARK in after:
-            return ()
-        forms.append(ChatForm(before, after, _lead(tokenizer, conversation, str(text))))
+        answered = _written(tokenizer, [*turn, {"role": "assistant", "content": _ANSWER}], add_generation_prompt=False)
+        lead = answered.partition(_ANSWER)[0]
+        forms.append(ChatForm(before, after, lead[len(text) :] if lead.startswith(text) else ""))
     return tuple(forms)
 
 
-def _lead(tokenizer: PreTrainedTokenizerBase, conversation: list[dict[str, str]], asked: str) -> str:
-    """What the template puts before an answer to `conversation`, which it writes as `asked` before there is one."""
-    answered = [*conversation, {"role": "assistant", "content": _ANSWER}]
+def _written(tokenizer: Any, conversation: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
+    """The conversation by the template; nothing where it cannot be written."""
     try:
-        text = str(tokenizer.apply_chat_template(answered, tokenize=False))
-    except (TemplateError, ValueError):
+        return str(
+            tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=add_generation_prompt)
+        )
+    except Exception:  # a template is a program of somebody else's, and can fail in any way
         return ""
-    before, _, _ = text.partition(_ANSWER)
-    return before[len(asked) :] if before.startswith(asked) else ""

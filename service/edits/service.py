@@ -13,7 +13,14 @@ from service import jobs
 from service.access.quotas import check_quotas
 from service.edits.settings import check_batch_limit, complete_settings, known_algorithm, stored_settings
 from service.edits.submission import Batch, EditSubmission, read_batch
-from service.edits.thresholds import asked_budget, budget_of, check_budget, check_thresholds, with_defaults
+from service.edits.thresholds import (
+    asked_budget,
+    budget_of,
+    check_budget,
+    check_conversation,
+    check_thresholds,
+    with_defaults,
+)
 from service.edits.views import edit_job, numbered
 from service.facts import check_contradictions, check_editable
 from service.http.cursors import read_cursor, write_cursor
@@ -54,6 +61,7 @@ def submit(resources: Resources, submission: EditSubmission) -> EditJob:
         resolved = lineage.resolve_number(session, batch.reference)
         measured = lineage.get(session, model.name, resolved.version).metrics
     batches.check_unmoved(batch.reference, expected, resolved.version)
+    check_conversation(request.thresholds, model)
     budget = budget_of(asked_budget(request.budget), request.thresholds)
     check_budget(budget, measured, version_name(resolved.version))
     settings = complete_settings(model, algorithm, request.settings)

@@ -9,6 +9,7 @@ from api_schemas.facts import Fact
 from api_schemas.metrics import DEFAULT_BUDGET, DEFAULT_THRESHOLDS, RETAINED, Budget
 from editing.metrics import METRICS
 from service.http.fields import FieldErrors, invalid
+from store.schema.tables import ModelRow
 
 
 def check_thresholds(thresholds: Mapping[str, float], facts: list[Fact], errors: FieldErrors) -> None:
@@ -20,6 +21,19 @@ def check_thresholds(thresholds: Mapping[str, float], facts: list[Fact], errors:
                 f"thresholds.{metric}",
                 f"{metric} cannot be measured on this batch (n would be 0): no fact has {needs.words}; "
                 "add that to a fact, or leave the threshold out",
+            )
+
+
+def check_conversation(thresholds: Mapping[str, float], model: ModelRow) -> None:
+    """A threshold on what is said in conversation needs a model with a chat template, once a worker has shown it."""
+    if model.tokenizer_blob is None or model.chat_template is not None:
+        return
+    for metric in thresholds:
+        if METRICS[metric].in_conversation:
+            raise invalid(
+                f"thresholds.{metric}",
+                f"{metric} cannot be measured on {model.name} (n would be 0): it has no chat template, so nothing is "
+                "asked of it in conversation; leave the threshold out",
             )
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from api_schemas.edits import EditError, Progress
 from api_schemas.evaluations import EvaluationJob, EvaluationSummary
+from api_schemas.metrics import BatchWarning
 from api_schemas.references import version_name
+from editing.metrics import METRICS
 from service.http.cursors import write_cursor
 from store.schema.tables import EvaluationRow
 
@@ -41,7 +43,27 @@ def _summary(row: EvaluationRow) -> dict[str, Any]:
         "seed": row.seed,
         "progress": Progress.model_validate(row.progress),
         "metrics": row.metrics,
+        "warnings": _warnings(row),
         "error": None if row.error is None else EditError.model_validate(row.error),
         "created_at": row.created_at,
         "finished_at": row.finished_at,
     }
+
+
+def _warnings(row: EvaluationRow) -> list[BatchWarning]:
+    """One for each metric that was asked for and that nothing could be measured for."""
+    measured = (row.metrics or {}).get(f"{row.model}@{version_name(row.version)}", {})
+    return [
+        BatchWarning(code="not_measured", detail=f"{name} was measured on no fact (n is 0): {_lacking(name)}", facts=[])
+        for name in row.requested_metrics
+        if name in measured and measured[name]["n"] == 0
+    ]
+
+
+def _lacking(name: str) -> str:
+    metric = METRICS.get(name)
+    if metric is not None and metric.in_conversation:
+        return "the model has no chat template, or no prompt fits into it; send a model that was made for conversation"
+    if metric is not None and metric.needs is not None:
+        return f"no fact has {metric.needs.words}"
+    return "nothing was there to measure it on"

@@ -13,7 +13,16 @@ from workers.checking.drift import measure_drift
 from workers.checking.limits import Limits, asked_for, breaches, limits_of, over_budget
 from workers.checking.retained import earlier_facts, measure_retained
 from workers.context import WorkerContext
-from workers.tasks.check import ON_EVERY_FACT, ON_SAMPLE, Checked, not_finite, of_change, sample
+from workers.tasks.check import (
+    ON_EVERY_FACT,
+    ON_SAMPLE,
+    ON_SMALL_SAMPLE,
+    Checked,
+    not_finite,
+    of_change,
+    sample,
+    small_sample,
+)
 
 MOST_FORGOTTEN = 0.1
 """How far EM of the facts that stay may fall where the caller sets no threshold."""
@@ -51,6 +60,9 @@ def check_revert(
     if staying:
         was = measure(before, chosen, sampled, should_stop) | measure(before, staying, ON_EVERY_FACT, should_stop)
         now = measure(after, chosen, sampled, should_stop) | measure(after, staying, ON_EVERY_FACT, should_stop)
+        asked_aloud = small_sample(staying, batch.seq)
+        was |= measure(before, asked_aloud, ON_SMALL_SAMPLE, should_stop)
+        now |= measure(after, asked_aloud, ON_SMALL_SAMPLE, should_stop)
     on_progress("checking", 1, 3)
     retained = measure_retained(context, base, earlier_facts(context, batch, base), before, after, should_stop)
     on_progress("checking", 2, 3)

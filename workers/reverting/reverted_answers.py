@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from api_schemas.facts import Fact
 from api_schemas.metrics import Measurement
+from editing.metrics.metric import mean_of
 from editing.model.projection import Matrices
 from editing.progress import ShouldStop
 from workers.context import WorkerContext
@@ -38,8 +39,4 @@ def answers_at_prompts(
 def as_metrics(answers_given: Sequence[RevertedAnswer]) -> dict[str, Measurement]:
     """EM and ES over the facts."""
     preferred = [answer.preferred for answer in answers_given if answer.preferred is not None]
-    return {"ES": _share(preferred), "EM": _share([answer.said for answer in answers_given])}
-
-
-def _share(values: Sequence[bool]) -> Measurement:
-    return Measurement(value=sum(values) / len(values) if values else None, n=len(values))
+    return {"ES": mean_of(map(float, preferred)), "EM": mean_of(float(answer.said) for answer in answers_given)}

@@ -25,6 +25,10 @@ from workers.context import WorkerContext
 SAMPLE = 256
 """Facts on which the metrics are measured that are not measured on all."""
 ON_SAMPLE = tuple(name for name, metric in METRICS.items() if metric.checked_on == "a sample")
+SMALL_SAMPLE = 32
+"""Facts on which those metrics are measured that have a model write answers: a token at a time, in several wordings."""
+_MOST_PARAPHRASES = 2
+ON_SMALL_SAMPLE = tuple(name for name, metric in METRICS.items() if metric.checked_on == "a small sample")
 ON_EVERY_FACT = tuple(name for name, metric in METRICS.items() if metric.checked_on == "every fact")
 
 
@@ -71,13 +75,17 @@ def check_edit(
     on_progress("checking", 1, 4)
     of_sample = evaluate(matrices, chosen, (*ON_SAMPLE, *asked), should_stop)
     of_all = evaluate(matrices, facts, ON_EVERY_FACT, should_stop)
+    asked_aloud = small_sample(facts, batch.seq)
+    aloud_before = evaluate(parent, asked_aloud, ON_SMALL_SAMPLE, should_stop).metrics
+    aloud_after = evaluate(matrices, asked_aloud, ON_SMALL_SAMPLE, should_stop).metrics
     on_progress("checking", 2, 4)
     earlier = earlier_facts(context, batch, base, correcting=facts)
     retained = measure_retained(context, base, earlier, parent, matrices, should_stop)
     on_progress("checking", 3, 4)
     drift = measure_drift(context, batch, base, parent, matrices, should_stop)
     on_progress("checking", 4, 4)
-    before, after = at_parent.metrics, of_sample.metrics | of_all.metrics
+    before = at_parent.metrics | aloud_before
+    after = of_sample.metrics | of_all.metrics | aloud_after
     return Checked(
         before,
         after,
@@ -117,13 +125,21 @@ def not_finite(matrices: Matrices) -> Checked | None:
     return Checked({}, {}, nothing, [f"layers {broken} would hold weights that are not finite"])
 
 
-def sampled_numbers(count: int, seed: int) -> list[int]:
-    """At most `SAMPLE` of the numbers below `count`, in their order; the same for the same seed."""
-    if count <= SAMPLE:
+def sampled_numbers(count: int, seed: int, most: int = SAMPLE) -> list[int]:
+    """At most `most` of the numbers below `count`, in their order; the same for the same seed."""
+    if count <= most:
         return list(range(count))
-    return sorted(random.Random(seed).sample(range(count), SAMPLE))
+    return sorted(random.Random(seed).sample(range(count), most))
 
 
-def sample(facts: Sequence[Fact], seed: int) -> list[Fact]:
-    """At most `SAMPLE` facts in their order; the same for the same seed."""
-    return [facts[number] for number in sampled_numbers(len(facts), seed)]
+def sample(facts: Sequence[Fact], seed: int, most: int = SAMPLE) -> list[Fact]:
+    """At most `most` facts in their order; the same for the same seed."""
+    return [facts[number] for number in sampled_numbers(len(facts), seed, most)]
+
+
+def small_sample(facts: Sequence[Fact], seed: int) -> list[Fact]:
+    """The sample whose facts are answered aloud, each asked in few of its paraphrases."""
+    return [
+        fact.model_copy(update={"paraphrases": fact.paraphrases[:_MOST_PARAPHRASES]})
+        for fact in sample(facts, seed, SMALL_SAMPLE)
+    ]

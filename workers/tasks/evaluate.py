@@ -45,14 +45,25 @@ def evaluate(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
 
 
 def _readings(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """For each fact its own value of each metric, and the log-probabilities that they were computed from."""
+    """For each fact its own value of each metric, and what they were computed from: log-probabilities, and texts.
+
+    `said` are greedy answers, in the order of the fact's prompts (`chat`: of the wordings); `texts` are those of GE.
+    """
     return [
         {
             "metrics": values,
             "prompt": None if fact.prompt is None else _prompt(fact.prompt),
             "paraphrases": [_prompt(reading) for reading in fact.paraphrases],
             "neighbors": [_prompt(reading) for reading in fact.neighbors],
+            "portability": [_prompt(reading) for reading in fact.portability],
             "greedy": fact.greedy,
+            "said": {
+                "paraphrases": fact.greedy_paraphrases,
+                "chat": fact.greedy_chat,
+                "portability": fact.greedy_portability,
+                "locality": [{"now": one.now, "before": one.before} for one in fact.locality],
+            },
+            "texts": fact.texts,
         }
         for fact, values in zip(evaluation.observations.facts, evaluation.of_facts, strict=True)
     ]

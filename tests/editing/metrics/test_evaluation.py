@@ -15,7 +15,7 @@ from api_schemas.metrics import DEFAULT_METRICS, DEFAULT_THRESHOLDS
 from editing.errors import EditInterrupted, FactError, FactLengthError
 from editing.metrics import METRICS
 from editing.metrics.evaluation import Evaluation, evaluate
-from editing.metrics.generation_entropy import n_gram_entropy
+from editing.metrics.generation_entropy import CONTINUATION, n_gram_entropy
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
 from editing.model.token_sequences import TokenSequences
@@ -167,11 +167,10 @@ def test_only_facts_with_an_old_target_or_a_neighbors_answer_count() -> None:
 def test_fluency_is_taken_over_texts_of_a_hundred_tokens() -> None:
     tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model("llama", torch.float32))
     found = evaluate(decoder, tokenizer, {}, FACTS[:2], ["GE"], seed=3)
-    texts = [reading.text for reading in found.observations.facts]
-    assert all(text is not None for text in texts)
-    assert found.metrics["GE"].value == pytest.approx(mean([n_gram_entropy(text or "") for text in texts]))
-    assert found.metrics["GE"].n == 2
-    assert all(len(tokenizer.encode(text or "").ids) > 70 for text in texts)  # the context of 96 leaves no hundred
+    texts = [text for reading in found.observations.facts for text in reading.texts]
+    assert found.metrics["GE"].value == pytest.approx(mean([n_gram_entropy(text) for text in texts]))
+    assert (found.metrics["GE"].n, found.metrics["GE"].protocol) == (2, CONTINUATION)
+    assert all(len(tokenizer.encode(text).ids) > 70 for text in texts)  # the context of 96 leaves no hundred
     assert evaluate(decoder, tokenizer, {}, FACTS[:2], ["GE"], seed=3).observations.facts == found.observations.facts
 
 
@@ -185,7 +184,7 @@ def test_generation_entropy_by_hand() -> None:
     assert n_gram_entropy(different) == pytest.approx(100 * (2 / 3 * math.log2(74) + 4 / 3 * math.log2(73)) / 2)
 
 
-def test_a_known_base_perplexity_saves_the_base_run() -> None:
+def test_a_known_reading_of_the_base_saves_the_base_run() -> None:
     tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model("llama"))
     held_out = TokenSequences.of(HELD_OUT)
     edit = {1: decoder.projections[1].weight * 1.5}
@@ -198,7 +197,7 @@ def test_a_known_base_perplexity_saves_the_base_run() -> None:
         [],
         ["drift"],
         held_out=held_out,
-        base_perplexity=whole.observations.base_perplexity,
+        base_held_out=whole.observations.base_held_out,
         on_progress=lambda *at: stages.append(at),
     )
     assert again.metrics == whole.metrics

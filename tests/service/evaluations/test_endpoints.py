@@ -52,7 +52,7 @@ def test_its_rows_are_paged(api: Api, database: Database) -> None:
     rest = api.http.get(location, params={"limit": 3, "cursor": first["next_cursor"]}).json()
 
     assert first["state"] == "succeeded"
-    assert first["metrics"] == {f"{MODEL}@v0": {"ES": {"value": 0.5, "n": 5}}}
+    assert first["metrics"] == {f"{MODEL}@v0": {"ES": {"value": 0.5, "n": 5, "low": None, "high": None}}}
     assert first["facts"] + rest["facts"] == rows
     assert rest["next_cursor"] is None
 

@@ -20,7 +20,7 @@ pytestmark = BOTH_DATABASES
 
 METRICS = {
     "before": {"ES": {"value": 0.0, "n": 2}},
-    "after": {"ES": {"value": 1.0, "n": 2}},
+    "after": {"ES": {"value": 1.0, "n": 2, "low": 1.0, "high": 1.0}},
     "drift": {"value": 1.01, "n": 500},
     "layers": [],
     "seconds": {"values": 2.5},
@@ -84,7 +84,7 @@ def test_versions_are_listed_newest_first_with_their_lineage(api: Api, published
     assert (newest["version"], newest["parent"], newest["edit"]) == ("v1", "v0", published)
     assert (newest["facts"], newest["total_facts"], newest["layers"], newest["rank"]) == (2, 2, [1], 2)
     assert (newest["sha256"], newest["bytes"], newest["aliases"]) == ("b" * 64, 1234, ["latest"])
-    assert newest["metrics"]["after"]["ES"] == {"value": 1.0, "n": 2}
+    assert newest["metrics"]["after"]["ES"] == {"value": 1.0, "n": 2, "low": 1.0, "high": 1.0}
     assert api.http.get(f"/v1/models/{MODEL}/versions/v1").json() == newest
     assert api.http.get(f"/v1/models/{MODEL}/versions/latest").json() == newest
 

@@ -113,7 +113,7 @@ def test_lone_subjects_leave_without_an_optimisation(
     assert version.metrics is not None
     assert version.metrics["after"]["EM"]["n"] == 4
     reverted = version.metrics["reverted"]
-    assert reverted["after"]["EM"] == reverted["original"]["EM"] == {"value": 0.0, "n": 2}
+    assert reverted["after"]["EM"] == reverted["original"]["EM"] == {"value": 0.0, "n": 2, "low": 0.0, "high": 0.0}
     assert reverted["after"]["ES"] == reverted["original"]["ES"]
     assert reverted["before"]["EM"]["n"] == 2
     with place.database.reading() as session:

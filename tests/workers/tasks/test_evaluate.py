@@ -44,7 +44,7 @@ def test_two_versions_are_measured_side_by_side(place: Place) -> None:
     assert found.metrics is not None
     assert list(found.metrics) == ["tiny@v1", "tiny@v0"]
     after, before = found.metrics["tiny@v1"], found.metrics["tiny@v0"]
-    assert after["EM"] == {"value": 1.0, "n": 3}
+    assert after["EM"] == {"value": 1.0, "n": 3, "low": 1.0, "high": 1.0}
     assert before["EM"]["value"] < 1
     assert before["drift"]["value"] == 1.0
     assert after["drift"]["value"] != 1.0
