@@ -112,7 +112,10 @@ def _read(resources: Resources, body: bytes) -> tuple[EvaluationRequest, list[Fa
         errors.add_all(error, EvaluationRequest)
     facts: list[Fact] = []
     if request is None or _takes_facts(value, request, errors):
-        facts = read_facts(value.get("facts", []), resources.settings, errors)
+        if "facts" not in value:
+            errors.add("facts", "is missing; give a list of facts, or name in facts_of whose facts are measured")
+        else:
+            facts = read_facts(value["facts"], resources.settings, errors)
     errors.raise_if_any()
     assert request is not None
     return request, facts

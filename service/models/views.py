@@ -122,7 +122,7 @@ def fact_measured(reading: tuple[int, Mapping[str, float]] | None) -> FactMeasur
     return FactMeasured(version=version_name(version), EM=values.get("EM"), GA=values.get("GA"))
 
 
-def version_fact(one: LineageFact, reading: tuple[int, Mapping[str, float]] | None) -> VersionFact:
+def version_fact(one: LineageFact, reading: tuple[int, Mapping[str, float]] | None = None) -> VersionFact:
     return VersionFact.model_validate(
         {
             **one.fact,
