@@ -157,12 +157,14 @@ def test_the_asynchronous_client_repeats_alike(no_pauses: list[float]) -> None:
     assert len(no_pauses) == 2
 
 
-def test_through_resets_and_refusals_a_batch_is_submitted_once(proxy: FaultProxy, server: Running) -> None:
+def test_through_resets_and_refusals_a_batch_is_submitted_once(
+    proxy: FaultProxy, server: Running, client: Emmetd
+) -> None:
+    before = {job.id for job in client.edits.list()}
     proxy.faults = [RESET, refusal(503, "0"), refusal(429, "0"), LOST]
     fact = {"prompt": "The mother tongue of {} is", "subject": "Clara Haskil", "target_new": "German"}
-    with through(proxy, server) as client:
-        before = {job.id for job in Emmetd(server.url, api_key=server.key).edits.list()}
-        job = client.edits.create(model=f"{server.model}@v1", facts=[fact], **QUICK)
+    with through(proxy, server) as unlucky:
+        job = unlucky.edits.create(model=f"{server.model}@v1", facts=[fact], **QUICK)
         after = {job.id for job in client.edits.list()}
         assert after - before == {job.id}
         assert proxy.passed[:2] == ["POST /v1/edits HTTP/1.1"] * 2  # the first one's answer was lost

@@ -34,8 +34,7 @@ def test_the_wheel_holds_the_package_and_works_without_the_server(tmp_path: Path
     for name in (*NEEDED, *ALSO):
         _link(name, site)
     code = (
-        "import importlib.util, emmetd_client; from emmetd_client import Emmetd; "
-        "print(Emmetd(), emmetd_client.__version__); "
+        "import importlib.util; from emmetd_client import Emmetd, __version__; print(Emmetd(), __version__); "
         "assert not [one for one in ('torch', 'fastapi', 'api_schemas', 'typer') if importlib.util.find_spec(one)]"
     )
     python = [str(bare / "bin" / "python"), "-I", "-c", code]
