@@ -28,7 +28,7 @@ _PAGES: Final = {
 _MAY_BE_KEPT: Final = frozenset({"/", "/docs", "/redoc", "/openapi.json"})
 """The same for everybody. All else is for the one who asked, and may be of another moment a second later."""
 CONSOLE_FILES: Final = "/console/"
-"""Below it stand the console's files, whose names change with what is in them: they say themselves how long they keep."""
+"""Below it stand the console's files, whose names change with their content: they say themselves how long they keep."""
 
 
 class SecurityHeaders:
