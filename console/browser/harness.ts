@@ -83,5 +83,6 @@ export async function check(page: Page, where: string): Promise<void> {
 /** For the documentation, where a folder was named. */
 export async function shoot(page: Page, name: string): Promise<void> {
   const folder = process.env["FIGURES"];
+  await page.evaluate(() => scrollTo(0, 0));
   if (folder) await page.screenshot({ path: `${folder}/${name}.png`, fullPage: false });
 }

@@ -27,7 +27,7 @@ def npm(folder: Path, *arguments: str) -> str:
 
 
 def copied(source: Path, tmp_path: Path) -> Path:
-    """The source and the API's document, placed alike, to be built where nothing is committed."""
+    """The source and the API's document, as they stand to one another, to be built where nothing is committed."""
     shutil.copytree(source, tmp_path / "console", ignore=shutil.ignore_patterns("node_modules", "schema.d.ts"))
     (tmp_path / "console" / "node_modules").symlink_to(source / "node_modules")
     (tmp_path / "docs").mkdir()

@@ -77,7 +77,7 @@ function SettingField({ setting }: { setting: Setting }) {
     setting.minimum != null ? `from ${setting.minimum}` : setting.exclusive_minimum != null ? `above ${setting.exclusive_minimum}` : "",
     setting.maximum != null ? `to ${setting.maximum}` : "",
   ].filter(Boolean);
-  const hint = `${setting.description} ${range.length > 0 ? `${range.join(" ")}; ` : ""}the method's own: ${shown}.`;
+  const hint = `${setting.description} (${[range.join(" "), `${shown} where left empty`].filter(Boolean).join("; ")})`;
   if (!choices) {
     return <TextField label={setting.name} value={typed} placeholder={shown} error={settingError(setting, typed)} onInput={change} hint={hint} />;
   }
