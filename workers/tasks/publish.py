@@ -16,7 +16,7 @@ from configuration import tracing
 from editing.covariance.statistic import Statistic
 from store.clock import now
 from store.lineage import versions as lineage
-from store.schema.tables import BatchRow, TaskRow
+from store.schema.tables import BatchRow, TaskRow, VersionRow
 from store.work import batches, events, lifecycle, tasks
 from workers.context import WorkerContext
 from workers.metrics import EDIT_EFFICACY, FACTS_EDITED, PRESERVATION_COST
@@ -24,7 +24,7 @@ from workers.tasks.check import Checked
 from workers.tasks.outcome import CancelledError, end_batch
 from workers.tasks.stage_times import seconds_by_stage, timed
 from workers.weights.deltas import InsertedKeysByLayer, LayerDelta, pack_deltas, pack_matrices
-from workers.weights.matrix_cache import matrix_hash
+from workers.weights.matrix_bits import EXACT_LAYERS, matrix_hash
 
 LIBRARIES = ("emmetd", "torch", "transformers", "tokenizers")
 
@@ -119,18 +119,28 @@ def _commit(
 
 def _put_blobs(context: WorkerContext, batch: BatchRow, candidate: Candidate) -> lineage.NewVersion:
     """Blobs first: a version's row never names one that is not on the disk."""
+    with context.database.reading() as session:
+        parent = session.get_one(VersionRow, (batch.model, candidate.base))  # deleted by now, if its alias was moved
     provenance = _provenance(context, batch, candidate)
+    provenance[EXACT_LAYERS] = sorted({*parent.provenance.get(EXACT_LAYERS, ()), *candidate.deltas})
     header: dict[str, Any] = {"fingerprint": context.model.fingerprint, "model": batch.model, "provenance": provenance}
     if candidate.reverts is not None:
         header["reverts"] = candidate.reverts
     delta = pack_deltas(candidate.deltas, header, candidate.inserted_keys)
-    edited = {layer: candidate.matrices[layer] for layer in candidate.deltas}
+    # Those that the parent has are put again too: they begin their time of grace anew, should it lose them meanwhile.
+    packed = {
+        layer: pack_matrices({layer: matrix}, {"dtype": str(context.model.dtype)})
+        for layer, matrix in candidate.matrices.items()
+    }
+    blobs = {str(layer): context.blobs.put(content) for layer, content in packed.items()}
+    known = set((parent.matrix_blobs or {}).values())
     return lineage.NewVersion(
         layers=sorted(candidate.deltas),
         rank=max(one.rank for one in candidate.deltas.values()),
         blob=context.blobs.put(delta),
-        matrices_blob=context.blobs.put(pack_matrices(candidate.matrices, {"dtype": str(context.model.dtype)})),
-        bytes=len(delta) + sum(matrix.nbytes for matrix in edited.values()),
+        matrix_blobs=blobs,
+        delta_bytes=len(delta),
+        matrix_bytes=sum(len(content) for layer, content in packed.items() if blobs[str(layer)] not in known),
         matrix_hashes={str(layer): matrix_hash(matrix) for layer, matrix in candidate.matrices.items()},
         provenance=provenance,
         metrics={},
