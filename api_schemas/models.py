@@ -33,13 +33,7 @@ class ModelList(BaseModel):
     data: list[ModelCard]
 
 
-class VersionInfo(BaseModel):
-    """One immutable version. `unavailable` where a worker found a blob of its lineage missing or damaged.
-
-    `facts` counts those of its own batch, which a revert takes out; `total_facts` those of its lineage that were not
-    taken out.
-    """
-
+class _Version(BaseModel):
     version: str
     model: str
     parent: str | None
@@ -51,11 +45,40 @@ class VersionInfo(BaseModel):
     layers: list[int]
     rank: int
     sha256: str | None
-    bytes: int
     state: VersionState
     aliases: list[str]
     metrics: BatchMetrics | None
     created_at: datetime
+
+
+class VersionInfo(_Version):
+    """One immutable version in a list. `unavailable` where a worker found a blob of its lineage missing or damaged.
+
+    `facts` counts those of its own batch, which a revert takes out; `total_facts` those of its lineage that were not
+    taken out. `bytes` is what it added to the store.
+    """
+
+    bytes: int
+
+
+class VersionBytes(BaseModel):
+    """What a version added to the store: its delta, and the matrices in which it differs from its parent.
+
+    Matrices count as 0 once retention has dropped them.
+    """
+
+    delta: int
+    matrices: int
+
+
+class VersionDetail(_Version):
+    """One immutable version. `unavailable` where a worker found a blob of its lineage missing or damaged.
+
+    `facts` counts those of its own batch, which a revert takes out; `total_facts` those of its lineage that were not
+    taken out.
+    """
+
+    bytes: VersionBytes
 
 
 class VersionPage(BaseModel):

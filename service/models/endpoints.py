@@ -15,7 +15,7 @@ from api_schemas.models import (
     ModelCard,
     ModelList,
     VersionFactPage,
-    VersionInfo,
+    VersionDetail,
     VersionPage,
 )
 from api_schemas.references import ReferenceText
@@ -74,7 +74,7 @@ def list_versions(
 
 
 @router.get("/{model}/versions/{version}", summary="Show a version", responses=_NOT_FOUND)
-def get_version(resources: ResourcesDependency, model: Name, version: Version) -> VersionInfo:
+def get_version(resources: ResourcesDependency, model: Name, version: Version) -> VersionDetail:
     return service.version(resources, model, version)
 
 

@@ -13,7 +13,7 @@ from api_schemas.models import (
     ModelCard,
     ModelList,
     VersionFactPage,
-    VersionInfo,
+    VersionDetail,
     VersionPage,
 )
 from api_schemas.references import ModelReference, version_name, version_number
@@ -25,6 +25,7 @@ from service.models.views import (
     base_card,
     batch_metrics,
     version_card,
+    version_detail,
     version_fact,
     version_info,
 )
@@ -79,11 +80,11 @@ def versions(resources: Resources, name: str, cursor: str | None, limit: int) ->
         return VersionPage(data=[version_info(row, pointing) for row in rows[:limit]], next_cursor=more)
 
 
-def version(resources: Resources, name: str, version: str) -> VersionInfo:
+def version(resources: Resources, name: str, version: str) -> VersionDetail:
     with resources.database.reading() as session:
         model = model_named(session, name)
         row = lineage.resolve(session, version_reference(name, version))
-        return version_info(row, lineage.aliases_of(session, model.name))
+        return version_detail(model, row, lineage.aliases_of(session, model.name))
 
 
 def version_facts(

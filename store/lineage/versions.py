@@ -17,6 +17,9 @@ from store.errors import AliasProtectedError, ParentMovedError, VersionNotFoundE
 from store.lineage import models
 from store.schema.tables import AliasRow, BatchRow, VersionRow
 
+EXACT_LAYERS: Final = "exact_layers"
+"""In a version's provenance, the layers whose matrices are sums of exact products: the same bits on every machine."""
+
 
 @dataclass(frozen=True)
 class NewVersion:

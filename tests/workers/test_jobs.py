@@ -145,7 +145,7 @@ def test_more_facts_than_factors_pay_for_are_kept_dense(place: Place) -> None:
     batch = place.edit(everything, settings={"steps": 2, "repair_rounds": 0}, thresholds=LOOSE)
     assert batch.state == "succeeded"
     cache = place.cache()
-    ((_, delta),) = [*cache.deltas(1)][0].items()
+    ((_, delta),) = next(cache.deltas(1)).items()
     assert (delta.a, delta.b) == (None, None)
     assert matrix_hash(cache.get(1)[1]) == place.version(1).matrix_hashes["1"]
 

@@ -16,6 +16,7 @@ from configuration import tracing
 from editing.covariance.statistic import Statistic
 from store.clock import now
 from store.lineage import versions as lineage
+from store.lineage.versions import EXACT_LAYERS
 from store.schema.tables import BatchRow, TaskRow, VersionRow
 from store.work import batches, events, lifecycle, tasks
 from workers.context import WorkerContext
@@ -24,7 +25,7 @@ from workers.tasks.check import Checked
 from workers.tasks.outcome import CancelledError, end_batch
 from workers.tasks.stage_times import seconds_by_stage, timed
 from workers.weights.deltas import InsertedKeysByLayer, LayerDelta, pack_deltas, pack_matrices
-from workers.weights.matrix_bits import EXACT_LAYERS, matrix_hash
+from workers.weights.matrix_bits import matrix_hash
 
 LIBRARIES = ("emmetd", "torch", "transformers", "tokenizers")
 

@@ -1,4 +1,4 @@
-"""Reads the deltas of a lineage one at a time, and says of a version whose delta cannot be read that it cannot be had."""
+"""Reads the deltas of a lineage one at a time, and marks a version whose delta cannot be read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DeltaReader:
             return lineage.steps_above(session, self.model, number, held)
 
     def each(self, number: int) -> Iterator[dict[int, LayerDelta]]:
-        """The deltas of a version's lineage, eldest first, with keys and residuals, each read when it is asked for."""
+        """The deltas of a version's lineage, eldest first, each read when it is asked for."""
         for step in self.above(number):
             yield self.read(step)
 

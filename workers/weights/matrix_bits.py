@@ -1,15 +1,11 @@
-"""The bits of an edited matrix: their hash, and which layers of a version every machine makes again."""
+"""The bits of an edited matrix, told apart by their hash."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Final
 
 import torch
 from torch import Tensor
-
-EXACT_LAYERS: Final = "exact_layers"
-"""In a version's provenance, the layers whose matrices are sums of exact products: the same bits on every machine."""
 
 
 def matrix_hash(matrix: Tensor) -> str:

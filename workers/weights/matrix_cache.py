@@ -14,12 +14,13 @@ from editing.model.decoder import Decoder
 from store.blobs.blob_store import BlobStore
 from store.errors import BlobCorruptError, BlobMissingError
 from store.lineage import versions as lineage
+from store.lineage.versions import EXACT_LAYERS
 from store.schema.database import Database
 from store.schema.tables import VersionRow
 from workers.metrics import MATRIX_CACHE_BYTES
 from workers.weights.delta_reader import DeltaReader
 from workers.weights.deltas import LayerDelta, unpack_matrices
-from workers.weights.matrix_bits import EXACT_LAYERS, matrix_hash
+from workers.weights.matrix_bits import matrix_hash
 from workers.weights.running_sums import RunningSums, cast
 
 _SHARE_OF_SUMS = 2

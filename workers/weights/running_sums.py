@@ -15,11 +15,11 @@ from editing.model.decoder import Decoder
 from editing.model.projection import EditableProjection
 from store.errors import BlobCorruptError
 from store.lineage import versions as lineage
-from store.lineage.versions import Step
+from store.lineage.versions import EXACT_LAYERS, Step
 from workers.weights.delta_reader import DeltaReader
 from workers.weights.deltas import LayerDelta
 from workers.weights.exact_product import exact_product
-from workers.weights.matrix_bits import EXACT_LAYERS, matrix_hash
+from workers.weights.matrix_bits import matrix_hash
 
 MOST_HELD: Final = 2
 """Lines that a worker edits by turns without adding up more than what came since."""
