@@ -37,7 +37,8 @@ def apply(
     """Delete old versions, matrices, texts, evaluations and audit entries. Run it as often as you like.
 
     A version goes only where no alias, later version or running work needs it. Matrices of versions that no alias
-    points at are made again where they are asked for. Facts lose their texts, the versions that they made stay. What versions leave behind among the blobs goes with `emmetd versions collect`.
+    points at are made again where they are asked for. Facts lose their texts, the versions that they made stay. What
+    goes leaves blobs behind, which go with `emmetd versions collect`.
 
     \b
     Examples:
@@ -62,8 +63,8 @@ def apply(
     for evaluation in gone.evaluations:
         typer.echo(f"{evaluation} {word} deleted")
     typer.echo(
-        f"{len(gone.versions)} versions, the matrices of {len(gone.matrices)} versions, the texts of {len(gone.edits)} edits, {len(gone.evaluations)} evaluations, "
-        f"{gone.audit_entries} entries of the audit log"
+        f"{len(gone.versions)} versions, the matrices of {len(gone.matrices)} versions, the texts of "
+        f"{len(gone.edits)} edits, {len(gone.evaluations)} evaluations, {gone.audit_entries} entries of the audit log"
     )
 
 

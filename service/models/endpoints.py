@@ -14,8 +14,8 @@ from api_schemas.models import (
     AliasUpdate,
     ModelCard,
     ModelList,
-    VersionFactPage,
     VersionDetail,
+    VersionFactPage,
     VersionPage,
 )
 from api_schemas.references import ReferenceText

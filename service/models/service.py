@@ -12,8 +12,8 @@ from api_schemas.models import (
     AliasUpdate,
     ModelCard,
     ModelList,
-    VersionFactPage,
     VersionDetail,
+    VersionFactPage,
     VersionPage,
 )
 from api_schemas.references import ModelReference, version_name, version_number
