@@ -39,15 +39,7 @@ class ModelList(BaseModel):
     data: list[ModelCard]
 
 
-class VersionInfo(BaseModel):
-    """One immutable version. `unavailable` where a worker found a blob of its lineage missing or damaged.
-
-    `facts` counts those of its own batch, which a revert takes out; `total_facts` those of its lineage that were not
-    taken out, `facts_in_force` those of them that were not corrected either (null where an older release made it). One
-    that `consolidates` another says that one's facts, solved anew from the base; null also where that one is not known
-    here, since the version came from another installation.
-    """
-
+class _Version(BaseModel):
     version: str
     model: str
     parent: str | None
@@ -62,11 +54,43 @@ class VersionInfo(BaseModel):
     layers: list[int]
     rank: int
     sha256: str | None
-    bytes: int
     state: VersionState
     aliases: list[str]
     metrics: BatchMetrics | None
     created_at: datetime
+
+
+class VersionInfo(_Version):
+    """One immutable version in a list. `unavailable` where a worker found a blob of its lineage missing or damaged.
+
+    `facts` counts those of its own batch, which a revert takes out; `total_facts` those of its lineage that were not
+    taken out, `facts_in_force` those of them that were not corrected either (null where an older release made it). One
+    that `consolidates` another says that one's facts, solved anew from the base; null also where that one is not known
+    here, since the version came from another installation. `bytes` is what it added to the store.
+    """
+
+    bytes: int
+
+
+class VersionBytes(BaseModel):
+    """What a version added to the store: its delta, and the matrices in which it differs from its parent.
+
+    Matrices count as 0 once retention has dropped them.
+    """
+
+    delta: int
+    matrices: int
+
+
+class VersionDetail(_Version):
+    """One immutable version. `unavailable` where a worker found a blob of its lineage missing or damaged.
+
+    `facts` counts those of its own batch, which a revert takes out; `total_facts` those of its lineage that were not
+    taken out, `facts_in_force` those of them that were not corrected either. One that `consolidates` another says that
+    one's facts, solved anew from the base.
+    """
+
+    bytes: VersionBytes
 
 
 class VersionPage(BaseModel):

@@ -13,7 +13,12 @@ class RetentionSettings(BaseSettings):
         None, description="days after which a version goes that no alias, later version or running work needs"
     )
     retention_keep_versions: int = Field(
-        10, ge=1, description="newest versions of each model that stay whatever their age"
+        10, ge=1, description="newest versions of each model that stay, with their matrices, whatever their age"
+    )
+    retention_matrix_days: PositiveInt | None = Field(
+        None,
+        description="days after which the matrices of a version go that no alias points at; workers add them up again "
+        "from the deltas, which stay",
     )
     retention_fact_days: PositiveInt | None = Field(
         None, description="days after which the texts of an ended edit's facts are removed; its version stays"

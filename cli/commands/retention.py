@@ -34,14 +34,16 @@ def apply(
     data: DataFolder = None,
     config: ConfigFile = None,
 ) -> None:
-    """Delete old versions, texts, evaluations and audit entries. Run it as often as you like, beside everything else.
+    """Delete old versions, matrices, texts, evaluations and audit entries. Run it as often as you like.
 
-    A version goes only where no alias, later version or running work needs it. Facts lose their texts, the versions
-    that they made stay. What versions leave behind among the blobs goes with `emmetd versions collect`.
+    A version goes only where no alias, later version or running work needs it. Matrices of versions that no alias
+    points at are made again where they are asked for. Facts lose their texts, the versions that they made stay. What
+    goes leaves blobs behind, which go with `emmetd versions collect`.
 
     \b
     Examples:
       EMMETD_RETENTION_VERSION_DAYS=90 emmetd retention apply --dry-run
+      EMMETD_RETENTION_MATRIX_DAYS=30 emmetd retention apply
       EMMETD_RETENTION_FACT_DAYS=30 EMMETD_RETENTION_EVALUATION_DAYS=30 emmetd retention apply
     """
     from configuration.settings import load_settings
@@ -54,13 +56,15 @@ def apply(
     word = "would be" if dry_run else "was"
     for model, number in gone.versions:
         typer.echo(f"{model}@{version_name(number)} {word} deleted")
+    for model, number in gone.matrices:
+        typer.echo(f"the matrices of {model}@{version_name(number)} {word.replace('was', 'were')} dropped")
     for edit in gone.edits:
         typer.echo(f"the texts of {edit} {word.replace('was', 'were')} removed")
     for evaluation in gone.evaluations:
         typer.echo(f"{evaluation} {word} deleted")
     typer.echo(
-        f"{len(gone.versions)} versions, the texts of {len(gone.edits)} edits, {len(gone.evaluations)} evaluations, "
-        f"{gone.audit_entries} entries of the audit log"
+        f"{len(gone.versions)} versions, the matrices of {len(gone.matrices)} versions, the texts of "
+        f"{len(gone.edits)} edits, {len(gone.evaluations)} evaluations, {gone.audit_entries} entries of the audit log"
     )
 
 
@@ -73,13 +77,14 @@ def _policy(settings: Settings) -> RetentionPolicy:
     policy = RetentionPolicy(
         versions=days(settings.retention_version_days),
         keep_versions=settings.retention_keep_versions,
+        matrices=days(settings.retention_matrix_days),
         facts=days(settings.retention_fact_days),
         evaluations=days(settings.retention_evaluation_days),
         audit=days(settings.retention_audit_days),
     )
     if policy == RetentionPolicy(keep_versions=policy.keep_versions):
         raise CliError(
-            "everything is kept for ever; set EMMETD_RETENTION_VERSION_DAYS, EMMETD_RETENTION_FACT_DAYS, "
-            "EMMETD_RETENTION_EVALUATION_DAYS or EMMETD_RETENTION_AUDIT_DAYS"
+            "everything is kept for ever; set EMMETD_RETENTION_VERSION_DAYS, EMMETD_RETENTION_MATRIX_DAYS, "
+            "EMMETD_RETENTION_FACT_DAYS, EMMETD_RETENTION_EVALUATION_DAYS or EMMETD_RETENTION_AUDIT_DAYS"
         )
     return policy

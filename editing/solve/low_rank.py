@@ -28,12 +28,15 @@ class LowRank:
     error: float
 
 
-def low_rank(factors: Sequence[tuple[Tensor, Tensor]], dense: Tensor | None, most: int) -> LowRank:
+def low_rank(
+    factors: Sequence[tuple[Tensor, Tensor]], dense: Tensor | None, most: int, largest: float = 0.0
+) -> LowRank:
     """Σ B A over `factors`, pairs (A (r, d_in), B (d_out, r)), plus `dense` (d_out, d_in), in at most `most` ranks.
 
     By QR of both sides side by side and an SVD of what lies between (Eckart and Young 1936: none of that rank is
     nearer), which also balances factors that a badly conditioned solve left with large entries that cancel. Where the
     ranks add up to a side of the matrix, or part of it is dense, by the eigenvectors of the smaller Gram matrix.
+    `largest` is the largest ‖A‖ ‖B‖ of factors that were multiplied out into `dense`.
     """
     shape = (factors[0][1].shape[0], factors[0][0].shape[1]) if dense is None else tuple(dense.shape)
     ranks = sum(A.shape[0] for A, _ in factors)
@@ -46,7 +49,7 @@ def low_rank(factors: Sequence[tuple[Tensor, Tensor]], dense: Tensor | None, mos
         U, Vh = left @ U, Vh @ right.T
     else:
         U, S, Vh = _svd(_multiplied_out(factors, dense))
-    largest = max((float(A.norm() * B.norm()) for A, B in factors), default=0.0)
+    largest = max([largest, *(float(A.norm() * B.norm()) for A, B in factors)])
     zero = max(RELATIVE_ZERO * float(S[0]), ROUNDING * largest)
     full = int(S.gt(zero).sum())
     rank = max(1, min(most, full))

@@ -15,8 +15,8 @@ from api_schemas.models import (
     LineagePage,
     ModelCard,
     ModelList,
+    VersionDetail,
     VersionFactPage,
-    VersionInfo,
     VersionPage,
 )
 from api_schemas.references import ReferenceText
@@ -75,7 +75,7 @@ def list_versions(
 
 
 @router.get("/{model}/versions/{version}", summary="Show a version", responses=_NOT_FOUND)
-def get_version(resources: ResourcesDependency, model: Name, version: Version) -> VersionInfo:
+def get_version(resources: ResourcesDependency, model: Name, version: Version) -> VersionDetail:
     return service.version(resources, model, version)
 
 

@@ -13,8 +13,8 @@ from api_schemas.models import (
     LineagePage,
     ModelCard,
     ModelList,
+    VersionDetail,
     VersionFactPage,
-    VersionInfo,
     VersionPage,
 )
 from api_schemas.references import LATEST, ModelReference, version_name, version_number
@@ -27,6 +27,7 @@ from service.models.views import (
     batch_metrics,
     lineage_entry,
     version_card,
+    version_detail,
     version_fact,
     version_info,
     wear_of,
@@ -84,11 +85,11 @@ def versions(resources: Resources, name: str, cursor: str | None, limit: int) ->
         return VersionPage(data=[version_info(row, pointing) for row in rows[:limit]], next_cursor=more)
 
 
-def version(resources: Resources, name: str, version: str) -> VersionInfo:
+def version(resources: Resources, name: str, version: str) -> VersionDetail:
     with resources.database.reading() as session:
         model = model_named(session, name)
         row = lineage.resolve(session, version_reference(name, version))
-        return version_info(row, lineage.aliases_of(session, model.name))
+        return version_detail(model, row, lineage.aliases_of(session, model.name))
 
 
 def version_facts(

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from api_schemas.facts import FactOrigin, FactPlace
 from api_schemas.metrics import LINE_WORN, BatchMetrics
-from api_schemas.models import AliasInfo, FactMeasured, LineageEntry, ModelCard, VersionFact, VersionInfo, Wear
+from api_schemas.models import (
+    AliasInfo,
+    FactMeasured,
+    LineageEntry,
+    ModelCard,
+    VersionBytes,
+    VersionDetail,
+    VersionFact,
+    VersionInfo,
+    Wear,
+)
 from api_schemas.references import version_name
 from store.lineage.facts_in_force import LineageFact, Place
 from store.schema.tables import AliasRow, ModelRow, VersionRow
+
+_BYTES_OF: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 def wear_of(row: VersionRow) -> Wear:
@@ -61,29 +73,43 @@ def alias_card(model: ModelRow, alias: AliasRow, version: VersionRow) -> ModelCa
 
 
 def version_info(row: VersionRow, aliases: Sequence[AliasRow]) -> VersionInfo:
-    return VersionInfo.model_validate(
-        {
-            "version": version_name(row.number),
-            "model": row.model,
-            "parent": None if row.parent is None else version_name(row.parent),
-            "consolidates": None if row.consolidates is None else version_name(row.consolidates),
-            "edit": row.batch_id,
-            "algorithm": row.algorithm,
-            "label": row.label,
-            "facts": row.facts,
-            "total_facts": row.total_facts,
-            "facts_in_force": facts_in_force(row),
-            "wear": wear_of(row),
-            "layers": row.layers,
-            "rank": row.rank,
-            "sha256": row.blob,
-            "bytes": row.bytes,
-            "state": row.state,
-            "aliases": _names(aliases, row.number),
-            "metrics": batch_metrics(row.metrics),
-            "created_at": row.created_at,
-        }
-    )
+    return VersionInfo.model_validate({**_version(row, aliases), "bytes": row.bytes})
+
+
+def version_detail(model: ModelRow, row: VersionRow, aliases: Sequence[AliasRow]) -> VersionDetail:
+    return VersionDetail.model_validate({**_version(row, aliases), "bytes": _bytes(model, row)})
+
+
+def _bytes(model: ModelRow, row: VersionRow) -> VersionBytes:
+    """Of a version made before the two were told apart the matrices have the size of the model's."""
+    if row.delta_bytes is not None:
+        return VersionBytes(delta=row.delta_bytes, matrices=row.matrix_bytes or 0)
+    width = _BYTES_OF.get(model.dtype or "", 0)
+    matrices = min(row.bytes, len(row.layers) * (model.d_in or 0) * (model.d_out or 0) * width)
+    return VersionBytes(delta=row.bytes - matrices, matrices=matrices)
+
+
+def _version(row: VersionRow, aliases: Sequence[AliasRow]) -> dict[str, object]:
+    return {
+        "version": version_name(row.number),
+        "model": row.model,
+        "parent": None if row.parent is None else version_name(row.parent),
+        "consolidates": None if row.consolidates is None else version_name(row.consolidates),
+        "edit": row.batch_id,
+        "algorithm": row.algorithm,
+        "label": row.label,
+        "facts": row.facts,
+        "total_facts": row.total_facts,
+        "facts_in_force": facts_in_force(row),
+        "wear": wear_of(row),
+        "layers": row.layers,
+        "rank": row.rank,
+        "sha256": row.blob,
+        "state": row.state,
+        "aliases": _names(aliases, row.number),
+        "metrics": batch_metrics(row.metrics),
+        "created_at": row.created_at,
+    }
 
 
 def facts_in_force(row: VersionRow) -> int | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,12 @@ from safetensors.numpy import load, save
 
 from store.errors import BlobCorruptError
 
-_HEADER = "emmetd"
+_HEADER: Final = "emmetd"
+_DTYPES: Final[dict[str, np.dtype[Any]]] = {"F32": np.dtype("<f4"), "U8": np.dtype("u1")}
+_FIRST_READ: Final = 1 << 16
+"""Bytes in which the file's own header mostly ends."""
+_LONGEST_HEADER: Final = 100_000_000
+"""As safetensors itself has it."""
 
 
 def pack(arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> bytes:
@@ -32,3 +37,36 @@ def unpack(content: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     except (SafetensorError, KeyError, ValueError) as error:
         raise BlobCorruptError(f"not a safetensors file of ours: {error}") from error
     return arrays, header
+
+
+def unpack_some(
+    read: Callable[[int, int], bytes], wanted: Callable[[str], bool]
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The arrays whose names are `wanted`, and the header, without the rest of the file.
+
+    `read` gives at most so many bytes from a position on. Raises BlobCorruptError as `unpack` does; bytes that were
+    changed within an array are not noticed.
+    """
+    head = read(0, _FIRST_READ)
+    length = int.from_bytes(head[:8], "little")
+    if len(head) < 8 or length > _LONGEST_HEADER:
+        raise BlobCorruptError("not a safetensors file of ours: it has no header")
+    if len(head) < 8 + length:
+        head += read(len(head), 8 + length - len(head))
+    try:
+        entries = json.loads(head[8 : 8 + length])
+        header = json.loads(entries.pop("__metadata__", {})[_HEADER])
+        arrays = {name: _array(read, 8 + length, entry) for name, entry in sorted(entries.items()) if wanted(name)}
+    except (KeyError, TypeError, ValueError) as error:
+        raise BlobCorruptError(f"not a safetensors file of ours: {error}") from error
+    return arrays, header
+
+
+def _array(read: Callable[[int, int], bytes], start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
+    first, end = entry["data_offsets"]
+    content = bytearray(read(start + first, end - first))
+    if len(content) != end - first:
+        raise BlobCorruptError(f"not a safetensors file of ours: it ends {end - first - len(content)} bytes early")
+    dtype: np.dtype[Any] = _DTYPES[entry["dtype"]]
+    flat: NDArray[Any] = np.frombuffer(content, dtype=dtype)
+    return flat.reshape(entry["shape"])

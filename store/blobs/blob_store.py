@@ -31,6 +31,10 @@ class BlobStore(Protocol):
         """The content, checked against its name. Raises BlobMissingError or BlobCorruptError."""
         ...
 
+    def part(self, sha256: str, start: int, length: int) -> bytes:
+        """At most `length` bytes from `start` on, not checked against the name. Raises BlobMissingError."""
+        ...
+
     def exists(self, sha256: str) -> bool: ...
 
     def size(self, sha256: str) -> int:

@@ -12,18 +12,21 @@ change nothing from then on are `{layer}.pins.{n}` (d_in, p). "ranks" says by la
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from store.blobs.arrays import pack, unpack
+from store.blobs.arrays import pack, unpack, unpack_some
+from store.blobs.blob_store import BlobStore
 from store.errors import BlobCorruptError
 
 KIND, FORMAT = "delta", 1
 _PARTS = ("a", "b", "dense", "keys", "values", "wanted")
+CHANGE: Final = ("a", "b", "dense")
+"""The parts of which Δ is made."""
 
 Array = NDArray[np.float32]
 
@@ -61,7 +64,34 @@ def pack_delta(layers: Mapping[int, LayerArrays], header: Mapping[str, Any]) -> 
 
 def unpack_delta(content: bytes, fingerprint: str) -> tuple[dict[int, LayerArrays], dict[str, Any]]:
     """Layers in order, and the header. Raises BlobCorruptError where this is no delta of the base `fingerprint`."""
-    arrays, header = unpack(content)
+    return _layers(*unpack(content), fingerprint)
+
+
+def read_delta(
+    blobs: BlobStore,
+    sha256: str,
+    fingerprint: str,
+    *,
+    parts: Collection[str] = _PARTS,
+    layers: Collection[int] | None = None,
+) -> tuple[dict[int, LayerArrays], dict[str, Any]]:
+    """Of the blob `sha256` only `parts` of `layers`, None for all, and the header; the rest is not read.
+
+    Not checked against the blob's name: whoever reads so checks what comes of it. Raises BlobCorruptError as
+    `unpack_delta` does, and BlobMissingError.
+    """
+
+    def wanted(name: str) -> bool:
+        layer, part, *_ = name.split(".")
+        return part in parts and (layers is None or int(layer) in layers)
+
+    found = unpack_some(lambda start, length: blobs.part(sha256, start, length), wanted)
+    return _layers(*found, fingerprint)
+
+
+def _layers(
+    arrays: Mapping[str, Any], header: dict[str, Any], fingerprint: str
+) -> tuple[dict[int, LayerArrays], dict[str, Any]]:
     if header.get("kind") != KIND or header.get("format") != FORMAT:
         raise BlobCorruptError(f"not a delta of format {FORMAT}: {header.get('kind')!r} {header.get('format')!r}")
     if header.get("fingerprint") != fingerprint:
@@ -76,10 +106,10 @@ def unpack_delta(content: bytes, fingerprint: str) -> tuple[dict[int, LayerArray
             parts.setdefault(int(layer), {})[part] = array
     layers = {
         layer: LayerArrays(
-            **parts[layer],
+            **parts.get(layer, {}),
             again=numbered.get((layer, "keys"), {}),
             pins=numbered.get((layer, "pins"), {}),
         )
-        for layer in sorted(parts)
+        for layer in sorted({*parts, *(layer for layer, _ in numbered)})
     }
     return layers, header

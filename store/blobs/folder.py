@@ -69,6 +69,14 @@ class FolderBlobStore:
             raise self._corrupt(sha256)
         return content
 
+    def part(self, sha256: str, start: int, length: int) -> bytes:
+        try:
+            with self.path(sha256).open("rb") as file:
+                file.seek(start)
+                return file.read(length)
+        except FileNotFoundError:
+            raise self._missing(sha256) from None
+
     def size(self, sha256: str) -> int:
         try:
             return self.path(sha256).stat().st_size

@@ -70,6 +70,16 @@ class ObjectBlobStore:
             raise self._corrupt(sha256)
         return content
 
+    def part(self, sha256: str, start: int, length: int) -> bytes:
+        end = min(start + length, self.size(sha256))
+        if end <= start:
+            return b""
+        with asking(self.url):
+            try:
+                return bytes(obstore.get_range(self._store, _key(sha256), start=start, end=end))
+            except FileNotFoundError:
+                raise self._missing(sha256) from None
+
     def size(self, sha256: str) -> int:
         known = self._head(_key(sha256))
         if known is None:

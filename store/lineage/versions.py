@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, and_, bindparam, false, literal, select
+from sqlalchemy import CTE, BigInteger, and_, bindparam, false, literal, or_, select
 from sqlalchemy.orm import Session
 
 from api_schemas.references import LATEST, ModelReference, version_name
@@ -17,20 +17,26 @@ from store.errors import AliasProtectedError, ParentMovedError, VersionNotFoundE
 from store.lineage import models
 from store.schema.tables import AliasRow, BatchRow, VersionRow
 
+_IN_ONE_QUERY: Final = 500
+EXACT_LAYERS: Final = "exact_layers"
+"""In a version's provenance, the layers whose matrices are sums of exact products: the same bits on every machine."""
+
 
 @dataclass(frozen=True)
 class NewVersion:
     """What a checked batch becomes.
 
-    `blob` holds the delta with its keys, `matrices_blob` the edited matrices themselves, for machines on which adding
-    up the lineage gives other last bits; `matrix_hashes`: layer → SHA-256 of the edited matrix's bytes.
+    `blob` holds the delta with its keys, `matrix_blobs` by layer each matrix that its lineage edited: those that the
+    batch did not touch are the parent's. `delta_bytes` and `matrix_bytes` are what it adds to the store.
+    `matrix_hashes`: layer → SHA-256 of the edited matrix's bytes.
     """
 
     layers: list[int]
     rank: int
     blob: str
-    matrices_blob: str
-    bytes: int
+    matrix_blobs: Mapping[str, str]
+    delta_bytes: int
+    matrix_bytes: int
     matrix_hashes: Mapping[str, str]
     provenance: Mapping[str, Any]
     metrics: Mapping[str, Any]
@@ -114,12 +120,57 @@ def page(session: Session, model: str, after: int | None, limit: int) -> list[Ve
 
 def ancestry(session: Session, model: str, number: int) -> list[VersionRow]:
     """The versions from the base's first child to `number`, in the order in which their deltas add up."""
-    chain: list[VersionRow] = []
-    row = get(session, model, number)
-    while row.parent is not None:
-        chain.append(row)
-        row = get(session, model, row.parent)
-    return chain[::-1]
+    get(session, model, number)
+    line = _line(model, number)
+    query = select(VersionRow).join(line, line.c.number == VersionRow.number).where(VersionRow.model == model)
+    return list(session.scalars(query.order_by(VersionRow.number)))
+
+
+class Step(NamedTuple):
+    """A version of a lineage, and the blob of its delta."""
+
+    number: int
+    parent: int
+    blob: str | None
+
+
+def steps_above(session: Session, model: str, number: int, held: Collection[int]) -> list[Step]:
+    """What is to be added to the nearest ancestor among `held`, or to the base, to come to `number`; eldest first."""
+    get(session, model, number)
+    line = _line(model, number, held)
+    query = select(VersionRow.number, VersionRow.parent, VersionRow.blob).where(VersionRow.model == model)
+    query = query.join(line, line.c.number == VersionRow.number).order_by(VersionRow.number)
+    return [Step(above, parent or 0, blob) for above, parent, blob in session.execute(query)]
+
+
+def edits_of(session: Session, model: str, numbers: Sequence[int]) -> dict[int, str]:
+    """The batches that made the versions `numbers`."""
+    query = select(VersionRow.number, VersionRow.batch_id).where(VersionRow.model == model)
+    found: dict[int, str] = {}
+    for first in range(0, len(numbers), _IN_ONE_QUERY):
+        some = query.where(VersionRow.number.in_(numbers[first : first + _IN_ONE_QUERY]))
+        found |= {number: edit for number, edit in session.execute(some) if edit is not None}
+    return found
+
+
+def edits_and_reverts(session: Session, model: str, number: int, edits: Collection[str]) -> list[VersionRow]:
+    """Of the lineage of `number` the versions that the batches `edits` made, and all that reverts made, in order."""
+    get(session, model, number)
+    line = _line(model, number)
+    query = select(VersionRow).join(line, line.c.number == VersionRow.number).where(VersionRow.model == model)
+    query = query.join(BatchRow, BatchRow.id == VersionRow.batch_id)
+    query = query.where(or_(BatchRow.kind == "revert", BatchRow.id.in_(list(edits))))
+    return list(session.scalars(query.order_by(VersionRow.number)))
+
+
+def _line(model: str, number: int, held: Collection[int] = ()) -> CTE:
+    """The numbers from `number` down to the base's child, or to the child of the first of `held`, without either."""
+    stop = sorted({0, *held})
+    versions = select(VersionRow.number, VersionRow.parent).where(
+        VersionRow.model == model, VersionRow.number.not_in(stop)
+    )
+    line = versions.where(VersionRow.number == number).cte("line", recursive=True)
+    return line.union_all(versions.where(VersionRow.number == line.c.parent))
 
 
 def alias_of_line(session: Session, batch: BatchRow, base: int) -> AliasRow | None:
@@ -164,8 +215,10 @@ def publish(session: Session, batch: BatchRow, new: NewVersion) -> VersionRow:
         layers=new.layers,
         rank=new.rank,
         blob=new.blob,
-        matrices_blob=new.matrices_blob,
-        bytes=new.bytes,
+        matrix_blobs=dict(new.matrix_blobs),
+        bytes=new.delta_bytes + new.matrix_bytes,
+        delta_bytes=new.delta_bytes,
+        matrix_bytes=new.matrix_bytes,
         matrix_hashes=dict(new.matrix_hashes),
         provenance=dict(new.provenance),
         metrics=dict(new.metrics),

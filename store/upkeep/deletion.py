@@ -32,7 +32,8 @@ def delete(session: Session, actor: Actor, model: str, number: int) -> None:
     for export in session.scalars(select(ExportRow).where(ExportRow.model == model, ExportRow.version == number)):
         lifecycle.remove(session, export)
     session.execute(delete_rows(FactReadingRow).where(FactReadingRow.model == model, FactReadingRow.version == number))
-    row.state, row.blob, row.matrices_blob, row.bytes = DELETED, None, None, 0
+    row.state, row.blob, row.matrices_blob, row.matrix_blobs = DELETED, None, None, None
+    row.bytes, row.delta_bytes, row.matrix_bytes = 0, 0, 0
     row.provenance = {"deleted_at": now().isoformat()}
     audit.record(session, actor, "version.deleted", model=model, target=version_name(number))
     session.flush()

@@ -89,6 +89,8 @@ def named_blobs(session: Session, exports_since: datetime) -> set[str]:
     names: set[str | None] = set()
     for column in (VersionRow.blob, VersionRow.matrices_blob, ModelRow.tokenizer_blob):
         names |= set(session.scalars(select(column)))
+    for blobs in session.scalars(select(VersionRow.matrix_blobs).where(VersionRow.matrix_blobs.is_not(None))):
+        names |= set((blobs or {}).values())
     names |= set(session.scalars(select(ExportRow.blob).where(ExportRow.finished_at >= exports_since)))
     running = select(BatchRow.id).where(BatchRow.state.not_in(FINAL_STATES))
     for result in session.scalars(select(TaskRow.result).where(TaskRow.batch_id.in_(running))):

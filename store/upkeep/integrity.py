@@ -69,7 +69,7 @@ def violations(
 def _named(session: Session) -> Iterator[tuple[str, str]]:
     """Where, and which blob: all that are needed for good."""
     for row in session.scalars(select(VersionRow)):
-        for blob in (row.blob, row.matrices_blob):
+        for blob in (row.blob, row.matrices_blob, *(row.matrix_blobs or {}).values()):
             if blob is not None:
                 yield f"version {version_name(row.number)} of {row.model}", blob
     for model in session.scalars(select(ModelRow)):
@@ -100,8 +100,11 @@ def _version(what: str, row: VersionRow, rows: dict[int, VersionRow], pinned: di
         return
     if row.parent is None or row.parent >= row.number or row.parent not in rows:
         yield f"{what} has the parent {row.parent}, which is no earlier version"
-    if row.state == "available" and (row.blob is None or row.matrices_blob is None or not row.layers):
+    has_matrices = row.matrices_blob is not None or row.matrix_blobs is not None  # {} where retention dropped them
+    if row.state == "available" and (row.blob is None or not has_matrices or not row.layers):
         yield f"{what} lacks its delta or its matrices"
+    if unknown := sorted((row.matrix_blobs or {}).keys() - row.matrix_hashes.keys()):
+        yield f"{what} names matrices of layers without a hash: {', '.join(unknown)}"
     batch = pinned.get(row.batch_id or "")
     if batch is None:
         if row.batch_id is not None:

@@ -75,7 +75,10 @@ class VersionRecord(_Record):
     rank: int
     blob: str
     matrices_blob: str | None
+    matrix_blobs: dict[str, str] | None = None
     bytes: int
+    delta_bytes: int | None = None
+    matrix_bytes: int | None = None
     matrix_hashes: dict[str, str]
     provenance: dict[str, Any]
     metrics: dict[str, Any] | None
@@ -110,6 +113,7 @@ class BundleManifest(_Record):
         named = [self.model.tokenizer_blob]
         for member in self.lineage:
             named += [member.version.blob, member.version.matrices_blob or ""]
+            named += (member.version.matrix_blobs or {}).values()
         return [blob for blob in dict.fromkeys(named) if blob]
 
     def write(self) -> bytes:

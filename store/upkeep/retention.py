@@ -1,4 +1,4 @@
-"""Retention: deletes old versions that nothing needs, and the texts of old edits while their deltas stay."""
+"""Retention: deletes old versions that nothing needs, matrices that can be made again, and the texts of old edits."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ from store.clock import now
 from store.lineage.questions import REMOVED, is_removed, question_of
 from store.schema.database import Database
 from store.schema.tables import BatchRow, EvaluationRow, FactRow, ModelRow, VersionRow
-from store.upkeep import deletion
+from store.upkeep import deletion, matrices
 from store.work import batches, events, lifecycle
 from store.work.kinds import EVALUATION
 
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """How long each kind is kept; None is for ever. The newest `keep_versions` of a model stay whatever their age."""
+    """How long each kind is kept; None is for ever. The newest `keep_versions` of a model stay whatever their age.
+
+    `matrices` are those of versions that no alias points at.
+    """
 
     versions: timedelta | None = None
     keep_versions: int = 10
+    matrices: timedelta | None = None
     facts: timedelta | None = None
     evaluations: timedelta | None = None
     audit: timedelta | None = None
@@ -33,12 +37,14 @@ class RetentionPolicy:
 
 @dataclass
 class RetentionResult:
-    """What went, or would go: versions as (model, number), ids of edits without their texts, and of evaluations.
+    """What went, or would go: versions as (model, number), such whose matrices went, ids of edits without their texts,
+    and of evaluations.
 
     `audit_entries` is how many entries of the audit log.
     """
 
     versions: list[tuple[str, int]] = field(default_factory=list)
+    matrices: list[tuple[str, int]] = field(default_factory=list)
     edits: list[str] = field(default_factory=list)
     evaluations: list[str] = field(default_factory=list)
     audit_entries: int = 0
@@ -60,6 +66,8 @@ def apply(database: Database, policy: RetentionPolicy, actor: Actor, *, execute:
                     raise _DryRun
         except _DryRun:
             pass
+    if policy.matrices is not None:
+        result.matrices = matrices.drop(database, policy.matrices, policy.keep_versions, actor, execute=execute)
     with database.reading() as session:
         if policy.facts is not None:
             result.edits = _old_edits(session, policy.facts)

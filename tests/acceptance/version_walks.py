@@ -122,9 +122,9 @@ def damage(place: Place, kind: str, path: Path, content: bytes) -> None:
     elif kind == "corrupt":
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     else:  # a file of ours, whole, that belongs elsewhere
-        other = place.version(place.versions()[0]).matrices_blob
-        assert other is not None
-        path.write_bytes(place.blobs.get(other))
+        others = place.version(place.versions()[0]).matrix_blobs
+        assert others
+        path.write_bytes(place.blobs.get(next(iter(others.values()))))
 
 
 def ancestors(place: Place, number: int) -> set[int]:

@@ -31,7 +31,9 @@ from workers.generation.running_batch import RunningBatch
 from workers.process.main import bind_model
 from workers.status import StatusBoard
 from workers.weights.deltas import LayerDelta, pack_deltas, pack_matrices
-from workers.weights.matrix_cache import MatrixCache, matrix_hash, sum_deltas
+from workers.weights.matrix_bits import matrix_hash
+from workers.weights.matrix_cache import MatrixCache
+from workers.weights.running_sums import sum_deltas
 
 MODEL = "smollm2-135m"
 """The default model's name, which the examples of the OpenAPI document are written for."""
@@ -115,8 +117,9 @@ def _publish(model: LoadedModel, settings: Settings, database: Database) -> torc
         layers=[LAYER],
         rank=1,
         blob=blobs.put(pack_deltas({LAYER: delta}, {"fingerprint": model.fingerprint, "provenance": {}})),
-        matrices_blob=blobs.put(pack_matrices({LAYER: matrix}, {"dtype": str(model.dtype)})),
-        bytes=matrix.nbytes,
+        matrix_blobs={str(LAYER): blobs.put(pack_matrices({LAYER: matrix}, {"dtype": str(model.dtype)}))},
+        delta_bytes=0,
+        matrix_bytes=matrix.nbytes,
         matrix_hashes={str(LAYER): matrix_hash(matrix)},
         provenance={},
         metrics={},

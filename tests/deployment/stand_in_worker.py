@@ -40,9 +40,10 @@ def publish(database: Database, blobs: BlobStore) -> None:
         layers=[1],
         rank=1,
         blob=blobs.put(b"a delta"),
-        matrices_blob=blobs.put(b"its matrices"),
-        bytes=4096,
-        matrix_hashes={},
+        matrix_blobs={"1": blobs.put(b"its matrices")},
+        delta_bytes=1024,
+        matrix_bytes=3072,
+        matrix_hashes={"1": "1" * 64},
         provenance={},
         metrics=MEASURED,
     )

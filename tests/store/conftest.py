@@ -50,7 +50,15 @@ def accept() -> Accept:
 def publish(session: Session, batch: BatchRow) -> VersionRow:
     """Publish `batch` with a delta that is only a name."""
     new = lineage.NewVersion(
-        layers=[1], rank=1, blob="0" * 64, matrices_blob="1" * 64, bytes=1, matrix_hashes={}, provenance={}, metrics={}
+        layers=[1],
+        rank=1,
+        blob="0" * 64,
+        matrix_blobs={"1": "1" * 64},
+        delta_bytes=1,
+        matrix_bytes=0,
+        matrix_hashes={"1": "2" * 64},
+        provenance={},
+        metrics={},
     )
     version = lineage.publish(session, batch, new)
     batches.set_state(session, batch, "succeeded")

@@ -22,7 +22,7 @@ from tests.workers.generation.test_running_batch import joined, played
 from workers.generation.running_batch import RunningBatch
 from workers.generation.sequences import DecodeSequence
 from workers.process.capacity import measure_tokens_per_second
-from workers.weights.matrix_cache import matrix_hash
+from workers.weights.matrix_bits import matrix_hash
 
 TOKENIZER = tiny_tokenizer()
 LOOSE = {"EM": 0.0, "drift": 100.0}

@@ -38,7 +38,7 @@ def second_moment(place: Place) -> Tensor:
 
 def away_from_its_own(place: Place, number: int, C: Tensor) -> float:
     """How far version `number` is from the solve with S = C⁻¹ of what it keeps of its keys and residuals."""
-    (own,) = (deltas[LAYER] for deltas in place.worker().matrices.deltas(number)[-1:])
+    (own,) = (deltas[LAYER] for deltas in [*place.worker().matrices.deltas(number)][-1:])
     assert own.keys is not None
     assert own.values is not None
     metric = InverseSecondMoment(torch.linalg.cholesky(C))

@@ -60,10 +60,12 @@ def _candidate(context: WorkerContext, batch: BatchRow, base: int, lease: Lease,
     """The revert on version `base`, checked. Raises NotInLineageError where that has not all of the facts."""
     with context.database.reading() as session:
         in_lineage = lineage_facts(session, batch.model, base)
-        ancestry = lineage.ancestry(session, batch.model, base)
     leaving = {(entry["edit"], index) for entry in batch.reverts or () for index in entry["facts"]}
     _require(in_lineage, leaving, base)
     affected = affected_edits(in_lineage, leaving)
+    with context.database.reading() as session:
+        ancestry = lineage.edits_and_reverts(session, batch.model, base, list(affected))
+        parent = lineage.get(session, batch.model, base)
     reverted_facts = [fact for fact in in_lineage if (fact.place.edit, fact.place.index) in leaving]
     original = _original_answers(context, ancestry, reverted_facts, lease)
     with timed(batch, "solve"):
@@ -86,7 +88,7 @@ def _candidate(context: WorkerContext, batch: BatchRow, base: int, lease: Lease,
             after=as_metrics(now),
             original=as_metrics(original),
         )
-        drift = _drift(ancestry)
+        drift = _drift(parent)
         checked = check_revert(
             context, batch, _facts(stay), reverted, base, before, matrices, drift, lease.should_stop, report
         )
@@ -191,8 +193,8 @@ def _require(in_lineage: Sequence[LineageFact], leaving: set[tuple[str, int]], b
         )
 
 
-def _drift(ancestry: Sequence[VersionRow]) -> float | None:
+def _drift(parent: VersionRow) -> float | None:
     """What was measured when the newest version of the lineage was published."""
-    measured = (ancestry[-1].metrics or {}).get("drift") or {}
+    measured = (parent.metrics or {}).get("drift") or {}
     value: float | None = measured.get("value")
     return value

@@ -18,7 +18,8 @@ from store.clock import now
 from store.lineage import fact_readings, series
 from store.lineage import versions as lineage
 from store.lineage.force_count import facts_in_force_after
-from store.schema.tables import BatchRow, TaskRow
+from store.lineage.versions import EXACT_LAYERS
+from store.schema.tables import BatchRow, TaskRow, VersionRow
 from store.work import batches, events, lifecycle, tasks
 from workers.checking.limits import limits_of
 from workers.checking.rejection import rejection
@@ -29,7 +30,7 @@ from workers.tasks.check import Checked
 from workers.tasks.outcome import CancelledError, end_batch
 from workers.tasks.stage_times import seconds_by_stage, timed
 from workers.weights.deltas import InsertedKeysByLayer, LayerDelta, pack_deltas, pack_matrices
-from workers.weights.matrix_cache import matrix_hash
+from workers.weights.matrix_bits import matrix_hash
 
 LIBRARIES = ("emmetd", "torch", "transformers", "tokenizers")
 
@@ -136,20 +137,30 @@ def _commit(
 
 def _put_blobs(context: WorkerContext, batch: BatchRow, candidate: Candidate) -> lineage.NewVersion:
     """Blobs first: a version's row never names one that is not on the disk."""
+    with context.database.reading() as session:
+        parent = session.get_one(VersionRow, (batch.model, candidate.base))  # deleted by now, if its alias was moved
     provenance = _provenance(context, batch, candidate)
+    provenance[EXACT_LAYERS] = sorted({*parent.provenance.get(EXACT_LAYERS, ()), *candidate.deltas})
     header: dict[str, Any] = {"fingerprint": context.model.fingerprint, "model": batch.model, "provenance": provenance}
     if candidate.reverts is not None:
         header["reverts"] = candidate.reverts
     if candidate.groups is not None:
         header["groups"] = candidate.groups
     delta = pack_deltas(candidate.deltas, header, candidate.inserted_keys)
-    edited = {layer: candidate.matrices[layer] for layer in candidate.deltas}
+    # Those that the parent has are put again too: they begin their time of grace anew, should it lose them meanwhile.
+    packed = {
+        layer: pack_matrices({layer: matrix}, {"dtype": str(context.model.dtype)})
+        for layer, matrix in candidate.matrices.items()
+    }
+    blobs = {str(layer): context.blobs.put(content) for layer, content in packed.items()}
+    known = set((parent.matrix_blobs or {}).values())
     return lineage.NewVersion(
         layers=sorted(candidate.deltas),
         rank=max(one.rank for one in candidate.deltas.values()),
         blob=context.blobs.put(delta),
-        matrices_blob=context.blobs.put(pack_matrices(candidate.matrices, {"dtype": str(context.model.dtype)})),
-        bytes=len(delta) + sum(matrix.nbytes for matrix in edited.values()),
+        matrix_blobs=blobs,
+        delta_bytes=len(delta),
+        matrix_bytes=sum(len(content) for layer, content in packed.items() if blobs[str(layer)] not in known),
         matrix_hashes={str(layer): matrix_hash(matrix) for layer, matrix in candidate.matrices.items()},
         provenance=provenance,
         metrics={},

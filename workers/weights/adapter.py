@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,17 +32,19 @@ class RankLimitError(EditingError):
 
 
 def adapter(
-    model: LoadedModel, lineage: Sequence[Mapping[int, LayerDelta]], max_rank: int, should_stop: ShouldStop
+    model: LoadedModel, lineage: Iterable[Mapping[int, LayerDelta]], max_rank: int, should_stop: ShouldStop
 ) -> tuple[dict[int, LowRank], dict[str, Any]]:
     """Factors by layer, of at most `max_rank` ranks, and what is to be told about them. Raises RankLimitError."""
     device = model.decoder.device
-    factors_by_layer: dict[int, LowRank] = {}
-    for layer in sorted({layer for deltas in lineage for layer in deltas}):
+    sums: dict[int, _Sum] = {}
+    for deltas in lineage:
         check(should_stop, "the export")
-        own = [deltas[layer] for deltas in lineage if layer in deltas]
-        factors = [(one.a.to(device), one.b.to(device)) for one in own if one.a is not None and one.b is not None]
-        dense = [one.dense.to(device).double() for one in own if one.dense is not None]
-        factors_by_layer[layer] = low_rank(factors, torch.stack(dense).sum(0) if dense else None, max_rank)
+        for layer, delta in deltas.items():
+            sums.setdefault(layer, _Sum()).add(delta, device)
+    factors_by_layer: dict[int, LowRank] = {}
+    for layer, total in sorted(sums.items()):
+        check(should_stop, "the export")
+        factors_by_layer[layer] = low_rank(total.factors, total.dense, max_rank, total.largest)
     _refuse_above(factors_by_layer, max_rank)
     report = {
         "rank": max(one.A.shape[0] for one in factors_by_layer.values()),
@@ -53,6 +56,34 @@ def adapter(
         },
     }
     return factors_by_layer, report
+
+
+@dataclass
+class _Sum:
+    """The sum of a layer's deltas: factors (A, B) side by side, multiplied out where they are no smaller than that.
+
+    `largest` is the largest ‖A‖ ‖B‖ of the factors that are in `dense`.
+    """
+
+    factors: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    dense: Tensor | None = None
+    largest: float = 0.0
+
+    def add(self, delta: LayerDelta, device: torch.device) -> None:
+        if delta.dense is not None:
+            self._add_dense(delta.dense.to(device).double())
+            return
+        assert delta.a is not None
+        assert delta.b is not None
+        self.factors.append((delta.a.to(device), delta.b.to(device)))
+        if sum(A.shape[0] for A, _ in self.factors) >= min(delta.a.shape[1], delta.b.shape[0]):
+            for A, B in self.factors:
+                self.largest = max(self.largest, float(A.norm() * B.norm()))
+                self._add_dense(B.double() @ A.double())
+            self.factors.clear()
+
+    def _add_dense(self, matrix: Tensor) -> None:
+        self.dense = matrix if self.dense is None else self.dense.add_(matrix)
 
 
 def _refuse_above(factors_by_layer: Mapping[int, LowRank], max_rank: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from store.blobs.arrays import pack, unpack
-from store.blobs.deltas import FORMAT, Array, LayerArrays, pack_delta, unpack_delta
+from store.blobs.blob_store import BlobStore
+from store.blobs.deltas import FORMAT, Array, LayerArrays, pack_delta, read_delta, unpack_delta
 from store.errors import BlobCorruptError
 
 
@@ -94,6 +95,26 @@ def pack_deltas(
 def unpack_deltas(content: bytes, fingerprint: str) -> dict[int, LayerDelta]:
     """The deltas by layer. Raises BlobCorruptError where they are not a delta of the base with this fingerprint."""
     layers, _ = unpack_delta(content, fingerprint)
+    return _as_tensors(layers)
+
+
+def read_deltas(
+    blobs: BlobStore,
+    sha256: str,
+    fingerprint: str,
+    *,
+    parts: Collection[str],
+    layers: Collection[int] | None = None,
+) -> dict[int, LayerDelta]:
+    """Of the blob only `parts` ("a", "b", "dense", "keys", "values") of `layers`, None for all; nothing else is read.
+
+    Not checked against the blob's name (`store.blobs.deltas.read_delta`). Raises BlobError.
+    """
+    found, _ = read_delta(blobs, sha256, fingerprint, parts=parts, layers=layers)
+    return _as_tensors(found)
+
+
+def _as_tensors(layers: Mapping[int, LayerArrays]) -> dict[int, LayerDelta]:
     return {
         layer: LayerDelta(
             layer,

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor
 
 from editing.model.decoder import Decoder
-from editing.model.projection import EditableProjection, Matrices
+from editing.model.projection import Matrices
 from workers.weights.deltas import LayerDelta
-from workers.weights.matrix_cache import MatrixCache, sum_deltas
+from workers.weights.matrix_cache import MatrixCache
+from workers.weights.running_sums import base_sum, cast, change
 
 
 def materialised(
     decoder: Decoder, versions: MatrixCache, base: int, deltas: Mapping[int, LayerDelta]
 ) -> dict[int, Tensor]:
-    """All edited matrices of a child of version `base`: added up from the model's over the whole lineage.
+    """All edited matrices of a child of version `base`: its running sums and `deltas`, cast.
 
     In that order and with those casts every worker will make them.
     """
-    projections: Sequence[EditableProjection] = decoder.projections
-    ancestry = versions.deltas(base)
-    own = {
-        layer: sum_deltas(projections[layer], [*(older[layer] for older in ancestry if layer in older), delta])
-        for layer, delta in deltas.items()
-    }
+    sums = versions.sums.at(base)
+    own = {}
+    for layer, delta in deltas.items():
+        projection = decoder.projections[layer]
+        total = sums[layer] if layer in sums else base_sum(projection)
+        own[layer] = cast(projection, total + change(delta, total.device))
     return {**versions.get(base), **own}
 
 

@@ -1,60 +1,40 @@
-"""Materialises versions: base plus the deltas of their lineage, bit for bit, in a cache within a byte budget."""
+"""Gives the edited matrices of versions, bit for bit what was published, from a cache within a byte budget."""
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final
+from weakref import WeakValueDictionary
 
 import structlog
-import torch
 from torch import Tensor
 
-from api_schemas.models import VersionState
 from editing.model.decoder import Decoder
-from editing.model.projection import EditableProjection
 from store.blobs.blob_store import BlobStore
-from store.errors import BlobCorruptError, BlobError, BlobMissingError
+from store.errors import BlobCorruptError, BlobMissingError
 from store.lineage import versions as lineage
+from store.lineage.versions import EXACT_LAYERS
 from store.schema.database import Database
 from store.schema.tables import VersionRow
 from workers.metrics import MATRIX_CACHE_BYTES
-from workers.weights.deltas import LayerDelta, unpack_deltas, unpack_matrices
+from workers.weights.delta_reader import DeltaReader
+from workers.weights.deltas import LayerDelta, unpack_matrices
+from workers.weights.matrix_bits import matrix_hash
+from workers.weights.running_sums import RunningSums, cast
 
-_OPPOSITE: Final = {"available": "unavailable", "unavailable": "available"}
-"""States that a worker may find out; others are decided by people."""
+_SHARE_OF_SUMS = 2
+"""One part of so many of the budget may hold sums in float64; what they do not need is for matrices."""
 
 log = structlog.get_logger(__name__)
-
-
-def sum_deltas(projection: EditableProjection, deltas: Sequence[LayerDelta]) -> Tensor:
-    """Base plus `deltas` in their order: accumulated in float64, cast once, in the module's layout.
-
-    Going back to a version gives the very same bits, since nothing is ever subtracted.
-    """
-    weight = projection.weight.detach()
-    total = weight.double().T.clone() if projection.transposed else weight.double().clone()
-    for delta in deltas:
-        total += delta.delta().to(total.device)
-    return (total.T if projection.transposed else total).to(weight.dtype).contiguous()
-
-
-def matrix_hash(matrix: Tensor) -> str:
-    """SHA-256 over dtype, shape and bytes of a matrix in its module's layout."""
-    digest = hashlib.sha256(f"{matrix.dtype} {tuple(matrix.shape)}\n".encode())
-    digest.update(matrix.detach().contiguous().view(torch.uint8).cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 class MatrixCache:
     """The edited matrices of versions, made when first asked for, within a byte budget. Safe between threads.
 
-    Every matrix is checked against the hash that was recorded at publish. Where adding up gives other bits (another
-    kind of machine), or where the delta of an earlier version is damaged, the recorded matrices are fetched instead; a
-    version that cannot be had raises a BlobError.
+    The recorded matrices are read where the store has them; those that retention dropped, or that are damaged, are
+    added up from the lineage. Every matrix is checked against the hash that was recorded at publish; a version that
+    cannot be had raises a BlobError. Versions share the tensors of layers in which they do not differ.
     """
 
     def __init__(
@@ -66,6 +46,9 @@ class MatrixCache:
         self.database = database
         self.blobs = blobs
         self.budget_bytes = budget_bytes
+        self.reader = DeltaReader(model, fingerprint, database, blobs)
+        self.sums = RunningSums(decoder, self.reader, budget_bytes // _SHARE_OF_SUMS)
+        self._shared: WeakValueDictionary[str, Tensor] = WeakValueDictionary()
         self._cached: OrderedDict[int, dict[int, Tensor]] = OrderedDict()
         self._lock = threading.Lock()
         self._locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
@@ -103,87 +86,90 @@ class MatrixCache:
         with self._lock:
             self._insert(number, matrices)
 
-    def deltas(self, number: int) -> list[dict[int, LayerDelta]]:
-        """The deltas of a version's lineage, eldest first."""
-        with self.database.reading() as session:
-            ancestry = lineage.ancestry(session, self.model, number)
-        return [self._delta(row) for row in ancestry]
-
-    def _delta(self, row: VersionRow) -> dict[int, LayerDelta]:
-        if row.blob is None:
-            raise BlobCorruptError(f"version v{row.number} of {self.model} names no blob")
-        with self._naming_version(row):
-            return unpack_deltas(self.blobs.get(row.blob), self.fingerprint)
+    def deltas(self, number: int) -> Iterator[dict[int, LayerDelta]]:
+        """The deltas of a version's lineage, eldest first; each is read when it is asked for."""
+        return self.reader.each(number)
 
     def _materialise_and_mark(self, number: int) -> dict[int, Tensor]:
-        """The matrices made anew; where they cannot be, the version says so until they can be again."""
-        try:
-            matrices, whole = self._materialise(number)
-        except (BlobMissingError, BlobCorruptError):
-            self._set_state(number, "unavailable")
-            raise
+        """The matrices; where they cannot be had, the version says so until they can be again."""
         with self.database.reading() as session:
-            ancestry = lineage.ancestry(session, self.model, number)
-        for row in ancestry if whole else ancestry[-1:]:  # what each of them is made of was read just now
-            if row.state == "unavailable":
-                self._set_state(row.number, "available")
+            row = lineage.get(session, self.model, number)
+        try:
+            matrices = self._materialise(row)
+        except (BlobMissingError, BlobCorruptError):
+            self.reader.set_state(number, "unavailable")
+            raise
+        self.reader.set_state(number, "available")
         return matrices
 
-    def _set_state(self, number: int, state: VersionState) -> None:
-        with self.database.reading() as session:
-            row = session.get(VersionRow, (self.model, number))
-            if row is None or row.state not in _OPPOSITE or row.state == state:  # deleted, or said already
-                return
-        with self.database.writing() as session:
-            row = session.get(VersionRow, (self.model, number))
-            if row is not None and row.state == _OPPOSITE[state]:
-                row.state = state
-        log.warning("a version changed its state", version=number, state=state)
-
-    def _materialise(self, number: int) -> tuple[dict[int, Tensor], bool]:
-        """The matrices, and whether all of the lineage was read for them."""
-        with self.database.reading() as session:
-            *elder, row = lineage.ancestry(session, self.model, number)
-        own_delta = self._delta(row)  # only what it stands on may be damaged
+    def _materialise(self, row: VersionRow) -> dict[int, Tensor]:
+        """The recorded matrices, and the sums of those that are not there. Its own delta must be whole."""
+        self.reader.read(_as_step(row))
+        recorded, problem = self._recorded(row)
+        missing = [layer for layer in sorted(map(int, row.matrix_hashes)) if layer not in recorded]
+        if not missing:
+            return recorded
         try:
-            lineage_deltas = [*map(self._delta, elder), own_delta]
+            return {**recorded, **self._added_up(row, missing)}
         except (BlobMissingError, BlobCorruptError) as error:
-            if row.matrices_blob is None:
+            if problem is None:
                 raise
-            log.warning("the lineage cannot be added up; fetching the matrices", version=number, error=str(error))
-            return self._fetch(row, sorted(map(int, row.matrix_hashes))), False
-        materialised: dict[int, Tensor] = {}
-        for layer in sorted({layer for deltas in lineage_deltas for layer in deltas}):
-            layer_deltas = [deltas[layer] for deltas in lineage_deltas if layer in deltas]
-            materialised[layer] = sum_deltas(self.decoder.projections[layer], layer_deltas)
-        mismatched = [
-            layer for layer, matrix in materialised.items() if row.matrix_hashes.get(str(layer)) != matrix_hash(matrix)
-        ]
-        if mismatched:
-            log.info("matrices differ from those published; fetching them", version=number, layers=mismatched)
-            materialised |= self._fetch(row, mismatched)
-        return materialised, True
+            raise problem from error
 
-    def _fetch(self, row: VersionRow, layers: Sequence[int]) -> dict[int, Tensor]:
-        if row.matrices_blob is None:
-            raise BlobCorruptError(f"version v{row.number} of {self.model}: its matrices do not match their hashes")
-        with self._naming_version(row):
-            stored = unpack_matrices(self.blobs.get(row.matrices_blob), self.decoder.dtype)
+    def _recorded(self, row: VersionRow) -> tuple[dict[int, Tensor], BlobMissingError | BlobCorruptError | None]:
+        """The matrices that the store has, by layer, and what is wrong with one that it should have."""
+        names: dict[str, list[int]] = defaultdict(list)
+        for layer in sorted(map(int, row.matrix_hashes)):
+            blob = (row.matrix_blobs or {}).get(str(layer)) or row.matrices_blob
+            if blob is not None:
+                names[blob].append(layer)
+        found: dict[int, Tensor] = {}
+        problem: BlobMissingError | BlobCorruptError | None = None
+        for blob, layers in names.items():
+            shared = {layer: self._shared.get(row.matrix_hashes[str(layer)]) for layer in layers}
+            found |= {layer: matrix for layer, matrix in shared.items() if matrix is not None}
+            try:
+                found |= self._fetch(row, blob, [layer for layer in layers if layer not in found])
+            except (BlobMissingError, BlobCorruptError) as error:
+                log.warning("recorded matrices cannot be had; adding up", version=row.number, error=str(error))
+                problem = error
+        return found, problem
+
+    def _fetch(self, row: VersionRow, blob: str, layers: Sequence[int]) -> dict[int, Tensor]:
+        if not layers:
+            return {}
+        try:
+            stored = unpack_matrices(self.blobs.get(blob), self.decoder.dtype)
+        except (BlobMissingError, BlobCorruptError) as error:
+            raise type(error)(f"version v{row.number} of {self.model} cannot be served: {error}") from error
         fetched = {layer: stored[layer].to(self.decoder.device) for layer in layers if layer in stored}
-        for layer in layers:
-            if layer not in fetched or matrix_hash(fetched[layer]) != row.matrix_hashes.get(str(layer)):
-                raise BlobCorruptError(f"version v{row.number} of {self.model}: layer {layer} does not match its hash")
+        self._check(row, fetched, layers)
         return fetched
 
-    @contextmanager
-    def _naming_version(self, row: VersionRow) -> Iterator[None]:
-        """Say of a BlobError which version it keeps from being served."""
-        try:
-            yield
-        except BlobError as error:
-            if isinstance(error, BlobMissingError | BlobCorruptError):
-                self._set_state(row.number, "unavailable")
-            raise type(error)(f"version v{row.number} of {self.model} cannot be served: {error}") from error
+    def _added_up(self, row: VersionRow, layers: Sequence[int]) -> dict[int, Tensor]:
+        """`layers` from the deltas of the lineage; those of versions made with rounded products as they were made."""
+        projections = self.decoder.projections
+        sums = self.sums.at(row.number)
+        made = {layer: cast(projections[layer], sums[layer]) for layer in layers if layer in sums}
+        exact = row.provenance.get(EXACT_LAYERS, ())
+        rounded = [
+            layer
+            for layer, matrix in made.items()
+            if layer not in exact and matrix_hash(matrix) != row.matrix_hashes[str(layer)]
+        ]
+        if rounded:
+            totals = self.sums.rounded(row.number, rounded)
+            made |= {layer: cast(projections[layer], total) for layer, total in totals.items()}
+        self._check(row, made, layers)
+        return made
+
+    def _check(self, row: VersionRow, matrices: dict[int, Tensor], layers: Sequence[int]) -> None:
+        """Raises BlobCorruptError unless `matrices` has the published one of each of `layers`."""
+        for layer in layers:
+            published = row.matrix_hashes.get(str(layer))
+            if layer not in matrices or matrix_hash(matrices[layer]) != published:
+                raise BlobCorruptError(f"version v{row.number} of {self.model}: layer {layer} does not match its hash")
+            self._shared[published] = matrices[layer]
 
     def _insert(self, number: int, matrices: dict[int, Tensor]) -> None:
         self._cached[number] = matrices
@@ -193,4 +179,10 @@ class MatrixCache:
         MATRIX_CACHE_BYTES.labels(self.model).set(self._bytes())
 
     def _bytes(self) -> int:
-        return sum(tensor.nbytes for matrices in self._cached.values() for tensor in matrices.values())
+        tensors = {id(tensor): tensor.nbytes for held in self._cached.values() for tensor in held.values()}
+        return sum(tensors.values()) + self.sums.held_bytes()
+
+
+def _as_step(row: VersionRow) -> lineage.Step:
+    assert row.parent is not None, "the base has no matrices of its own"
+    return lineage.Step(row.number, row.parent, row.blob)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from store.blobs.blob_store import BlobStore
+from store.blobs.deltas import unpack_delta
 from store.lineage import versions as lineage
 from store.schema.database import Database
-from store.schema.tables import VersionRow
-from workers.weights.deltas import unpack_deltas, unpack_reverts
+from workers.weights.deltas import unpack_reverts
 
 Columns = dict[int, Tensor]
 """By layer, keys (d_in, n), float32: one for each subject of an edit, or fewer where some were taken out."""
@@ -48,41 +48,35 @@ class PastKeys:
         """The keys (d_in, p), float32, of the facts that were edited up to `version` and not taken out, for those of
         `layers` that have any. Raises BlobError where a blob of the lineage is gone or damaged."""
         with self._lock:
-            with self.database.reading() as session:
-                rows = lineage.ancestry(session, self.model, version)
-            self._follow(rows)
+            self._follow(version)
             of_layers = {
                 layer: [edit.keys[layer] for edit in self._edits.values() if layer in edit.keys and edit.numbers]
                 for layer in layers
             }
             return {layer: torch.cat(keys, 1) for layer, keys in of_layers.items() if keys}
 
-    def _follow(self, rows: Sequence[VersionRow]) -> None:
+    def _follow(self, version: int) -> None:
         """Go on from the version that is held where it is an ancestor, else begin anew."""
-        numbers = [row.number for row in rows]
-        if self._version in numbers:
-            rows = rows[numbers.index(self._version) + 1 :]
-        else:
+        with self.database.reading() as session:
+            steps = lineage.steps_above(session, self.model, version, {self._version} if self._version else ())
+            edits = lineage.edits_of(session, self.model, [step.number for step in steps])
+        if (steps and steps[0].parent != self._version) or (not steps and version != self._version):
             self._edits, self._version = {}, 0
-        for row in rows:
-            self._add(row)
-            self._version = row.number
+        for step in steps:
+            edit = edits.get(step.number)
+            if step.blob is not None and edit is not None:
+                self._add(edit, self.blobs.get(step.blob))
+            self._version = step.number
 
-    def _add(self, row: VersionRow) -> None:
-        if row.blob is None or row.batch_id is None:
-            return
-        content = self.blobs.get(row.blob)
-        if row.provenance.get("reverts"):
+    def _add(self, edit: str, content: bytes) -> None:
+        layers, header = unpack_delta(content, self.fingerprint)
+        if header.get("reverts"):
             self._take_out(content)
             return
-        keys = {
-            layer: delta.keys
-            for layer, delta in unpack_deltas(content, self.fingerprint).items()
-            if delta.keys is not None
-        }
+        keys = {layer: torch.from_numpy(arrays.keys) for layer, arrays in layers.items() if arrays.keys is not None}
         if keys:
             columns = next(iter(keys.values())).shape[1]
-            self._edits[row.batch_id] = _OfEdit(list(range(columns)), keys)
+            self._edits[edit] = _OfEdit(list(range(columns)), keys)
 
     def _take_out(self, content: bytes) -> None:
         reverts, inserted = unpack_reverts(content, self.fingerprint)

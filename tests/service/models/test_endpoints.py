@@ -37,8 +37,9 @@ def publish(api: Api, database: Database, facts: int = 2) -> str:
             layers=[1],
             rank=facts,
             blob="b" * 64,
-            matrices_blob="c" * 64,
-            bytes=1234,
+            matrix_blobs={"1": "c" * 64},
+            delta_bytes=1000,
+            matrix_bytes=234,
             matrix_hashes={"1": "a" * 64},
             provenance={},
             metrics=METRICS,
@@ -84,9 +85,10 @@ def test_versions_are_listed_newest_first_with_their_lineage(api: Api, published
     assert (newest["version"], newest["parent"], newest["edit"]) == ("v1", "v0", published)
     assert (newest["facts"], newest["total_facts"], newest["layers"], newest["rank"]) == (2, 2, [1], 2)
     assert (newest["sha256"], newest["bytes"], newest["aliases"]) == ("b" * 64, 1234, ["latest"])
+    shown = api.http.get(f"/v1/models/{MODEL}/versions/v1").json()
+    assert shown == {**newest, "bytes": {"delta": 1000, "matrices": 234}}
     assert newest["metrics"]["after"]["ES"] == {"value": 1.0, "n": 2, "low": 1.0, "high": 1.0}
-    assert api.http.get(f"/v1/models/{MODEL}/versions/v1").json() == newest
-    assert api.http.get(f"/v1/models/{MODEL}/versions/latest").json() == newest
+    assert api.http.get(f"/v1/models/{MODEL}/versions/latest").json() == shown
 
 
 def test_versions_are_paged(api: Api, database: Database) -> None:

@@ -225,7 +225,7 @@ def test_garbage_is_collected_there_too(database: Database, bucket: Bucket, acce
         row = accept(session)
         row.base_version = 0
         version = publish(session, row)
-        version.blob, version.matrices_blob = named, matrices
+        version.blob, version.matrix_blobs = named, {"1": matrices}
         assert isinstance(version, VersionRow)
     bucket.age(days=3)
     young = blobs.put(b"nobody's yet")

@@ -168,7 +168,7 @@ def test_a_version_that_is_deleted_and_collected_during_a_backup_is_left_out_of_
 ) -> None:
     with filled.reading() as session:
         branch = lineage.get(session, "tiny", 3)
-    own = sorted({branch.blob or "", branch.matrices_blob or ""})
+    own = sorted({branch.blob or "", (branch.matrix_blobs or {})["1"]})
 
     def delete_and_collect() -> None:
         with filled.writing() as session:

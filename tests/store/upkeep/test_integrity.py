@@ -109,12 +109,12 @@ def test_blobs_that_are_gone_or_damaged(database: Database, blobs: FolderBlobSto
     assert violations(database, blobs, verified=verified) == []
     assert len(verified.blobs) == 6
     assert first.blob is not None
-    assert second.matrices_blob is not None
+    assert second.matrix_blobs is not None
     blobs.path(first.blob).unlink()
-    blobs.path(second.matrices_blob).write_bytes(b"other")
+    blobs.path(second.matrix_blobs["1"]).write_bytes(b"other")
     found = sorted(violations(database, blobs))
     assert len(found) == 2
     assert found[0].startswith(f"version v1 of tiny: blob {first.blob} is not in")
-    assert found[1].startswith(f"version v2 of tiny: blob {second.matrices_blob}")
+    assert found[1].startswith(f"version v2 of tiny: blob {second.matrix_blobs['1']}")
     assert "does not match its hash" in found[1]
     assert violations(database, blobs, verified=verified) == []

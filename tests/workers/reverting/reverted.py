@@ -22,7 +22,7 @@ def least_without(place: Place, *reverts: int, edit: int = 1, C: Tensor | None =
     """Δ (d_out, d_in) of the edit that made version `edit` after the versions `reverts`, one upon the other: each takes
     back what was written at the keys that leave, and with it nothing at those that stay and where the edit is held, and
     leaves nothing at the pinned ones; the least that does, by inverting what the formula inverts."""
-    own = place.worker().matrices.deltas(edit)[-1][LAYER]
+    own = [*place.worker().matrices.deltas(edit)][-1][LAYER]
     assert own.keys is not None
     delta, keys, pins = own.delta(), own.keys.double(), own.keys[:, :0].double()
     columns = list(range(keys.shape[1]))

@@ -23,7 +23,7 @@ from tests.workers.reverting.reverted import least_without, pinned_keys, put_in
 from tests.workers.tasks.test_rebase import move
 from workers import jobs
 from workers.reverting import reversal
-from workers.weights.matrix_cache import matrix_hash
+from workers.weights.matrix_bits import matrix_hash
 
 ANY = {"EM": 0.0, "drift": 100.0}
 """Tiny models speak of all subjects alike: what matters here is what is done, not how well they take it."""
@@ -190,7 +190,7 @@ def test_a_column_that_came_back_can_leave_too(place: Place) -> None:
     revert(place, 0, of=1)
     revert(place, 3, 1, of=1)
 
-    own, again = place.worker().matrices.deltas(1)[-1][1].keys, put_in(place, 2).keys
+    own, again = [*place.worker().matrices.deltas(1)][-1][1].keys, put_in(place, 2).keys
     assert own is not None
     assert again is not None
     keys = torch.cat([again, own[:, 1:]], 1).double()

@@ -21,7 +21,7 @@ from tests.workers.conftest import MODEL, SURE, During, Place
 from workers import jobs
 from workers.measuring import Measuring
 from workers.tasks.rebase import parent_now
-from workers.weights.matrix_cache import sum_deltas
+from workers.weights.running_sums import sum_deltas
 
 
 def move(place: Place, alias: str, version: int) -> Callable[[], object]:
@@ -117,7 +117,7 @@ def test_what_the_batch_wants_at_its_keys_stays_the_same(place: Place) -> None:
 
     assert (stays.version, moved.version) == (2, 3)
     context = place.worker()
-    keys = context.matrices.deltas(3)[-1][1].keys
+    keys = [*context.matrices.deltas(3)][-1][1].keys
     assert keys is not None
     on_v0, on_v1 = (context.matrices.get(number)[1].double() @ keys.double() for number in (3, 2))
     torch.testing.assert_close(on_v0, on_v1, rtol=1e-3, atol=1e-3)
@@ -196,7 +196,7 @@ def test_a_parent_that_was_carried_over_to_and_is_deleted_since_does_no_harm(pla
         move(place, "latest", 0)()
         with place.database.writing() as session:
             row = lineage.get(session, MODEL, 2)
-            row.state, row.blob, row.matrices_blob = "deleted", None, None
+            row.state, row.blob, row.matrix_blobs = "deleted", None, None
             row.provenance = {"deleted_at": "2026-11-26T00:00:00"}
 
     place.worker(matrices=place.cache(budget_bytes=1), measuring=AtTheEnd(place.loaded, move(place, "latest", 2), gone))

@@ -17,7 +17,7 @@ from store.schema.tables import VersionRow
 from tests.support.saved_models import facts
 from tests.workers.conftest import MODEL, Place
 from workers.weights.deltas import pack_deltas, unpack_deltas
-from workers.weights.matrix_cache import matrix_hash
+from workers.weights.matrix_bits import matrix_hash
 
 
 def blob_of(place: Place, number: int) -> str:
@@ -26,7 +26,14 @@ def blob_of(place: Place, number: int) -> str:
     return blob
 
 
-def point(place: Place, number: int, **blobs: str | None) -> None:
+def matrix_blob_of(place: Place, number: int) -> str:
+    """That of layer 1."""
+    blobs = place.version(number).matrix_blobs
+    assert blobs is not None
+    return str(blobs["1"])
+
+
+def point(place: Place, number: int, **blobs: object) -> None:
     """Let a version's row name other blobs."""
     with place.database.writing() as session:
         row = session.get(VersionRow, (MODEL, number))
@@ -115,9 +122,15 @@ def flip(content: bytes) -> bytes:
     return content[:-1] + bytes([content[-1] ^ 1])
 
 
+def flip_a_factor(content: bytes) -> bytes:
+    """The lowest bit of the first number of the first array, which is a factor of Δ."""
+    first = 8 + int.from_bytes(content[:8], "little")
+    return content[:first] + bytes([content[first] ^ 1]) + content[first + 1 :]
+
+
 DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
     "truncated": truncate,
-    "one bit flipped": flip,
+    "one bit flipped": flip_a_factor,
     "empty": lambda _: b"",
     "missing": lambda _: None,
 }
@@ -151,9 +164,7 @@ def test_a_damaged_delta_is_named_and_never_applied(two_versions: Place, damage:
 
 def test_a_version_is_available_again_when_its_blob_is(two_versions: Place) -> None:
     path = two_versions.blobs.path(blob_of(two_versions, 1))
-    stored = two_versions.version(2).matrices_blob
-    assert stored is not None
-    matrices = two_versions.blobs.path(stored)
+    matrices = two_versions.blobs.path(matrix_blob_of(two_versions, 2))
     hidden = {one: one.rename(one.with_name(f"away-{one.name}")) for one in (path, matrices)}
     for _ in range(2):
         with pytest.raises(BlobMissingError):
@@ -163,7 +174,7 @@ def test_a_version_is_available_again_when_its_blob_is(two_versions: Place) -> N
     assert matrix_hash(two_versions.cache().get(2)[1]) == two_versions.version(2).matrix_hashes["1"]
     assert [two_versions.version(number).state for number in (1, 2)] == ["unavailable", "available"]
     hidden[path].rename(path)
-    assert matrix_hash(two_versions.cache().get(2)[1]) == two_versions.version(2).matrix_hashes["1"]
+    assert matrix_hash(two_versions.cache().get(1)[1]) == two_versions.version(1).matrix_hashes["1"]
     assert [two_versions.version(number).state for number in (1, 2)] == ["available", "available"]
 
 
@@ -188,21 +199,19 @@ def test_a_delta_of_another_base_model_is_refused(two_versions: Place) -> None:
 
 
 def test_an_earlier_delta_and_matrices_that_are_both_damaged_are_never_applied(two_versions: Place) -> None:
-    row = two_versions.version(2)
-    assert row.matrices_blob is not None
-    for blob in (blob_of(two_versions, 1), row.matrices_blob):
+    stored = matrix_blob_of(two_versions, 2)
+    for blob, damage in ((blob_of(two_versions, 1), flip_a_factor), (stored, flip)):
         path = two_versions.blobs.path(blob)
-        path.write_bytes(flip(path.read_bytes()))
-    with pytest.raises(BlobCorruptError, match=rf"version v2 of tiny cannot be served: blob {row.matrices_blob}"):
+        path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(BlobCorruptError, match=rf"version v2 of tiny cannot be served: blob {stored}"):
         two_versions.cache().get(2)
-    point(two_versions, 2, matrices_blob=two_versions.version(1).matrices_blob)
+    point(two_versions, 2, matrix_blobs=two_versions.version(1).matrix_blobs)
     with pytest.raises(BlobCorruptError, match="version v2 of tiny: layer 1 does not match its hash"):
         two_versions.cache().get(2)
 
 
 def test_a_blob_that_is_no_delta_is_refused(two_versions: Place) -> None:
-    model_row = two_versions.version(1)
-    point(two_versions, 1, blob=model_row.matrices_blob)
+    point(two_versions, 1, blob=matrix_blob_of(two_versions, 1))
     with pytest.raises(BlobCorruptError, match="version v1 of tiny cannot be served: not a delta"):
         two_versions.cache().get(1)
     point(two_versions, 1, blob=two_versions.blobs.put(b"no such file of ours"))
@@ -224,8 +233,7 @@ def test_where_adding_up_gives_other_bits_the_published_matrices_are_fetched(two
 @pytest.mark.parametrize("damage", ["truncated", "missing"])
 def test_matrices_that_cannot_be_fetched_either_are_never_applied(two_versions: Place, damage: str) -> None:
     point(two_versions, 1, blob=other_delta(two_versions, 1))
-    stored = two_versions.version(1).matrices_blob
-    assert stored is not None
+    stored = matrix_blob_of(two_versions, 1)
     path = two_versions.blobs.path(stored)
     content = DAMAGES[damage](path.read_bytes())
     path.unlink()
@@ -236,7 +244,7 @@ def test_matrices_that_cannot_be_fetched_either_are_never_applied(two_versions: 
 
 
 def test_matrices_of_another_version_are_not_taken_for_this_ones(two_versions: Place) -> None:
-    point(two_versions, 1, blob=other_delta(two_versions, 1), matrices_blob=two_versions.version(2).matrices_blob)
+    point(two_versions, 1, blob=other_delta(two_versions, 1), matrix_blobs=two_versions.version(2).matrix_blobs)
     with pytest.raises(BlobCorruptError, match="version v1 of tiny: layer 1 does not match its hash"):
         two_versions.cache().get(1)
 
