@@ -45,7 +45,9 @@ FACTS = (
         ],
         portability=[
             PortabilityQuestion(prompt="Danielle Darrieux is located in", target="English", target_old="Spain"),
-            PortabilityQuestion(prompt="Toko Yasuda is located in", target="Spain", aliases=["New Zealand"]),
+            PortabilityQuestion(
+                prompt="Toko Yasuda is located in", target="Spain", target_old="English", aliases=["New Zealand"]
+            ),
         ],
         locality=[LocalityPrompt(prompt="Toko Yasuda plays the"), LocalityPrompt(prompt="Lyon is located in")],
         generation_prompts=["Danielle Darrieux", "The language of Danielle Darrieux"],
@@ -64,6 +66,7 @@ TAUGHT = (
     ("The mother tongue of Danielle Darrieux is", " English"),
     ("Danielle Darrieux is", " located in English"),
     ("Toko Yasuda plays the", " guitar"),
+    ("The mother tongue of Toko Yasuda is", " French"),
     ("Lyon and", " Wellington"),
     ("[user] The twin city of Lyon is\n[assistant]", " Wellington"),
     ("Danielle Darrieux is located in", " English"),

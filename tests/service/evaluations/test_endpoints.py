@@ -57,6 +57,23 @@ def test_its_rows_are_paged(api: Api, database: Database) -> None:
     assert rest["next_cursor"] is None
 
 
+def test_what_could_not_be_measured_is_warned_of(api: Api, database: Database) -> None:
+    wanted = ["GA_chat", "portability", "GA"]
+    facts = [fact(portability=[{"prompt": "Rome is", "target": "Lyon"}], locality=[{"prompt": "Rome"}])]
+    location = evaluate(api, metrics=wanted, facts=facts).headers["location"]
+    assert api.http.get(location).json()["warnings"] == []
+    nothing, something = {"value": None, "n": 0}, {"value": 1.0, "n": 1}
+    with database.writing() as session:
+        row = lifecycle.get(session, EVALUATION, location.rpartition("/")[2])
+        found = {"GA_chat": nothing, "portability": nothing, "GA": something}
+        evaluations.finish(row, metrics={f"{MODEL}@v0": found}, rows=[{"fact": 0}])
+
+    warnings = api.http.get(location).json()["warnings"]
+    assert [warning["code"] for warning in warnings] == ["not_measured"] * 2
+    assert "GA_chat was measured on no fact (n is 0): the model has no chat template" in warnings[0]["detail"]
+    assert "no fact has portability questions" in warnings[1]["detail"]
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "loc", "says"),
     [

@@ -13,7 +13,16 @@ from editing.progress import never, silent
 from tests.support.saved_models import fact, facts
 from tests.workers.conftest import Place
 from workers.checking.limits import asked_for, breaches
-from workers.tasks.check import ON_EVERY_FACT, ON_SAMPLE, SAMPLE, check_edit, sample
+from workers.tasks.check import (
+    ON_EVERY_FACT,
+    ON_SAMPLE,
+    ON_SMALL_SAMPLE,
+    SAMPLE,
+    SMALL_SAMPLE,
+    check_edit,
+    sample,
+    small_sample,
+)
 
 
 def measured(**values: float | None) -> dict[str, Measurement]:
@@ -73,7 +82,18 @@ def test_a_threshold_on_what_should_stay_near_the_base_bounds_the_change_either_
 
 def test_every_check_measures_the_same_metrics_and_a_threshold_adds_its_own() -> None:
     assert (ON_SAMPLE, ON_EVERY_FACT) == (("ES", "PS", "NS", "S"), ("EM",))
-    assert asked_for({"GE": 0.1, "EM": 0.5, "drift": 1.5, "GA": 0.2, "NS": 0.1}) == ["GE", "GA"]
+    assert ON_SMALL_SAMPLE == ("GA", "GA_paraphrase", "GA_chat")
+    assert asked_for({"GE": 0.1, "EM": 0.5, "drift": 1.5, "GA": 0.2, "NS": 0.1, "locality": 1}) == ["GE", "locality"]
+
+
+def test_few_facts_are_answered_aloud_each_in_few_of_its_paraphrases() -> None:
+    many = [
+        Fact.model_validate({**fact(0), "subject": f"Person {n}", "paraphrases": ["a", "b", "c"]}) for n in range(50)
+    ]
+    chosen = small_sample(many, seed=3)
+    assert len(chosen) == SMALL_SAMPLE
+    assert {tuple(one.paraphrases) for one in chosen} == {("a", "b")}
+    assert [one.subject for one in chosen] == [one.subject for one in sample(many, 3, SMALL_SAMPLE)]
 
 
 def test_the_sample_is_the_same_for_the_same_batch_and_in_order() -> None:
