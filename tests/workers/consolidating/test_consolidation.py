@@ -240,7 +240,8 @@ def test_below_its_thresholds_it_is_not_published(place: Place) -> None:
     done = place.batch(row.id)
     assert (done.state, place.versions(), place.latest()) == ("rejected", [1, 2, 3], 3)
     assert done.error is not None
-    assert "below its threshold 1.1. Send other settings or thresholds" in done.error["detail"]
+    assert "below its threshold 1.1" in done.error["detail"]
+    assert done.error["detail"].endswith("Send other settings or thresholds")
     assert done.error["title"] == "The consolidation was checked and not published"
 
 
