@@ -40,6 +40,7 @@ def resolve_settings(
         recommended["layers"] = (max(recommended_layers(shape)),)
     chosen: dict[str, SettingValue | list[int]] = {
         "forms": ("bare", "context", "chat") if has_chat_template else ("bare", "context"),
+        "protect": "none" if algorithm.uses_past_keys else "weighted",
         **recommended,
         **algorithm.defaults,
         **algorithm.per_model.get(shape, {}),

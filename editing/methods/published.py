@@ -33,6 +33,7 @@ def authors(model: Mapping[str, SettingValue], **overrides: SettingValue) -> dic
         "contexts": 5,
         "context_tokens": 10,
         "forms": ("bare", "context"),
+        "protect": "none",
         "repair_rounds": 0,
         "condition_limit": 0.0,
         "mu_relative": None,
