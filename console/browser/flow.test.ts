@@ -127,8 +127,8 @@ test("the lineage shows the revert, the flags and what it weighs", async () => {
   await page.getByRole("figure").first().waitFor();
   await check(page, "the models");
   await shoot(page, "models");
-  await page.getByLabel("From").selectOption("v0");
-  await page.getByLabel("To").selectOption("v1");
+  await page.getByLabel("From", { exact: true }).selectOption("v0");
+  await page.getByLabel("To", { exact: true }).selectOption("v1");
   await page.getByRole("button", { name: "Compare" }).click();
   await page.getByText("Facts that came").waitFor();
   await page.locator("main li", { hasText: PROMPT }).waitFor();

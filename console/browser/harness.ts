@@ -8,7 +8,7 @@ import { expect } from "vitest";
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"];
 
-export const PATIENCE = 60_000;
+export const PATIENCE = 120_000;
 export const SIZES = { phone: { width: 390, height: 844 }, desk: { width: 1440, height: 900 } } as const;
 export type Size = keyof typeof SIZES;
 export type Scheme = "light" | "dark";

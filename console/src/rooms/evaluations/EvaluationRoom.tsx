@@ -77,7 +77,7 @@ function WorstFacts({ job }: { job: EvaluationJob }) {
   return (
     <section aria-labelledby="worst">
       <h2 id="worst">Facts, worst first</h2>
-      <VirtualTable label="Facts, worst first" rows={rows} columns={columns} rowHeight={36} height={Math.min(480, rows.length * 36 + 60)} />
+      <VirtualTable label="Facts and what was said" rows={rows} columns={columns} rowHeight={36} height={Math.min(480, rows.length * 36 + 60)} />
     </section>
   );
 }

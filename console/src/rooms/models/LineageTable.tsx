@@ -38,11 +38,8 @@ export function LineageTable(props: {
     { head: "lineage", class: "graph", cell: (row) => <GraphCell row={row} lanes={lanes} /> },
     { head: "version", cell: (row) => <Name model={model} row={row} /> },
     { head: "label", class: "wide", cell: ({ version }) => version.label ?? <span class="soft">–</span> },
-    {
-      head: "facts",
-      class: "number",
-      cell: ({ version }) => `${version.facts} of ${version.total_facts}`,
-    },
+    { head: "facts", class: "number", cell: ({ version, mark }) => (mark === "revert" ? `−${version.facts}` : version.facts) },
+    { head: "in its lineage", class: "number", cell: ({ version }) => version.total_facts },
     { head: "drift", class: "number", cell: ({ version }) => ratio(version.metrics?.drift?.value) },
     ...(hasRetained ? [{ head: "retained", class: "number", cell: ({ version }: Row) => ratio(retainedOf(version)) }] : []),
     { head: "size", class: "number", cell: ({ version }) => bytes(bytesIn(version.bytes)) },
