@@ -26,7 +26,7 @@ export type ProblemDetails = Schemas["Problem"];
 export type Setting = Schemas["SettingInfo"];
 export type VersionDiff = Schemas["VersionDiff"];
 export type VersionFact = Schemas["VersionFact"];
-export type Version = Schemas["VersionInfo"];
+export type Version = Schemas["VersionInfo"] | Schemas["VersionDetail"];
 
 export type Measurements = Record<string, Measurement>;
 export type EditState = EditJob["state"];
