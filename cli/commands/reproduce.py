@@ -79,7 +79,8 @@ def reproduce(
 
     from benchmarks.facts import FactsFileError, read_facts
     from benchmarks.paper.figures import FIGURES
-    from benchmarks.reproduce import ReproductionError, Task
+    from benchmarks.paper.records import ReproductionError
+    from benchmarks.reproduce import Task
     from benchmarks.reproduce import reproduce as measure
     from editing.errors import EditingError, ModelLoadError, UnsupportedModelError
     from editing.model.loading import load_model

@@ -15,9 +15,9 @@ from api_schemas.facts import Fact
 from api_schemas.settings import SettingsOverrides
 from benchmarks.facts import read_facts
 from benchmarks.paper.figures import DEFAULTS, FIGURE_3, FIGURE_4, FIGURES, TABLE_1, methods_of
-from benchmarks.paper.records import ReproductionError, read_rows
+from benchmarks.paper.records import ReproductionError, Row, read_rows
 from benchmarks.paper.scores import score
-from benchmarks.reproduce import Row, Task, reproduce, spaced
+from benchmarks.reproduce import Task, reproduce, spaced
 from benchmarks.trial import Trial, distinct_subjects
 from cli.main import app
 from editing.covariance.corpus import SelfSampled
@@ -277,7 +277,9 @@ def test_the_command_writes_its_files_and_prints_the_table_or_json(
     files = {"results.json", "table.md", "figure.svg", "rows.jsonl", "plan.json", "values"}
     assert files <= {path.name for path in (tmp_path / "out").iterdir()}
     second = run(folder, tmp_path / "out", *small, "--json")
-    assert json.loads(second.stdout)["results"] == json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    assert (
+        json.loads(second.stdout)["results"] == json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    )
     refused = run(folder, tmp_path / "out", "--limit", "3", "--batch-sizes", "2", "--seeds", "1")
     assert refused.exit_code == 1
     assert "holds another measurement (limit differ)" in refused.stderr
