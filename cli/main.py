@@ -16,6 +16,7 @@ from cli.commands.doctor import doctor
 from cli.commands.keys import keys
 from cli.commands.migrate import migrate
 from cli.commands.models import models
+from cli.commands.reproduce import reproduce
 from cli.commands.retention import retention
 from cli.commands.serve import serve
 from cli.commands.versions import versions
@@ -93,6 +94,7 @@ app.add_typer(keys, name="keys", rich_help_panel=_OPERATORS)
 app.add_typer(models, name="models", rich_help_panel=_OPERATORS)
 app.add_typer(retention, name="retention", rich_help_panel=_OPERATORS)
 app.add_typer(bench, name="bench", rich_help_panel=_OPERATORS)
+app.command(rich_help_panel=_OPERATORS)(reproduce)
 
 
 if __name__ == "__main__":
