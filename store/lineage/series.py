@@ -48,5 +48,6 @@ def kinds(session: Session, rows: Sequence[VersionRow]) -> dict[int, str]:
     found: dict[str, str] = {}
     for ids in chunks([row.batch_id for row in rows if row.batch_id is not None]):
         query = select(BatchRow.id, BatchRow.kind).where(BatchRow.id.in_(ids))
-        found |= {batch_id: kind for batch_id, kind in session.execute(query)}
+        for batch_id, kind in session.execute(query):
+            found[batch_id] = kind
     return {row.number: found[row.batch_id] for row in rows if row.batch_id is not None}
