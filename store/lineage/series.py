@@ -48,5 +48,5 @@ def kinds(session: Session, rows: Sequence[VersionRow]) -> dict[int, str]:
     found: dict[str, str] = {}
     for ids in chunks([row.batch_id for row in rows if row.batch_id is not None]):
         query = select(BatchRow.id, BatchRow.kind).where(BatchRow.id.in_(ids))
-        found |= dict(session.execute(query).tuples().all())
+        found.update((batch, kind) for batch, kind in session.execute(query))
     return {row.number: found[row.batch_id] for row in rows if row.batch_id is not None}
