@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.thousand_versions import names, run
+from benchmarks.small_model import names
+from benchmarks.thousand_versions import run
 from tests.support.saved_models import one_thread
 
 

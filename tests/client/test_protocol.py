@@ -213,7 +213,8 @@ def test_events_are_read_over_several_connections() -> None:
         events = list(client.edits.events("e"))
     others, other_stub = asyncio.run(follow())
     assert events == others
-    assert [type(event) for event in events] == [EditEvent, EditProgress, EditEvent]
+    assert [type(event).__name__ for event in events] == ["EditEvent", "EditProgress", "EditEvent"]
+    assert isinstance(events[1], EditProgress)
     assert events[1].stage == "a\u2028b"
     assert "last-event-id" not in stub.requests[0].headers
     assert {one.requests[1].headers["last-event-id"] for one in (stub, other_stub)} == {"1"}

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from emmetd_client import (
@@ -89,7 +90,7 @@ def test_an_edit_on_a_version_that_has_moved_is_refused(client: Emmetd, server: 
 
 
 def test_a_cancelled_batch_ends(client: Emmetd, server: Running) -> None:
-    slow = {"settings": {"steps": 500, "stop_loss": 0, "contexts": 0}, "thresholds": {"EM": 0.0, "drift": 1e9}}
+    slow: dict[str, Any] = {"settings": {"steps": 500, "stop_loss": 0, "contexts": 0}, "thresholds": {"EM": 0.0, "drift": 1e9}}
     job = client.edits.create(model=f"{server.model}@v1", facts=[fact("Igor Tamm")], **slow)
     assert job.cancel().wait(timeout=120, check=False).state == "cancelled"
 
@@ -144,7 +145,7 @@ def test_a_version_is_exported_into_a_file(client: Emmetd, server: Running, tmp_
 
 
 def test_text_comes_as_it_is_written(client: Emmetd, server: Running) -> None:
-    how = {"max_tokens": 6, "temperature": 0}
+    how: dict[str, Any] = {"max_tokens": 6, "temperature": 0}
     whole = client.completions.create(model=server.model, prompt=PROMPT, **how)
     pieces = list(client.completions.stream(model=server.model, prompt=PROMPT, **how))
     assert "".join(piece.text for piece in pieces) == whole.text
@@ -212,7 +213,7 @@ def test_the_asynchronous_client_does_the_same(server: Running, tmp_path: Path) 
             assert [kept.subject async for kept in job.facts()] == ["Mary Cassatt"]
             names = [version.version async for version in client.versions.list(server.model, page_size=1)]
             assert names[-1] == "v0"
-            how = {"model": job.reference or "", "max_tokens": 4, "temperature": 0}
+            how: dict[str, Any] = {"model": job.reference or "", "max_tokens": 4, "temperature": 0}
             whole, other = await asyncio.gather(
                 client.completions.create(prompt=PROMPT, **how),
                 client.chat.create(messages=[{"role": "user", "content": PROMPT}], **how),

@@ -22,7 +22,7 @@ from store.access import keys
 from store.access.audit import Actor
 from store.schema.database import Database
 from tests.support.programs import program
-from tests.support.running.tiny_server import Server
+from tests.support.running.server import Server
 
 REPOSITORY = Path(__file__).parents[2]
 SOMEBODY = Actor("cli:ada")
@@ -85,7 +85,7 @@ def test_keys_of_each_scope_behind_a_prefix_a_revoked_one_and_a_server_that_is_a
     source: Path, locked_server: Server
 ) -> None:
     database = locked_server.database()
-    given = {scope: new_key(database, f"for {scope}", [scope]) for scope in SCOPES}
+    given: dict[str, str] = {scope: new_key(database, f"for {scope}", [scope]) for scope in SCOPES}
     given["revoked"] = new_key(database, "to be revoked", ["admin"])
     database.close()
     revoke = [sys.executable, "-P", "-m", "cli.main", "keys", "revoke", given["revoked"]]

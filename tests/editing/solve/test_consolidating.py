@@ -23,7 +23,8 @@ from editing.solve.consolidating import (
 )
 from editing.solve.layers import changed, edit_layers
 from editing.values.keys import subject_states
-from editing.values.optimisation import Values, optimise_values
+from editing.values.optimisation import optimise_values
+from editing.values.value_set import Values
 from tests.editing.solve.test_layers import least_squares
 from tests.support.tiny_models import tiny_groups, tiny_model, tiny_tokenizer
 

@@ -182,7 +182,7 @@ def test_evaluations_and_exports_count_with_batches(locked: Api, key: MakeKey, d
     with database.writing() as session:
         row = batches.get(session, edit_id)
         row.base_version = 0
-        new = NewVersion([1], 7, "b" * 64, "c" * 64, 1, {"1": "a" * 64}, {}, METRICS)
+        new = NewVersion([1], 7, "b" * 64, {"1": "c" * 64}, 1, 1, {"1": "a" * 64}, {}, METRICS)
         lineage.publish(session, row, new)
         batches.set_state(session, row, "succeeded")
     export = f"/v1/models/{MODEL}/versions/v1/export"
@@ -231,7 +231,7 @@ def test_a_revert_needs_no_facts_of_the_day(locked: Api, key: MakeKey, database:
         row = batches.get(session, edit_id)
         lines.advance(session)
         row.base_version = 0
-        new = NewVersion([1], 7, "b" * 64, "c" * 64, 1, {"1": "a" * 64}, {}, METRICS)
+        new = NewVersion([1], 7, "b" * 64, {"1": "c" * 64}, 1, 1, {"1": "a" * 64}, {}, METRICS)
         lineage.publish(session, row, new)
         batches.set_state(session, row, "succeeded")
     path = f"/v1/models/{MODEL}/versions/v1/revert"

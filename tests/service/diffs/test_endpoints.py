@@ -41,7 +41,7 @@ def published(api: Api, database: Database, new: batches.NewBatch, seed: int, la
     with database.writing() as session:
         row = batches.accept(session, new, most_queued=100)[0]
         row.base_version = lineage.resolve(session, new.reference).number
-        version = NewVersion([layer], 2, blob, "1" * 64, 1, {}, {"base_norms": {str(layer): 10.0}}, {})
+        version = NewVersion([layer], 2, blob, {str(layer): "1" * 64}, 1, 1, {}, {"base_norms": {str(layer): 10.0}}, {})
         batches.set_state(session, row, "succeeded")
         return lineage.publish(session, row, version)
 

@@ -140,7 +140,7 @@ def test_of_many_that_move_an_alias_from_one_version_one_succeeds(apis: tuple[Ap
 def publish_first(database: Database) -> None:
     """The one batch there is becomes v1, as a worker would make it."""
     wait_until(lambda: kept(database)[0].state == "planning", "the batch is started")
-    new = lineage.NewVersion([1], 1, "0" * 64, "1" * 64, 1, {}, {}, {})
+    new = lineage.NewVersion([1], 1, "0" * 64, {"1": "1" * 64}, 1, 1, {}, {}, {})
     with database.writing() as session:
         row = session.get(BatchRow, kept(database)[0].id)
         assert row is not None

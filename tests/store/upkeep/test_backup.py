@@ -41,7 +41,7 @@ def publish(database: Database, blobs: FolderBlobStore, accept: Accept, referenc
         batch = accept(session, reference)
         lines.advance(session)
         delta, matrices = blobs.put(f"delta of {batch.id}".encode()), blobs.put(f"matrices of {batch.id}".encode())
-        new = lineage.NewVersion([1], 1, delta, matrices, 1, {"1": "f" * 64}, {"seed": 0}, {"ES": None})
+        new = lineage.NewVersion([1], 1, delta, {"1": matrices}, 1, 1, {"1": "f" * 64}, {"seed": 0}, {"ES": None})
         row = lineage.publish(session, batch, new)
         batch.version = row.number
         batches.set_state(session, batch, "succeeded")

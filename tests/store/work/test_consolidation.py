@@ -52,7 +52,7 @@ class Store:
         with self.database.writing() as session:
             row = batches.accept(session, new, most_queued=100)[0]
             lines.advance(session)
-            arrays = LayerArrays(*(np.full(shape, row.seq, np.float32) for shape in ((2, 16), (8, 2))))
+            arrays = LayerArrays(np.full((2, 16), row.seq, np.float32), np.full((8, 2), row.seq, np.float32))
             provenance: dict[str, Any] = {"parent": row.base_version}
             if row.consolidates is not None:
                 of = lineage.get(session, "tiny", row.consolidates)
@@ -61,8 +61,9 @@ class Store:
                 layers=[1],
                 rank=2,
                 blob=self.blobs.put(pack_delta({1: arrays}, {"fingerprint": FINGERPRINT})),
-                matrices_blob=self.blobs.put(b"matrices of %d" % row.seq),
-                bytes=1,
+                matrix_blobs={"1": self.blobs.put(b"matrices of %d" % row.seq)},
+                delta_bytes=1,
+                matrix_bytes=1,
                 matrix_hashes={"1": "1" * 64},
                 provenance=provenance,
                 metrics={},

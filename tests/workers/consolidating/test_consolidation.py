@@ -25,7 +25,7 @@ from tests.workers.conftest import LAYERS, MODEL, SURE, During, Place
 from tests.workers.reverting.test_revert import ANY, edit, fact, facts, revert, shared
 from workers import jobs
 from workers.tasks import values as shards
-from workers.weights.matrix_cache import matrix_hash
+from workers.weights.matrix_bits import matrix_hash
 
 
 def accept(place: Place, number: int, thresholds: dict[str, float] = ANY, **settings: Any) -> BatchRow:
@@ -254,7 +254,7 @@ def test_a_worker_that_dies_in_any_task_leaves_the_line_as_it_was(
     row = accept(place, 2)
     task = place.run_until(kind)
     written = place.blobs.put
-    monkeypatch.setattr(place.blobs, "put", lambda content: (written(content), _die())[0])
+    monkeypatch.setattr(place.blobs, "put", lambda content: _die_after(written, content))
     with pytest.raises(Dead):
         jobs.run(task.id)
     assert (place.versions(), place.latest(), place.batch(row.id).version) == ([1, 2], 2, None)
@@ -275,7 +275,8 @@ class Dead(BaseException):
     """As SIGKILL: nothing that a worker does about errors happens."""
 
 
-def _die() -> None:
+def _die_after(write: Callable[[bytes], str], content: bytes) -> str:
+    write(content)
     raise Dead
 
 
