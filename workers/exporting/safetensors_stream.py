@@ -65,4 +65,4 @@ def stream(tensors: Sequence[PendingTensor], metadata: Mapping[str, str]) -> Ite
             raise ValueError(
                 f"tensor {tensor.name} is {found.dtype} {tuple(found.shape)}, not {tensor.dtype} {tensor.shape}"
             )
-        yield memoryview(found.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        yield found.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
