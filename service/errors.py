@@ -223,12 +223,15 @@ class ExportFailedError(ServiceError):
     code = "rank_limit_exceeded"
     title = "The export cannot be made"
     example = (
-        "layer 8 has rank 600; in 512 ranks it would be off by 0.03 of its norm, more than 0.01. Ask for format=merged"
+        "layer 8 has rank 600; in 512 ranks it would be off by 0.03 of its norm, more than 0.01. Formats that fit: "
+        "format=hf and format=merged"
     )
+    said_by_the_worker: ClassVar = frozenset({"rank_limit_exceeded", "export_format_unsupported"})
+    """What another request, and not another try, would mend."""
 
     def __init__(self, code: str, detail: str, again: bool) -> None:
         super().__init__(detail, {"Retry-After": "60"} if again else None)
-        self.status = 422 if code == type(self).code else 500
+        self.status = 422 if code in self.said_by_the_worker else 500
         self.code = code
 
 

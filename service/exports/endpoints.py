@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from api_schemas.exports import ExportFormat
+from api_schemas.exports import FILE_KINDS, ExportFormat
 from api_schemas.references import version_name
 from service.errors import BusyError, ExportFailedError, InvalidFieldsError, NothingToExportError
 from service.exports import service
@@ -22,7 +22,6 @@ from store.schema.tables import ExportRow
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
-_TYPES: Final = {"peft": ("application/zip", "zip"), "merged": ("application/octet-stream", "safetensors")}
 _RETRY_SECONDS: Final = "2"
 _TEXT: Final[dict[str, Any]] = {"schema": {"type": "string"}}
 _HEADERS: Final[dict[str, Any]] = {
@@ -38,13 +37,15 @@ _HEADERS: Final[dict[str, Any]] = {
 
 @router.get(
     "/{model}/versions/{version}/export",
-    summary="Export a version as a PEFT adapter or as merged matrices",
+    summary="Export a version as an adapter, as a whole checkpoint or as merged matrices",
     response_class=Response,
     responses={
         200: {
-            "description": "The file: a zip that `peft` loads, or safetensors to load over the base.",
+            "description": "The file: a zip, or of `merged` safetensors.",
             "headers": _HEADERS,
-            "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind, _ in _TYPES.values()},
+            "content": {
+                kind.media_type: {"schema": {"type": "string", "format": "binary"}} for kind in FILE_KINDS.values()
+            },
         },
         202: {
             "description": "A worker prepares it. Ask again at Location.",
@@ -68,21 +69,29 @@ async def export(
     resources: ResourcesDependency,
     model: Name,
     version: Version,
-    format: Annotated[ExportFormat, Query(description="`peft` or `merged`.")] = "peft",
+    format: Annotated[ExportFormat, Query(description="Which programs it is for.")] = "peft",
     max_rank: Annotated[
         int,
         Query(
             ge=1,
             le=65_536,
-            description="Of an adapter. Where the lineage has more ranks they are compressed, and the error is told; "
-            "an error above 0.01 is refused.",
+            description="Of `peft`. Where the lineage has more ranks they are compressed, and the error is told; an "
+            "error above 0.01 is refused. The file's rank is the next that vLLM takes, by zeros.",
         ),
     ] = 512,
     prefer: Prefer = None,
 ) -> Response:
-    """`peft`: all deltas of the lineage as one LoRA adapter on the edited projections, to be put on the plain base.
+    """`peft`: all deltas of the lineage as one LoRA adapter on the edited projections, to be put on the plain base by
+    `peft`, vLLM or SGLang.
 
-    `merged`: the edited matrices, bit for bit, under their names in the base's state dict.
+    `hf`: the whole edited model as a checkpoint, with configuration and tokenizer, for transformers, vLLM, SGLang and
+    llama.cpp's converter.
+
+    `gguf-lora`: the adapter for llama.cpp, with a Modelfile for Ollama.
+
+    `merged`: the edited matrices alone, bit for bit, under their names in the base's state dict, as safetensors.
+
+    Each has a provenance file, sums and a model card; of `merged` the provenance is in the file's metadata.
     """
     row = await run_in_threadpool(service.find_or_make, resources, model, version, format, max_rank)
     headers: dict[str, str] = {}
@@ -96,15 +105,15 @@ async def export(
 
 
 async def _file(resources: Resources, row: ExportRow, blob: str, headers: dict[str, str]) -> Response:
-    media_type, extension = _TYPES[row.format]
+    kind = FILE_KINDS[cast(ExportFormat, row.format)]
     report = row.report or {}
-    name = f"{row.model}-{version_name(row.version)}-{row.format}.{extension}"
+    name = f"{row.model}-{version_name(row.version)}-{row.format}.{kind.extension}"
     headers |= {
         "Content-Length": str(row.bytes),
         "Content-Disposition": f'attachment; filename="{name}"',
         "ETag": f'"{blob}"',
     }
-    if row.format == "peft":
+    if kind.is_adapter:
         headers |= {
             "X-Emmetd-Export-Rank": str(report["rank"]),
             "X-Emmetd-Export-Full-Rank": str(report["full_rank"]),
@@ -112,4 +121,4 @@ async def _file(resources: Resources, row: ExportRow, blob: str, headers: dict[s
         }
     # The whole file is checked before its first byte goes out.
     pieces = await run_in_threadpool(resources.blobs.chunks, blob)
-    return StreamingResponse(pieces, 200, headers, media_type)
+    return StreamingResponse(pieces, 200, headers, kind.media_type)

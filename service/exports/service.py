@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import EditError, Progress
-from api_schemas.exports import ExportFormat, ExportJob
+from api_schemas.exports import FILE_KINDS, ExportFormat, ExportJob
 from api_schemas.references import version_name
 from service import jobs
 from service.access.quotas import check_quotas
@@ -22,12 +22,12 @@ from store.work.kinds import EXPORT
 log = structlog.get_logger(__name__)
 
 NO_RANK = 0
-"""`max_rank` in the row of an export that has no rank."""
+"""`max_rank` in the row of an export whose rank is not bounded."""
 
 
 def find_or_make(resources: Resources, name: str, version: str, format: ExportFormat, max_rank: int) -> ExportRow:
     """The export of that kind, finished or not. Raises ExportFailedError where it could not be made."""
-    limit = max_rank if format == "peft" else NO_RANK
+    limit = max_rank if FILE_KINDS[format].takes_max_rank else NO_RANK
     with resources.database.reading() as session:
         number = _exportable(session, name, version).number
         row = _standing(resources, session, name, number, format, limit)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
@@ -25,6 +26,10 @@ class BlobStore(Protocol):
 
     def put(self, content: bytes) -> str:
         """Keep `content` durably; its SHA-256 is its name. Putting it again mends what is there, if that is damaged."""
+        ...
+
+    def put_file(self, path: Path) -> str:
+        """As `put`, of a file's content in pieces, for what is too large to hold. Nobody may write to it meanwhile."""
         ...
 
     def get(self, sha256: str) -> bytes:

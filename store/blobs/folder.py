@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -33,7 +33,14 @@ class FolderBlobStore:
         return self.path(sha256).is_file()
 
     def put(self, content: bytes) -> str:
-        sha256 = hashlib.sha256(content).hexdigest()
+        return self._keep(hashlib.sha256(content).hexdigest(), (content,))
+
+    def put_file(self, path: Path) -> str:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return self._keep(sha256, _pieces(path.open("rb")))
+
+    def _keep(self, sha256: str, pieces: Iterable[bytes]) -> str:
         target = self.path(sha256)
         try:
             if _is_whole(target, sha256):
@@ -48,7 +55,8 @@ class FolderBlobStore:
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".partial-")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
+                for piece in pieces:
+                    file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
@@ -32,6 +33,8 @@ _MARK_HOLDS: Final = timedelta(minutes=10)
 _TRIES: Final = 20
 _PAUSE_SECONDS: Final = 0.5
 _PIECE: Final = 1 << 20
+_PART: Final = 64 << 20
+"""Bytes of a part of an upload: the 10,000 that an object may have hold 600 GB."""
 
 
 class ObjectBlobStore:
@@ -58,7 +61,25 @@ class ObjectBlobStore:
                     return sha256
             elif self._renew(_key(sha256), content, known) and self._stays(sha256):
                 return sha256
-        raise BlobStoreAwayError(f"blob {sha256} is being deleted from {self.url} and cannot be put; try again later")
+        raise self._being_deleted(sha256)
+
+    def put_file(self, path: Path) -> str:
+        """Uploaded in parts, since one request carries 5 GB at most.
+
+        Such an upload cannot be conditional. It need not be: what it may write over has the same name and so the same
+        content, and a collection that deletes it meanwhile has left its mark, as for `put`.
+        """
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        for _ in range(_TRIES):
+            with asking(self.url):
+                try:
+                    obstore.put(self._store, _key(sha256), path, use_multipart=True, chunk_size=_PART)
+                except FileNotFoundError as error:
+                    raise BlobStoreAwayError(f"{self.url}: there is no such bucket; make it first") from error
+            if self._stays(sha256):
+                return sha256
+        raise self._being_deleted(sha256)
 
     def get(self, sha256: str) -> bytes:
         with asking(self.url):
@@ -193,6 +214,9 @@ class ObjectBlobStore:
                 raise self._missing(sha256) from None
             except PreconditionError:
                 raise BlobStoreAwayError(f"blob {sha256} in {self.url} was put again while it was read") from None
+
+    def _being_deleted(self, sha256: str) -> BlobStoreAwayError:
+        return BlobStoreAwayError(f"blob {sha256} is being deleted from {self.url} and cannot be put; try again later")
 
     def _missing(self, sha256: str) -> BlobMissingError:
         return BlobMissingError(f"blob {sha256} is not in {self.url}; restore it from a backup")

@@ -51,7 +51,11 @@ class Line:
         """The edit of that label, once it has succeeded; one that still runs is waited for."""
         cursor = None
         while True:
-            parameters: dict[str, str | int] = {"model": self.name, "limit": 100, **({"cursor": cursor} if cursor else {})}
+            parameters: dict[str, str | int] = {
+                "model": self.name,
+                "limit": 100,
+                **({"cursor": cursor} if cursor else {}),
+            }
             page = self.server.client.get("/v1/edits", params=parameters).json()
             for job in page["data"]:
                 if job["label"] == label and job["state"] not in ("failed", "cancelled", "rejected"):
@@ -100,7 +104,11 @@ class Line:
         facts: list[dict[str, Any]] = []
         cursor = None
         while True:
-            parameters: dict[str, str | int] = {"state": "in_force", "limit": 100, **({"cursor": cursor} if cursor else {})}
+            parameters: dict[str, str | int] = {
+                "state": "in_force",
+                "limit": 100,
+                **({"cursor": cursor} if cursor else {}),
+            }
             page = self.server.client.get(f"/v1/models/{self.name}/versions/{version}/facts", params=parameters).json()
             facts += [{name: one[name] for name in ("prompt", "subject", "target_new")} for one in page["data"]]
             cursor = page["next_cursor"]

@@ -42,7 +42,9 @@ def answer(status: int = 200, body: Any = None, **headers: str) -> httpx.Respons
     return httpx.Response(status, json=body, headers=named)
 
 
-def problem(status: int, code: str, detail: str = "no", headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
+def problem(
+    status: int, code: str, detail: str = "no", headers: dict[str, str] | None = None, **more: Any
+) -> httpx.Response:
     body = {"title": "No", "status": status, "detail": detail, "code": code, **more}
     return httpx.Response(status, json=body, headers=headers or {})
 

@@ -90,7 +90,10 @@ def test_an_edit_on_a_version_that_has_moved_is_refused(client: Emmetd, server: 
 
 
 def test_a_cancelled_batch_ends(client: Emmetd, server: Running) -> None:
-    slow: dict[str, Any] = {"settings": {"steps": 500, "stop_loss": 0, "contexts": 0}, "thresholds": {"EM": 0.0, "drift": 1e9}}
+    slow: dict[str, Any] = {
+        "settings": {"steps": 500, "stop_loss": 0, "contexts": 0},
+        "thresholds": {"EM": 0.0, "drift": 1e9},
+    }
     job = client.edits.create(model=f"{server.model}@v1", facts=[fact("Igor Tamm")], **slow)
     assert job.cancel().wait(timeout=120, check=False).state == "cancelled"
 

@@ -72,7 +72,15 @@ TAUGHT = (
     ("Danielle Darrieux is located in", " English"),
 )
 NAMES = ("GA", "GA_paraphrase", "GA_chat", "portability", "portability_ES", "locality")
-SCORED = ("ES_magnitude", "PS_magnitude", "NS_magnitude", "zsRE_efficacy", "zsRE_paraphrase", "zsRE_specificity", "zsRE_neighborhood")
+SCORED = (
+    "ES_magnitude",
+    "PS_magnitude",
+    "NS_magnitude",
+    "zsRE_efficacy",
+    "zsRE_paraphrase",
+    "zsRE_specificity",
+    "zsRE_neighborhood",
+)
 
 
 def model_of(name: str) -> nn.Module:

@@ -72,6 +72,19 @@ def test_merged_matrices_have_no_rank(api: Api, version: str, database: Database
     assert "x-emmetd-export-rank" not in done.headers
 
 
+@pytest.mark.parametrize(("format", "has_rank"), [("hf", False), ("gguf-lora", True)])
+def test_formats_whose_rank_nobody_bounds(
+    api: Api, version: str, database: Database, format: str, has_rank: bool
+) -> None:
+    first = api.http.get(f"{PATH}/v1/export?format={format}&max_rank=7")
+    assert first.headers["location"] == f"{PATH}/v1/export?format={format}"
+    finish(api, database, report=REPORT if has_rank else {})
+    done = api.http.get(first.headers["location"])
+    assert (done.status_code, done.headers["content-type"]) == (200, "application/zip")
+    assert done.headers["content-disposition"] == f'attachment; filename="{MODEL}-v1-{format}.zip"'
+    assert ("x-emmetd-export-rank" in done.headers) is has_rank
+
+
 def test_each_rank_is_an_export_of_its_own(api: Api, version: str) -> None:
     ids = [api.http.get(f"{PATH}/v1/export?max_rank={rank}").json()["id"] for rank in (4, 8, 4)]
     assert ids[0] == ids[2] != ids[1]
@@ -106,7 +119,12 @@ def test_a_damaged_file_is_not_given_out_and_a_lost_one_is_made_again(
 
 @pytest.mark.parametrize(
     ("code", "status", "retry"),
-    [("rank_limit_exceeded", 422, None), ("machine", 500, "60"), ("blob_missing", 500, None)],
+    [
+        ("rank_limit_exceeded", 422, None),
+        ("export_format_unsupported", 422, None),
+        ("machine", 500, "60"),
+        ("blob_missing", 500, None),
+    ],
 )
 def test_why_it_could_not_be_made(
     api: Api, version: str, database: Database, code: str, status: int, retry: str | None

@@ -27,6 +27,28 @@ def test_a_blob_is_named_by_its_content_and_kept_once(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == [name]
 
 
+def test_a_file_is_the_same_blob_as_its_content(tmp_path: Path) -> None:
+    store = FolderBlobStore(tmp_path / "blobs")
+    content = bytes(range(256)) * 10_000  # several pieces
+    file = tmp_path / "large"
+    file.write_bytes(content)
+    name = store.put_file(file)
+    assert name == store.put(content) == store.put_file(file)
+    assert store.get(name) == content
+    store.path(name).write_bytes(content[:-1])
+    assert store.put_file(file) == name
+    assert store.get(name) == content
+    assert file.read_bytes() == content
+    assert [path.name for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == [name]
+
+
+def test_a_file_that_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:
+    store = FolderBlobStore(tmp_path / "blobs")
+    with pytest.raises(FileNotFoundError):
+        store.put_file(tmp_path / "gone")
+    assert list(store.entries()) == []
+
+
 def test_it_says_how_much_room_there_is_before_its_folder_is_made_and_not_after_that_is_gone(tmp_path: Path) -> None:
     store = FolderBlobStore(tmp_path / "not" / "there" / "yet")
     assert store.free_bytes() == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.05)

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import obstore
@@ -119,6 +120,44 @@ def test_a_blob_put_again_counts_as_young(bucket: Bucket) -> None:
     bucket.blobs.put(b"delta")
     assert not bucket.blobs.discard(name, before)
     assert bucket.blobs.get(name) == b"delta"
+
+
+def test_a_file_is_the_same_blob_as_its_content(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_blobs, "_PART", 5 << 20)
+    content = bytes(range(256)) * 44_000  # three parts
+    file = tmp_path / "large"
+    file.write_bytes(content)
+    name = bucket.blobs.put_file(file)
+    assert name == hashlib.sha256(content).hexdigest()
+    assert bucket.blobs.get(name) == content
+    obstore.put(bucket.raw, key(name), b"damaged")
+    bucket.age(days=5)
+    assert bucket.blobs.put_file(file) == name
+    assert bucket.blobs.get(name) == content
+    assert not bucket.blobs.discard(name, datetime.now(UTC) - timedelta(days=2))
+
+
+def test_a_file_put_while_it_is_discarded_is_there_when_its_put_returns(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_blobs, "_PAUSE_SECONDS", 0.05)
+    file = tmp_path / "file"
+    file.write_bytes(b"delta")
+    name = bucket.blobs.put_file(file)
+    bucket.age(days=5)
+    there: list[bool] = []
+
+    def put() -> None:
+        bucket.blobs.put_file(file)
+        there.append(bucket.blobs.exists(name))
+
+    putting = threading.Thread(target=put)
+    assert Interrupted(bucket, putting).discard(name, datetime.now(UTC) - timedelta(days=2))
+    putting.join()
+    assert there == [True]
+    assert bucket.names() == [key(name)]
 
 
 class Interrupted(ObjectBlobStore):

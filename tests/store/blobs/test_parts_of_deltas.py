@@ -36,7 +36,8 @@ def layer(seed: int) -> LayerArrays:
     shapes = {"a": (2, 300), "b": (200, 2), "keys": (300, 500), "values": (200, 500)}
     arrays = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     return LayerArrays(
-        a=arrays["a"], b=arrays["b"], keys=arrays["keys"], values=arrays["values"], pins={1: arrays["keys"][:, :3]})
+        a=arrays["a"], b=arrays["b"], keys=arrays["keys"], values=arrays["values"], pins={1: arrays["keys"][:, :3]}
+    )
 
 
 def put(blobs: Counted, note: str = "") -> str:

@@ -185,16 +185,16 @@ def test_merged_matrices_are_the_bits_that_are_served(place: Place) -> None:
 
 
 def test_fewer_ranks_tell_their_error_or_are_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from workers.weights import adapter
+    from workers.exporting import lineage_factors
 
     place.edit(facts(5), thresholds=ANY)
     refused, _ = exported(place, "peft", 1, max_rank=2)
     assert refused.error is not None
     assert (refused.state, refused.error["code"]) == ("failed", "rank_limit_exceeded")
-    assert "format=merged" in refused.error["detail"]
+    assert all(f"format={fits}" in refused.error["detail"] for fits in ("hf", "merged", "gguf-lora"))
     assert "max_rank=5" in refused.error["detail"]
 
-    monkeypatch.setattr(adapter, "MOST_ERROR", 1.0)
+    monkeypatch.setattr(lineage_factors, "MOST_ERROR", 1.0)
     row, content = exported(place, "peft", 1, max_rank=2)
     assert row.report is not None
     assert (row.report["rank"], row.report["full_rank"]) == (2, 5)

@@ -1,0 +1,110 @@
+"""The deltas of a version's lineage, summed, as one product of low-rank factors for each edited layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from editing.errors import EditingError
+from editing.progress import check
+from editing.solve.low_rank import LowRank, low_rank
+from workers.exporting.exported_version import ExportedVersion
+from workers.weights.deltas import LayerDelta
+
+MOST_ERROR = 0.01
+"""Relative Frobenius error of any layer above which an adapter of fewer ranks is not given out."""
+ENGINE_RANKS: Final = (8, 16, 32, 64, 128, 256, 512)
+"""Ranks of adapters that vLLM and SGLang take."""
+
+
+class RankLimitError(EditingError):
+    """The version has more ranks than the caller allows, and fewer would not be the same version."""
+
+    code = "rank_limit_exceeded"
+
+
+def lineage_factors(version: ExportedVersion, max_rank: int | None) -> tuple[dict[int, LowRank], dict[str, Any]]:
+    """Factors by layer, of at most `max_rank` ranks, and what is to be told about them. Raises RankLimitError."""
+    device = version.model.decoder.device
+    sums: dict[int, _Sum] = {}
+    for deltas in version.deltas():
+        check(version.should_stop, "the export")
+        for layer, delta in deltas.items():
+            sums.setdefault(layer, _Sum()).add(delta, device)
+    factors_by_layer: dict[int, LowRank] = {}
+    for layer, total in sorted(sums.items()):
+        check(version.should_stop, "the export")
+        most = version.model.decoder.projections[layer].d_in if max_rank is None else max_rank
+        factors_by_layer[layer] = low_rank(total.factors, total.dense, most, total.largest)
+    if max_rank is not None:
+        _refuse_above(factors_by_layer, max_rank)
+    report = {
+        "rank": common_rank(factors_by_layer),
+        "full_rank": max(one.full_rank for one in factors_by_layer.values()),
+        "relative_error": max(one.error for one in factors_by_layer.values()),
+        "layers": {
+            str(layer): {"rank": one.A.shape[0], "full_rank": one.full_rank, "relative_error": one.error}
+            for layer, one in factors_by_layer.items()
+        },
+    }
+    return factors_by_layer, report
+
+
+@dataclass
+class _Sum:
+    """The sum of a layer's deltas: factors (A, B) side by side, multiplied out where they are no smaller than that.
+
+    `largest` is the largest ‖A‖ ‖B‖ of the factors that are in `dense`.
+    """
+
+    factors: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    dense: Tensor | None = None
+    largest: float = 0.0
+
+    def add(self, delta: LayerDelta, device: torch.device) -> None:
+        if delta.dense is not None:
+            self._add_dense(delta.dense.to(device).double())
+            return
+        assert delta.a is not None
+        assert delta.b is not None
+        self.factors.append((delta.a.to(device), delta.b.to(device)))
+        if sum(A.shape[0] for A, _ in self.factors) >= min(delta.a.shape[1], delta.b.shape[0]):
+            for A, B in self.factors:
+                self.largest = max(self.largest, float(A.norm() * B.norm()))
+                self._add_dense(B.double() @ A.double())
+            self.factors.clear()
+
+    def _add_dense(self, matrix: Tensor) -> None:
+        self.dense = matrix if self.dense is None else self.dense.add_(matrix)
+
+
+def common_rank(factors_by_layer: Mapping[int, LowRank]) -> int:
+    """The largest of the layers' ranks."""
+    return max(one.A.shape[0] for one in factors_by_layer.values())
+
+
+def padded(factors: LowRank, rank: int) -> tuple[Tensor, Tensor]:
+    """A (rank, d_in) and B (d_out, rank) in float32 on the CPU, by rows and columns of zeros; B A stays what it is."""
+    missing = rank - factors.A.shape[0]
+    A = torch.cat([factors.A, factors.A.new_zeros(missing, factors.A.shape[1])])
+    B = torch.cat([factors.B, factors.B.new_zeros(factors.B.shape[0], missing)], dim=1)
+    return A.float().contiguous().cpu(), B.float().contiguous().cpu()
+
+
+def _refuse_above(factors_by_layer: Mapping[int, LowRank], max_rank: int) -> None:
+    layer, worst = max(factors_by_layer.items(), key=lambda item: item[1].error)
+    if worst.error <= MOST_ERROR:
+        return
+    needed = max(one.full_rank for one in factors_by_layer.values())
+    more = f"max_rank={needed}"
+    if needed > ENGINE_RANKS[-1]:
+        more += f" (`peft` loads that; vLLM and SGLang take adapters of rank {ENGINE_RANKS[-1]} at most)"
+    raise RankLimitError(
+        f"layer {layer} has rank {worst.full_rank}; in {max_rank} ranks it would be off by {worst.error:.2g} of "
+        f"its norm, more than {MOST_ERROR:g}. Formats that fit: format=hf and format=merged, which have no rank, and "
+        f"for llama.cpp format=gguf-lora, which has the version's whole rank; or ask for {more}"
+    )
