@@ -13,7 +13,6 @@ from emmetd_client import (
     APIError,
     AsyncEmmetd,
     ConfigurationError,
-    EditEvent,
     EditProgress,
     Emmetd,
     InvalidFieldsError,

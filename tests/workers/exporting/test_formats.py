@@ -46,7 +46,8 @@ def unpacked(content: bytes, folder: Path) -> Path:
     """The archive's files, after `SHA256SUMS` was held against each of the others."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         archive.extractall(folder)
-    sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    lines = (line.partition("  ") for line in (folder / "SHA256SUMS").read_text().splitlines())
+    sums = {name: digest for digest, _, name in lines}
     assert set(sums) | {"SHA256SUMS"} == {path.name for path in folder.iterdir()}
     for name, digest in sums.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
