@@ -6,11 +6,11 @@ export interface BarGroup {
   bars: { name: string; value: number | null; low?: number | null; high?: number | null }[];
 }
 
-const ROW = 18;
+const ROW = 22;
 const GAP = 12;
 const WIDTH = 640;
-const LEFT = 110;
-const RIGHT = 70;
+const LEFT = 140;
+const RIGHT = 90;
 
 /** Lying bars in groups, with the interval of each where it has one. Every value is written beside its bar. */
 export function BarChart(props: { title: string; groups: readonly BarGroup[]; format: (value: number | null) => string; most?: number }) {
@@ -43,9 +43,9 @@ export function BarChart(props: { title: string; groups: readonly BarGroup[]; fo
                 <g key={bar.name} class={`bar hue${number % 6}`}>
                   <rect x={LEFT} y={top + number * ROW} width={Math.max(1, x(bar.value ?? 0) - LEFT)} height={ROW - 4} rx={2} />
                   {bar.low != null && bar.high != null && (
-                    <line class="interval" x1={x(bar.low)} x2={x(bar.high)} y1={top + number * ROW + 7} y2={top + number * ROW + 7} />
+                    <line class="interval" x1={x(bar.low)} x2={x(bar.high)} y1={top + number * ROW + 9} y2={top + number * ROW + 9} />
                   )}
-                  <text x={x(Math.max(bar.value ?? 0, bar.high ?? 0)) + 6} y={top + number * ROW + 11}>
+                  <text x={x(Math.max(bar.value ?? 0, bar.high ?? 0)) + 6} y={top + number * ROW + 14}>
                     {format(bar.value)}
                   </text>
                 </g>

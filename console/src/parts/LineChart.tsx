@@ -8,7 +8,7 @@ export interface ChartLine {
 
 const WIDTH = 640;
 const HEIGHT = 190;
-const EDGE = { left: 58, right: 12, top: 12, bottom: 26 };
+const EDGE = { left: 84, right: 26, top: 12, bottom: 26 };
 const MOST_DOTS = 60;
 
 /** Values along named places. Whoever cannot see it has the same numbers as a table below. */
@@ -53,7 +53,7 @@ export function LineChart(props: {
             </text>
           </g>
         ))}
-        {spread(labels.length, 8).map((index) => (
+        {spread(labels.length, 6).map((index) => (
           <text key={index} class="place" x={x(index)} y={HEIGHT - 6} text-anchor="middle">
             {labels[index]}
           </text>
