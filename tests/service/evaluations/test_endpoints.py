@@ -83,7 +83,7 @@ def test_what_could_not_be_measured_is_warned_of(api: Api, database: Database) -
         ({"metrics": ["XS"]}, 422, "metrics[0]", "known: 'ES'"),
         ({"metrics": []}, 422, "metrics", "at least 1"),
         ({"metrics": ["ES"] * (len(METRICS) + 1)}, 422, "metrics", f"at most {len(METRICS)} are taken; leave some out"),
-        ({"metric": ["ES"]}, 422, "metric", "known: model, facts, metrics"),
+        ({"metric": ["ES"]}, 422, "metric", "known: model, facts, facts_of"),
         ({"compare_with": "not a version"}, 422, "compare_with", "write NAME"),
         ({"compare_with": "other@v1"}, 422, "compare_with", "of another model"),
         ({"model": "Not A Model"}, 422, "model", "write NAME"),
