@@ -38,7 +38,7 @@ class FolderBlobStore:
     def put_file(self, path: Path) -> str:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return self._keep(sha256, _pieces(path.open("rb")))
+        return self._keep(sha256, _pieces_of(path))
 
     def _keep(self, sha256: str, pieces: Iterable[bytes]) -> str:
         target = self.path(sha256)
@@ -178,6 +178,11 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
     with file:
         while piece := file.read(_PIECE):
             yield piece
+
+
+def _pieces_of(path: Path) -> Iterator[bytes]:
+    """The file is opened with the first piece: where none is asked for, none has to be closed."""
+    yield from _pieces(path.open("rb"))
 
 
 def sync_folder(folder: Path) -> None:
