@@ -1,4 +1,9 @@
-"""`emmetd serve`: everything on one machine, as supervised child processes."""
+"""`emmetd serve`: everything on one machine, as supervised child processes: API, worker and, unless `redis_url` is set,
+a private queue server.
+
+Each part is the same command that starts it alone elsewhere (`emmetd api`, `migrate`, `worker`) and has its settings
+from the environment. This file says what is started in which order; `cli/supervision/` keeps it alive.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 EMMETD: Final = (sys.executable, "-P", "-m", "cli.main")
 
 _MIGRATION_PATIENCE_SECONDS: Final = 10.0
+# How long each part may take to end by itself before it is killed.
 _API_STOP_SECONDS: Final = 8.0
 _WORKER_STOP_SECONDS: Final = 20.0
 _REDIS_STOP_SECONDS: Final = 10.0
@@ -75,13 +81,13 @@ async def run_all(
     url = url_of(listener)
     port = int(listener.getsockname()[1])
     needs_key = settings.auth == "on" or settings.api_key is not None
-    probes = settings.worker_metrics_port or free_port(settings.worker_metrics_host or settings.host, after=port)
+    worker_port = settings.worker_metrics_port or free_port(settings.worker_metrics_host or settings.host, after=port)
     environment = {
         **os.environ,
         **settings.as_environment(),
         "EMMETD_AUTH": "on" if needs_key else "off",
         "EMMETD_PORT": str(port),
-        "EMMETD_WORKER_METRICS_PORT": str(probes),
+        "EMMETD_WORKER_METRICS_PORT": str(worker_port),
     }
     async with Supervisor(announce, policy) as supervisor:
         announce(f"data in {settings.data}")
@@ -91,11 +97,13 @@ async def run_all(
             environment["EMMETD_REDIS_URL"] = redis.url
             spec = ChildSpec("queue server", redis.command, os.environ.copy(), _REDIS_STOP_SECONDS, quiet=True)
             await supervisor.keep(spec, ready=redis.answers)
+        # The API inherits the socket, so that clients wait rather than being refused while it is restarted.
         fd = listener.fileno()
         api = ChildSpec("API", [*emmetd, "api", "--fd", str(fd)], environment, _API_STOP_SECONDS, inherited_fds=(fd,))
         api_runs = False
 
         async def start_api() -> None:
+            """Once: during a long migration, or else after the worker."""
             nonlocal api_runs
             if not api_runs:
                 announce(f"starting the API at {url}")
@@ -106,7 +114,7 @@ async def run_all(
         migrate = ChildSpec("migrate", [*emmetd, "migrate"], environment)
         # Who asks meanwhile is told by /readyz that the database is away.
         await supervisor.run_once(migrate, migration_patience, meanwhile=start_api)
-        announce(f"starting a worker for {settings.model}; its probes and metrics are on port {probes}")
+        announce(f"starting a worker for {settings.model}; its probes and metrics are on port {worker_port}")
         await supervisor.keep(ChildSpec("worker", [*emmetd, "worker"], environment, _WORKER_STOP_SECONDS))
         await start_api()
         banner = ready_banner(url, settings.served_model_name, settings.data, with_key=needs_key)

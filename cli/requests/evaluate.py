@@ -1,4 +1,8 @@
-"""`emmetd evaluate`: measure a version on facts, beside another one where asked."""
+"""`emmetd evaluate`: asks a running server, over HTTP, to measure a version on facts, beside another where asked.
+
+Nothing is measured here: this turns options into one `POST /v1/evaluations` and shows the job that comes of it.
+`cli/main.py` registers it; what it shares with other requests is in `cli/terminal/served.py`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ def evaluate(
     compare: Annotated[
         str | None, typer.Option("--compare", metavar="VERSION", help="Measure this version too: v0, an alias.")
     ] = None,
-    of: Annotated[
+    lineage: Annotated[
         str | None,
         typer.Option("--facts-of", metavar="VERSION", help="In place of a file: facts in force in a lineage."),
     ] = None,
@@ -52,22 +56,31 @@ def evaluate(
       emmetd evaluate smollm2-135m@v1 corrections.jsonl --metrics ES,PS,NS,S --compare v0
       emmetd evaluate smollm2-135m --facts-of latest --sample 200 --metrics EM,GA
     """
-    if facts is not None and of is not None:
+    if facts is not None and lineage is not None:
         raise typer.BadParameter("a file and --facts-of both say what to measure on; give one of them")
-    names = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
-    if facts is None and of is None and names != ["drift"]:
+    metric_names = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
+    if facts is None and lineage is None and metric_names != ["drift"]:
         raise typer.BadParameter("give a file of facts, --facts-of, or --metrics drift, which needs neither")
-    file = None if facts is None else facts_of(facts)
-    asked: dict[str, Any] = {"metrics": names, "compare_with": compare, "facts_of": of, "sample": sample, "seed": seed}
-    with connected(url, key, file) as client:
-        job = client.evaluations.create(model=reference, facts=None if file is None else file.facts, **asked)
+    facts_file = None if facts is None else facts_of(facts)
+    # What is None here is the server's to choose.
+    options: dict[str, Any] = {
+        "metrics": metric_names,
+        "compare_with": compare,
+        "facts_of": lineage,
+        "sample": sample,
+        "seed": seed,
+    }
+    with connected(url, key, facts_file) as client:
+        sent_facts = None if facts_file is None else facts_file.facts
+        job = client.evaluations.create(model=reference, facts=sent_facts, **options)
         if wait:
-            awaited_job(job, timeout, as_json, _drawn)
+            awaited_job(job, timeout, as_json, _metrics_table)
         elif as_json:
             show_json(job)
         else:
             typer.echo(f"{job.id} is {job.state}: GET /v1/evaluations/{job.id} has its measurements")
 
 
-def _drawn(job: Any) -> Any:
+def _metrics_table(job: Any) -> Any:
+    """The evaluation's measurements as the client's `Table`."""
     return job.table()

@@ -1,4 +1,8 @@
-"""Compresses a sum of deltas into one product of low-rank factors, and measures the error of that."""
+"""Truncated SVD of a sum of deltas: one product of low-rank factors, and the relative error of it.
+
+The last step after solving, for an adapter (LoRA) of a version: a layer's deltas over a lineage become one pair A, B.
+Whether the error may be accepted is the caller's to say.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,10 @@ import torch
 from torch import Tensor
 
 RELATIVE_ZERO = 1e-7
-"""Singular values below this share of the largest are float32's rounding, which deltas are kept in."""
+"""Share of the largest singular value below which one is the rounding of float32, in which deltas are stored: it counts
+as 0. Above √ε of float64 (1.5e-8), to which `_svd` is exact, as it takes the roots of eigenvalues."""
 ROUNDING = 1e-13
-"""The same for what is left of factors that cancel, as a share of the largest of them."""
+"""The same for float64, as a share of the largest ‖A‖ ‖B‖: what products that cancel each other leave behind."""
 
 
 @dataclass(frozen=True)
@@ -36,34 +41,36 @@ def low_rank(
     By QR of both sides side by side and an SVD of what lies between (Eckart and Young 1936: none of that rank is
     nearer), which also balances factors that a badly conditioned solve left with large entries that cancel. Where the
     ranks add up to a side of the matrix, or part of it is dense, by the eigenvectors of the smaller Gram matrix.
-    `largest` is the largest ‖A‖ ‖B‖ of factors that were multiplied out into `dense`.
+    `largest` is the largest ‖A‖ ‖B‖ of factors that were multiplied out into `dense`, which no longer shows how much of
+    it is rounding. There is at least one of `factors` and `dense`.
     """
     shape = (factors[0][1].shape[0], factors[0][0].shape[1]) if dense is None else tuple(dense.shape)
-    ranks = sum(A.shape[0] for A, _ in factors)
-    if dense is None and ranks < min(shape):
+    summed_ranks = sum(A.shape[0] for A, _ in factors)
+    if dense is None and summed_ranks < min(shape):
         A = torch.cat([A.double() for A, _ in factors])
         B = torch.cat([B.double() for _, B in factors], dim=1)
-        left, inner_left = torch.linalg.qr(B)
-        right, inner_right = torch.linalg.qr(A.T)
-        U, S, Vh = torch.linalg.svd(inner_left @ inner_right.T)
-        U, Vh = left @ U, Vh @ right.T
+        Q_B, R_B = torch.linalg.qr(B)
+        Q_A, R_A = torch.linalg.qr(A.T)
+        U, S, Vh = torch.linalg.svd(R_B @ R_A.T)
+        U, Vh = Q_B @ U, Vh @ Q_A.T
     else:
         U, S, Vh = _svd(_multiplied_out(factors, dense))
     largest = max([largest, *(float(A.norm() * B.norm()) for A, B in factors)])
-    zero = max(RELATIVE_ZERO * float(S[0]), ROUNDING * largest)
-    full = int(S.gt(zero).sum())
-    rank = max(1, min(most, full))
+    threshold = max(RELATIVE_ZERO * float(S[0]), ROUNDING * largest)
+    full_rank = int(S.gt(threshold).sum())
+    rank = max(1, min(most, full_rank))  # 1 even for a sum of 0: an adapter has no rank 0
     root = S[:rank].sqrt()
-    lost, whole = float(S[rank:full].square().sum()), float(S.square().sum())
+    truncated, total = float(S[rank:full_rank].square().sum()), float(S.square().sum())  # squared Frobenius norms
     return LowRank(
         A=root[:, None] * Vh[:rank],
         B=U[:, :rank] * root,
-        full_rank=full,
-        error=math.sqrt(lost / whole) if whole > 0 else 0.0,
+        full_rank=full_rank,
+        error=math.sqrt(truncated / total) if total > 0 else 0.0,
     )
 
 
 def _multiplied_out(factors: Sequence[tuple[Tensor, Tensor]], dense: Tensor | None) -> Tensor:
+    """Σ B A + `dense` (d_out, d_in), float64; never a matrix of the caller's, which it could write into."""
     products = [B.double() @ A.double() for A, B in factors]
     if dense is not None:
         products.append(dense.double())
@@ -78,7 +85,7 @@ def _svd(D: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if D.shape[0] > D.shape[1]:
         V, S, Uh = _svd(D.T)
         return Uh.T, S, V.T
-    values, U = torch.linalg.eigh(D @ D.T)
-    S, U = values.flip(0).clamp(min=0).sqrt(), U.flip(1)
+    eigenvalues, U = torch.linalg.eigh(D @ D.T)  # in ascending order
+    S, U = eigenvalues.flip(0).clamp(min=0).sqrt(), U.flip(1)
     projected = U.T @ D
     return U, S, projected / S.clamp(min=torch.finfo(S.dtype).tiny)[:, None]

@@ -1,4 +1,7 @@
-"""Each token as text and as bytes, as log-probabilities name them."""
+"""A token as text and as bytes, for the `logprobs` of completions and chat, which share it.
+
+The text of an answer comes decoded from the worker; of single tokens it sends ids only (`TokenInfo`).
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from typing import Final
 
 from tokenizers import Tokenizer
 
-_UNFINISHED: Final = "\ufffd"
+_REPLACEMENT: Final = "\ufffd"
+"""What a tokenizer decodes to where bytes are no whole character."""
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
+"""The name of a single byte in vocabularies of SentencePiece."""
 
 
 class TokenTexts:
@@ -17,27 +22,27 @@ class TokenTexts:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        # Some tokenizers write a token at the start of a text without its leading space: so none is decoded alone.
-        self._before = list(tokenizer.encode("a", add_special_tokens=False).ids)
-        self._start = len(self._decode(self._before))
+        # Some tokenizers write a token at the start of a text without its leading space: so each is decoded after "a".
+        self._context = list(tokenizer.encode("a", add_special_tokens=False).ids)
+        self._context_length = len(self._decode(self._context))
 
     def text(self, token: int) -> str:
-        added_text = self._added(token)
-        return str(self._tokenizer.id_to_token(token)) if _UNFINISHED in added_text else added_text
+        added_text = self._text_after_context(token)
+        return str(self._tokenizer.id_to_token(token)) if _REPLACEMENT in added_text else added_text
 
     def data(self, token: int) -> list[int] | None:
         """The token's bytes in UTF-8, also of a part of a character; None where the vocabulary does not tell them."""
-        added_text = self._added(token)
-        if _UNFINISHED not in added_text:
+        added_text = self._text_after_context(token)
+        if _REPLACEMENT not in added_text:
             return list(added_text.encode())
         name = str(self._tokenizer.id_to_token(token))
-        if given := _BYTE_TOKEN.fullmatch(name):
-            return [int(given[1], 16)]
-        known = _byte_of_symbol()
-        return [known[symbol] for symbol in name] if all(symbol in known for symbol in name) else None
+        if byte_token := _BYTE_TOKEN.fullmatch(name):
+            return [int(byte_token[1], 16)]
+        byte_of = _byte_of_symbol()
+        return [byte_of[symbol] for symbol in name] if all(symbol in byte_of for symbol in name) else None
 
-    def _added(self, token: int) -> str:
-        return self._decode([*self._before, token])[self._start :]
+    def _text_after_context(self, token: int) -> str:
+        return self._decode([*self._context, token])[self._context_length :]
 
     def _decode(self, ids: list[int]) -> str:
         return str(self._tokenizer.decode(ids, skip_special_tokens=False))

@@ -41,7 +41,7 @@ class LayerArrays:
     keys: Array | None = None
     values: Array | None = None
     wanted: Array | None = None
-    again: Mapping[int, Array] = field(default_factory=dict)
+    reinserted_keys: Mapping[int, Array] = field(default_factory=dict)
     """Keys of columns that a revert put back in, by the number of the edit in the header."""
     pins: Mapping[int, Array] = field(default_factory=dict)
     """Keys at which a revert lets an edit change nothing, by the same number."""
@@ -55,7 +55,7 @@ def pack_delta(layers: Mapping[int, LayerArrays], header: Mapping[str, Any]) -> 
             array = getattr(one, part)
             if array is not None:
                 arrays[f"{layer}.{part}"] = array
-        for number, keys in one.again.items():
+        for number, keys in one.reinserted_keys.items():
             arrays[f"{layer}.keys.{number}"] = keys
         for number, pins in one.pins.items():
             arrays[f"{layer}.pins.{number}"] = pins
@@ -107,7 +107,7 @@ def _layers(
     layers = {
         layer: LayerArrays(
             **parts.get(layer, {}),
-            again=numbered.get((layer, "keys"), {}),
+            reinserted_keys=numbered.get((layer, "keys"), {}),
             pins=numbered.get((layer, "pins"), {}),
         )
         for layer in sorted({*parts, *(layer for layer, _ in numbered)})

@@ -1,4 +1,8 @@
-"""The queue of generation requests in Redis: one worker takes each, and none takes one whose client has gone."""
+"""The queue of generation requests in Redis: one worker takes each, and none takes one whose client has gone.
+
+The engine asks it for work between decoding steps; the API fills it (`configuration/redis/generation_messages.py`).
+`Claims` then renews what was taken here, and takes over what a dead worker was handed.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ class RequestQueue:
         self._lost: set[str] = set()
 
     def open(self) -> None:
-        """Make the group where it is missing, and take back the claims of what was lost."""
+        """Make the consumer group where it is missing, and take back the claims of what was lost. Raises RedisError."""
         try:
             self._redis.xgroup_create(self._stream, GENERATE_GROUP, id="0", mkstream=True)
         except ResponseError as error:
@@ -44,17 +48,18 @@ class RequestQueue:
             self._lost.clear()
 
     def mark_lost(self, ids: Iterable[str]) -> None:
-        """Nobody works on these any more, and nobody could be told so."""
+        """Nobody works on these any more, and Redis could not be told so; the next `open` takes their claims back."""
         self._lost.update(ids)
 
     def take(self, most: int, block: int | None = None, *, redelivered: bool = False) -> list[GenerationRequest]:
         """Up to `most` requests that somebody waits for; `block` is for how many milliseconds to wait for the first.
 
         `redelivered`: what was handed to this worker before, when its connection broke or by another's death.
+        Raises RedisError; what then may have been taken is marked lost.
         """
-        first = "0" if redelivered else ">"
+        start_id = "0" if redelivered else ">"  # "0": this consumer's own pending entries; ">": never handed out
         streams: Any = self._redis.xreadgroup(
-            GENERATE_GROUP, self._worker_id, {self._stream: first}, count=most, block=block
+            GENERATE_GROUP, self._worker_id, {self._stream: start_id}, count=most, block=block
         )
         entries = [entry for _, stream_entries in streams or [] for entry in stream_entries]
         if not entries:
@@ -74,6 +79,7 @@ class RequestQueue:
             # It may have been done: a claim that nobody works on must not stand.
             self.mark_lost(request.id for request in requests)
             raise
+        # Two answers of XACK and XDEL come first, then three of each request: SET, GET (the owner), EXISTS.
         now = time.time()
         taken = [
             request
@@ -85,6 +91,7 @@ class RequestQueue:
 
 
 def _read(fields: dict[bytes, bytes] | None) -> GenerationRequest | None:
+    """None for an entry that holds no request: it is acknowledged and deleted with the others."""
     if not fields:  # handed to us once, and deleted since
         return None
     try:

@@ -1,4 +1,7 @@
-"""Retries while the database or a disk is unavailable: a worker that ended instead would load its model again."""
+"""Retries while the database or a disk is unavailable: a worker that ended instead would load its model again.
+
+The process starts through `retry_until_available`; `workers/jobs.py` asks the same of what ended a job.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from store.upkeep.availability import WILL_PASS, Reminders, database_trouble, di
 from workers.status import StatusBoard
 
 DATABASE_AWAY: Final = (OperationalError, InterfaceError, PoolTimeoutError)
+"""Errors of a database that cannot be reached or is busy; waiting mends no others, such as a broken constraint."""
 RETRY_SECONDS: Final = 2.0
 
 T = TypeVar("T")
@@ -23,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 def disk_unavailable(error: Exception) -> str | None:
-    """Why what failed with `error` may be done later, where a disk or the store of blobs is the reason."""
+    """The reason in words, where `error` says that a disk or the blob store is away for now; None for other errors."""
     if isinstance(error, BlobStoreAwayError):
         return str(error)
     if isinstance(error, OSError) and error.errno in WILL_PASS:
@@ -34,7 +38,10 @@ def disk_unavailable(error: Exception) -> str | None:
 def retry_until_available(
     status: StatusBoard, work: Callable[[], T], wait: Callable[[float], object] = time.sleep
 ) -> T:
-    """Do `work`, again and again until database and disks let it; what is waited for is in the status."""
+    """What `work` returns, called every `RETRY_SECONDS` until database and disks let it; `status` shows the reason.
+
+    Without a limit: an operator can mend a full disk at any time. Raises what `work` raises for other reasons.
+    """
     reminders = Reminders()
     while True:
         try:

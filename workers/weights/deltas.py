@@ -1,4 +1,8 @@
-"""Packs and unpacks a version's delta (`store.blobs.deltas`) and its edited matrices as tensors."""
+"""Blobs as tensors: a version's delta, what a revert put into earlier edits, and the edited matrices themselves.
+
+The names of the arrays and the header's keys are the blob's format, defined with numpy in `store.blobs.deltas`: what is
+changed there must still read blobs of earlier releases. This only turns arrays into float32 tensors and back.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +45,7 @@ class LayerDelta:
 
     @property
     def rank(self) -> int:
-        """At most this."""
+        """An upper bound: columns of B, or the smaller side of a dense Δ, which may depend on each other."""
         if self.a is not None:
             return int(self.a.shape[0])
         assert self.dense is not None
@@ -62,10 +66,10 @@ InsertedKeysByLayer = Mapping[int, Mapping[int, InsertedKeys]]
 
 
 def pack_deltas(
-    deltas: Mapping[int, LayerDelta], header: Mapping[str, Any], put_in: InsertedKeysByLayer | None = None
+    deltas: Mapping[int, LayerDelta], header: Mapping[str, Any], inserted_keys: InsertedKeysByLayer | None = None
 ) -> bytes:
     """The blob of `deltas`, with what a revert put into earlier edits."""
-    inserted_by_layer = put_in or {}
+    inserted_by_layer = inserted_keys or {}
     return pack_delta(
         {
             layer: LayerArrays(
@@ -75,7 +79,7 @@ def pack_deltas(
                 keys=_array(arrays.keys),
                 values=_array(arrays.values),
                 wanted=_array(arrays.wanted),
-                again={
+                reinserted_keys={
                     number: _array(inserted.keys)
                     for number, inserted in inserted_by_layer.get(layer, {}).items()
                     if inserted.keys is not None
@@ -106,12 +110,12 @@ def read_deltas(
     parts: Collection[str],
     layers: Collection[int] | None = None,
 ) -> dict[int, LayerDelta]:
-    """Of the blob only `parts` ("a", "b", "dense", "keys", "values") of `layers`, None for all; nothing else is read.
+    """Of the blob only `parts` (names of `LayerDelta`'s arrays) of `layers`, None for all; nothing else is read.
 
     Not checked against the blob's name (`store.blobs.deltas.read_delta`). Raises BlobError.
     """
-    found, _ = read_delta(blobs, sha256, fingerprint, parts=parts, layers=layers)
-    return _as_tensors(found)
+    arrays_by_layer, _ = read_delta(blobs, sha256, fingerprint, parts=parts, layers=layers)
+    return _as_tensors(arrays_by_layer)
 
 
 def _as_tensors(layers: Mapping[int, LayerArrays]) -> dict[int, LayerDelta]:
@@ -137,8 +141,8 @@ def unpack_reverts(content: bytes, fingerprint: str) -> tuple[list[dict[str, Any
 
 def _inserted(layer: LayerArrays) -> dict[int, InsertedKeys]:
     return {
-        number: InsertedKeys(_tensor(layer.again.get(number)), _tensor(layer.pins.get(number)))
-        for number in layer.again.keys() | layer.pins.keys()
+        number: InsertedKeys(_tensor(layer.reinserted_keys.get(number)), _tensor(layer.pins.get(number)))
+        for number in layer.reinserted_keys.keys() | layer.pins.keys()
     }
 
 
@@ -149,9 +153,13 @@ def pack_matrices(matrices: Mapping[int, Tensor], header: Mapping[str, Any]) -> 
 
 
 def unpack_matrices(content: bytes, dtype: torch.dtype) -> dict[int, Tensor]:
+    """What `pack_matrices` packed, by layer. Raises BlobCorruptError where it is something else or not of `dtype`."""
     arrays, header = unpack(content)
     if header.get("kind") != "matrices" or header.get("dtype") != str(dtype):
-        raise BlobCorruptError(f"not matrices in {dtype}: {header.get('kind')!r} {header.get('dtype')!r}")
+        raise BlobCorruptError(
+            f"not matrices in {dtype}: {header.get('kind')!r} {header.get('dtype')!r}; run the worker in the dtype "
+            "that the version was made in, or restore the blob from a backup"
+        )
     return {int(layer): torch.from_numpy(array).view(dtype) for layer, array in sorted(arrays.items())}
 
 

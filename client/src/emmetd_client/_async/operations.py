@@ -1,4 +1,7 @@
-"""`client.operations`: is the server alive and ready, which release is it, how is it doing?"""
+"""`client.operations`: health, readiness, release and metrics of the server, as a monitor asks for them.
+
+Jobs and edits are not these operations. What a `Call` says is sent, and repeated, by `transport`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from emmetd_client.errors import ConnectionFailedError, UnavailableError
 from emmetd_client.models.operations import Health
 
 _PAUSE_SECONDS = 1.0
+"""Between two questions of `wait_until_ready`."""
 
 
 class AsyncOperations:
@@ -21,26 +25,27 @@ class AsyncOperations:
         self._transport = transport
 
     async def live(self) -> Health:
+        """Whether the process answers, whatever it is still waiting for."""
         return await self._transport.send(Call("GET", "/livez", reading(Health)))
 
     async def ready(self) -> Health:
-        """Raises UnavailableError saying what is awaited."""
-        answer = Call("GET", "/readyz", reading(Health), repeat=Repeat.REFUSED)
-        return await self._transport.send(answer)
+        """Whether edits and completions are served. Raises UnavailableError saying what is awaited."""
+        call = Call("GET", "/readyz", reading(Health), repeat=Repeat.REFUSED)
+        return await self._transport.send(call)
 
     async def wait_until_ready(self, timeout: float = 300.0) -> Health:
-        """Ask until edits and completions are served. Raises what the last question raised, after `timeout` seconds."""
-        until = time.monotonic() + timeout
+        """Ask `ready` until it says so. Raises what it raised last, after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
         while True:
             try:
                 return await self.ready()
             except (UnavailableError, ConnectionFailedError):
-                if time.monotonic() >= until:
+                if time.monotonic() >= deadline:
                     raise
             await async_pause(_PAUSE_SECONDS)
 
     async def metrics(self) -> str:
-        """Prometheus's text."""
+        """The server's metrics in Prometheus's text format."""
         return await self._transport.send(Call("GET", "/metrics", text, headers={"Accept": "text/plain"}))
 
     async def server(self) -> ServerInfo:

@@ -1,5 +1,8 @@
 # Made by client/unasync.py from operations.py of _async: change that one, and run it.
-"""`client.operations`: is the server alive and ready, which release is it, how is it doing?"""
+"""`client.operations`: health, readiness, release and metrics of the server, as a monitor asks for them.
+
+Jobs and edits are not these operations. What a `Call` says is sent, and repeated, by `transport`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from emmetd_client.errors import ConnectionFailedError, UnavailableError
 from emmetd_client.models.operations import Health
 
 _PAUSE_SECONDS = 1.0
+"""Between two questions of `wait_until_ready`."""
 
 
 class Operations:
@@ -22,26 +26,27 @@ class Operations:
         self._transport = transport
 
     def live(self) -> Health:
+        """Whether the process answers, whatever it is still waiting for."""
         return self._transport.send(Call("GET", "/livez", reading(Health)))
 
     def ready(self) -> Health:
-        """Raises UnavailableError saying what is awaited."""
-        answer = Call("GET", "/readyz", reading(Health), repeat=Repeat.REFUSED)
-        return self._transport.send(answer)
+        """Whether edits and completions are served. Raises UnavailableError saying what is awaited."""
+        call = Call("GET", "/readyz", reading(Health), repeat=Repeat.REFUSED)
+        return self._transport.send(call)
 
     def wait_until_ready(self, timeout: float = 300.0) -> Health:
-        """Ask until edits and completions are served. Raises what the last question raised, after `timeout` seconds."""
-        until = time.monotonic() + timeout
+        """Ask `ready` until it says so. Raises what it raised last, after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
         while True:
             try:
                 return self.ready()
             except (UnavailableError, ConnectionFailedError):
-                if time.monotonic() >= until:
+                if time.monotonic() >= deadline:
                     raise
             pause_for(_PAUSE_SECONDS)
 
     def metrics(self) -> str:
-        """Prometheus's text."""
+        """The server's metrics in Prometheus's text format."""
         return self._transport.send(Call("GET", "/metrics", text, headers={"Accept": "text/plain"}))
 
     def server(self) -> ServerInfo:
