@@ -28,12 +28,12 @@ def test_every_panel_has_each_series_with_its_line_markers_and_intervals() -> No
 
 
 def test_markers_stand_where_their_values_are() -> None:
-    points = Series("EMMET", (Point(0.0), Point(1.0)))
-    document = ElementTree.fromstring(svg(chart(Panel("ES", (points,), limits=(0.0, 1.0)))))
+    points = Series("EMMET", (Point(0.0), Point(2.0)))
+    document = ElementTree.fromstring(svg(chart(Panel("ES", (points,), limits=(0.0, 2.0)))))
     low, high = [(float(one.get("cx", "")), float(one.get("cy", ""))) for one in document.iter(f"{SVG}circle")]
     ticks = {text.text: float(text.get("y", "")) for text in document.iter(f"{SVG}text")}
     assert low[0] < high[0]
-    assert (low[1], high[1]) == pytest.approx((ticks["0"] - 4, ticks["1"] - 4), abs=0.11)
+    assert (low[1], high[1]) == pytest.approx((ticks["0"] - 4, ticks["2"] - 4), abs=0.11)
 
 
 def test_a_panel_takes_the_range_that_its_points_need() -> None:

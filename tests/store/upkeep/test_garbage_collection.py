@@ -50,7 +50,7 @@ def test_versions_tokenizers_and_running_batches_keep_their_blobs(
         models.get(session, "tiny").tokenizer_blob = tokenizer
         first = accept(session)
         lines.advance(session)
-        new = lineage.NewVersion([1], 1, delta, {"1": matrices}, 1, 1, {}, {}, {})
+        new = lineage.NewVersion([1], 1, delta, {"1": matrices}, 1, 1, {"1": "f" * 64}, {}, {})
         lineage.publish(session, first, new)
         shard = tasks.create(session, of=first, kind="values")
         shard.result = {"blob": spent}

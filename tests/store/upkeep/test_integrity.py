@@ -31,7 +31,9 @@ def _three_versions(database: Database, blobs: FolderBlobStore, accept: Accept) 
             batch = accept(session)
             lines.advance(session)
             delta, matrices = blobs.put(b"delta " + name), blobs.put(b"matrices " + name)
-            row = lineage.publish(session, batch, lineage.NewVersion([1], 1, delta, {"1": matrices}, 1, 1, {}, {}, {}))
+            row = lineage.publish(
+                session, batch, lineage.NewVersion([1], 1, delta, {"1": matrices}, 1, 1, {"1": "f" * 64}, {}, {})
+            )
             batch.version = row.number
             batches.set_state(session, batch, "succeeded")
             tasks.withdraw(session, batch)
