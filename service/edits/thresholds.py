@@ -29,7 +29,7 @@ def check_conversation(thresholds: Mapping[str, float], model: ModelRow) -> None
     if model.tokenizer_blob is None or model.chat_template is not None:
         return
     for metric in thresholds:
-        if METRICS[metric].in_conversation:
+        if metric != RETAINED and METRICS[metric].in_conversation:
             raise invalid(
                 f"thresholds.{metric}",
                 f"{metric} cannot be measured on {model.name} (n would be 0): it has no chat template, so nothing is "

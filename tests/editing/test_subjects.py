@@ -155,5 +155,5 @@ def test_a_fact_longer_than_the_model_reads_is_refused() -> None:
     with pytest.raises(FactTokensError, match="shorten the prompt") as e:
         check_length(tokens, longest - 1)
     assert e.value.field == "prompt"
-    with pytest.raises(FactTokensError, match="5 of them for a context text"):
+    with pytest.raises(FactTokensError, match="5 of them for what is put before them"):
         check_length(tokens, tokens.bare.length, reserve=5)

@@ -322,7 +322,8 @@ def test_a_version_that_cannot_be_served_is_named(place: Place) -> None:
     edit(place, facts(place, 2))
     row = accept(place, 1)
     version = place.version(1)
-    for blob in (version.blob, version.matrices_blob):
+    assert version.matrix_blobs
+    for blob in (version.blob, *version.matrix_blobs.values()):
         assert blob is not None
         place.blobs.path(blob).unlink()
     place.worker()

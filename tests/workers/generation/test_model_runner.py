@@ -128,10 +128,12 @@ def test_an_error_of_one_pass_is_told_when_the_others_have_ended(monkeypatch: py
     joined(batch, rows)
     others = 0
     run_layers = Decoder.run_layers
+    both_run = threading.Barrier(2, timeout=60)
 
     def broken(decoder: Decoder, hidden: Tensor, *rest: object) -> Tensor:
         nonlocal others
-        if len(hidden) == 15 and threading.current_thread().name.endswith("_0"):
+        both_run.wait()
+        if threading.current_thread().name.endswith("_0"):
             raise torch.OutOfMemoryError("no room")
         time.sleep(0.3)
         others += 1
