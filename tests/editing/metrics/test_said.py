@@ -45,6 +45,7 @@ FACTS = (
         ],
         portability=[
             PortabilityQuestion(prompt="Danielle Darrieux is located in", target="English", target_old="Spain"),
+            PortabilityQuestion(prompt="Danielle Darrieux is located in", target="Spain", target_old="English"),
             PortabilityQuestion(
                 prompt="Toko Yasuda is located in", target="Spain", target_old="English", aliases=["New Zealand"]
             ),
@@ -232,7 +233,7 @@ def test_every_metric_is_that_of_the_plain_computation(name: str, kind: str) -> 
         if not version:
             assert found.metrics["locality"].value == found.metrics["zsRE_specificity"].value == 1
     if kind == "byte level":  # the others' vocabularies are too small to be taught all of it
-        assert all(len(values) > 1 for values in seen.values()), seen
+        assert [metric for metric, values in seen.items() if len(values) < 2] == []
 
 
 def test_texts_are_kept_beside_what_is_made_of_them() -> None:
