@@ -1,5 +1,5 @@
 import { useEffect, useState } from "preact/hooks";
-import { send } from "../../api/client";
+import { send, serverIsHere } from "../../api/client";
 import { offers } from "../../api/offers";
 import { Problem } from "../../api/problem";
 import type { Completion } from "../../api/types";
@@ -21,8 +21,10 @@ export function SaidNow({ model, draft }: { model: string; draft: FactDraft }) {
   const parts = draft.subject === "" ? null : partsOf(draft.prompt, draft.subject, draft.near);
   const prompt = parts ? `${parts.before}${parts.subject}${parts.after}`.trim() : draft.prompt.trim();
   const reference = onto.value;
+  // Asked again when the server is back.
+  const isHere = serverIsHere.value;
   useEffect(() => {
-    if (prompt === "" || !offers("post", "/v1/completions")) return;
+    if (!isHere || prompt === "" || !offers("post", "/v1/completions")) return;
     const stop = new AbortController();
     const timer = setTimeout(() => {
       ask(model, ["v0", reference], prompt, stop.signal)
@@ -31,14 +33,14 @@ export function SaidNow({ model, draft }: { model: string; draft: FactDraft }) {
           setProblem(null);
         })
         .catch((error: unknown) => {
-          if (error instanceof Problem) setProblem(error.detail || error.title);
+          if (error instanceof Problem && !error.isAway) setProblem(error.detail || error.title);
         });
     }, PAUSE_MILLISECONDS);
     return () => {
       clearTimeout(timer);
       stop.abort();
     };
-  }, [model, reference, prompt]);
+  }, [model, reference, prompt, isHere]);
   if (!offers("post", "/v1/completions")) return null;
   return (
     <aside class="card" aria-labelledby="said-now">
