@@ -118,7 +118,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
     # FastAPI's own shape of a 422, which nothing here answers with.
     for name in ("HTTPValidationError", "ValidationError"):
         known.pop(name, None)
-    known["EditRequest"]["properties"]["algorithm"]["enum"] = [*ALGORITHMS]
+    for name in ("EditRequest", "ConsolidationRequest"):
+        known[name]["properties"]["algorithm"]["enum"] = [*ALGORITHMS]
     describe_metrics(known)
     found["components"]["securitySchemes"] = _SCHEMES
     for path, operations in found["paths"].items():

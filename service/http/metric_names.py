@@ -18,6 +18,7 @@ def describe_metrics(schemas: dict[str, Any]) -> None:
     for name in ("EditRequest", "RevertRequest"):
         thresholds = schemas[name]["properties"]["thresholds"]
         thresholds |= {"description": _thresholds(), "propertyNames": {"enum": [*THRESHOLDS]}}
+    schemas["ConsolidationRequest"]["properties"]["thresholds"] |= {"propertyNames": {"enum": [*THRESHOLDS]}}
     schemas["EvaluationRequest"]["properties"]["metrics"] |= {"maxItems": len(METRICS)}
     for name, field in (
         ("EvaluationRequest", "metrics"),

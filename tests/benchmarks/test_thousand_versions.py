@@ -11,9 +11,9 @@ from tests.support.saved_models import one_thread
 
 def test_a_short_line_is_measured_and_serves_the_same_after_its_matrices_are_dropped(tmp_path: Path) -> None:
     with one_thread():
-        result = run(4, 2, tmp_path)
+        result = run(8, 2, tmp_path)
     dropped, bounds = result["dropped"], result["bounds"]
-    assert (result["versions"], result["at"]["last"]["version"]) == (4, 4)
+    assert (result["versions"], result["at"]["last"]["version"]) == (8, 8)
     assert dropped["versions"] > 0
     assert dropped["bytes_freed"] > 0
     assert dropped["older_looked_at"] == dropped["versions"]

@@ -52,7 +52,7 @@ class Refusal:
 
 
 _FACTS = r"^POST /v1/(edits|evaluations)$"
-_EDITS = r"^POST /v1/edits$"
+_EDITS = r"^POST /v1/edits$|/consolidate$"
 _TEXT = r"^POST /v1/(chat/)?completions$"
 _REVERT = "/revert$"
 _TWO_FIELDS = "two fields are looked at together"

@@ -18,6 +18,8 @@ def test_every_tool_is_debians_or_of_the_extra_that_ci_installs() -> None:
     extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["deployment"]
     known = {requirement.partition("==")[0] for requirement in extra}
     for remedy in programs.SOURCES.values():
+        if remedy.startswith("install Node"):  # the console's own tests, where there is one
+            continue
         how, package = remedy.rsplit(" ", 1)
         assert how == "apt-get install" or (how == "pip install" and package in known)
 

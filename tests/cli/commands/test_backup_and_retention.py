@@ -75,7 +75,7 @@ def test_retention_says_what_it_would_do_and_that_nothing_is_set(run: Run, monke
     done = run("retention", "apply", "--dry-run")
     assert (done.exit_code, done.stdout) == (
         0,
-        "0 versions, the texts of 0 edits, 0 evaluations, 0 entries of the audit log\n",
+        "0 versions, the matrices of 0 versions, the texts of 0 edits, 0 evaluations, 0 entries of the audit log\n",
     )
 
 
