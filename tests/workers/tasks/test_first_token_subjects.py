@@ -37,7 +37,8 @@ def test_a_fact_whose_subject_is_its_texts_first_token_is_named_and_not_repaired
     with place.database.reading() as session:
         told = [event for event in events.after(session, batch.id, 0) if event.kind == "optimising"]
     assert told[0].data["warnings"][0]["facts"] == [1]
-    assert {warning.code for warning in BatchMetrics.model_validate(place.edit(facts(2)).metrics).warnings} <= {"line_worn"}
+    warnings = BatchMetrics.model_validate(place.edit(facts(2)).metrics).warnings
+    assert {warning.code for warning in warnings} <= {"line_worn"}
 
 
 def test_a_rejected_batch_says_which_facts_begin_their_text(place: Place) -> None:
