@@ -39,13 +39,11 @@ from benchmarks.paper.records import (
 )
 from benchmarks.paper.scores import PARTS, UNEDITED, summary
 from benchmarks.results import environment, write_result
-from benchmarks.trial import AFTER_VALUES, distinct_subjects, keep_values, read_values
+from benchmarks.trial import AFTER_VALUES, distinct_subjects, keep_values, read_values, solved_on_base
 from editing.atomic_files import exclusive, whole_file
-from editing.covariance.method_metric import key_metrics
-from editing.methods import ALGORITHMS, context_reserve
+from editing.methods import context_reserve
 from editing.model.loading import LoadedModel
 from editing.progress import ProgressCallback, silent
-from editing.solve.batch import solve_batch
 from editing.solve.layers import changed, check_together
 from editing.values.chat_forms import chat_forms
 from editing.values.contexts import Context, chat_contexts, sample_contexts
@@ -165,15 +163,14 @@ class _Reproduction:
         settings, decoder = method.for_batch(size), self.model.decoder
         members = range(number * size, min((number + 1) * size, len(facts)))
         groups = [prepared.groups[member] for member in members]
-        edit = solve_batch(
-            decoder,
-            {},
-            key_metrics(ALGORITHMS[method.algorithm], self.statistics.get(settings.layers), settings),
+        edit = solved_on_base(
+            self.measuring,
+            method.algorithm,
+            self.statistics.get(settings.layers),
             groups,
             prepared.contexts,
             _of(prepared.values, members),
             settings,
-            lambda matrices: self.measuring.failing_groups(matrices, groups, prepared.contexts),
         )
         deltas = {layer: one.delta() for layer, one in edit.layers.items()}
         matrices = {layer: changed(decoder.projections[layer], None, delta) for layer, delta in deltas.items()}
@@ -205,7 +202,7 @@ class _Reproduction:
             tokenize_facts(tokenizer, facts, decoder.context_length, context_reserve(settings), forms)
         )
         texts = sample_contexts(decoder, {}, tokenizer, settings.context_texts, settings.context_tokens, settings.seed)
-        contexts = (*texts, *(chat_contexts(tokenizer, forms, settings.chat_weight) if forms else ()))
+        contexts = (*texts, *chat_contexts(tokenizer, forms, settings.chat_weight))
         kept = digest([max(settings.layers), settings.model_dump(mode="json", exclude=set(SOLVE_ONLY))])
         portions = []
         for start in range(0, len(groups), VALUES_TOGETHER):

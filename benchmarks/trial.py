@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,16 @@ from safetensors.torch import save_file
 from api_schemas.facts import Fact, contradictions, subject_key
 from api_schemas.settings import SettingsOverrides
 from editing.covariance.method_metric import key_metrics
+from editing.covariance.statistic import Statistic
 from editing.errors import FactError
 from editing.methods import ALGORITHMS, EditSettings, resolve_settings
 from editing.model.loading import LoadedModel
 from editing.model.token_sequences import TokenSequences
 from editing.readings.perplexity import perplexity
-from editing.solve.batch import solve_batch
+from editing.solve.batch import BatchEdit, solve_batch
 from editing.solve.layers import changed
 from editing.values.contexts import Context, sample_contexts
-from editing.values.facts import group_by_subject, tokenize_facts
+from editing.values.facts import SubjectGroup, group_by_subject, tokenize_facts
 from editing.values.optimisation import optimise_values
 from editing.values.value_set import Values
 from workers.measuring import Measuring
@@ -86,6 +87,28 @@ def text_rows(model: LoadedModel, path: Path, tokens: int) -> TokenSequences:
     return TokenSequences.of([ids[start : start + ROW_TOKENS] for start in range(0, len(ids), ROW_TOKENS)])
 
 
+def solved_on_base(
+    measuring: Measuring,
+    algorithm: str,
+    statistics: Mapping[int, Statistic],
+    groups: Sequence[SubjectGroup],
+    contexts: Sequence[Context],
+    values: Values,
+    settings: EditSettings,
+) -> BatchEdit:
+    """The edit of `groups` as one batch on the unedited model, repairs included."""
+    return solve_batch(
+        measuring.model.decoder,
+        {},
+        key_metrics(ALGORITHMS[algorithm], statistics, settings),
+        groups,
+        contexts,
+        values,
+        settings,
+        lambda matrices: measuring.failing_groups(matrices, groups, contexts),
+    )
+
+
 class Trial:
     """`facts` as one batch on `model`; drift is perplexity on `text` over the base's.
 
@@ -128,16 +151,7 @@ class Trial:
         values, seconds = self._optimised(settings, contexts)
         found = (statistics or self.statistics).get(settings.layers)
         started = time.monotonic()
-        edit = solve_batch(
-            decoder,
-            {},
-            key_metrics(ALGORITHMS[algorithm], found, settings),
-            self.groups,
-            contexts,
-            values,
-            settings,
-            lambda matrices: self.measuring.failing_groups(matrices, self.groups, contexts),
-        )
+        edit = solved_on_base(self.measuring, algorithm, found, self.groups, contexts, values, settings)
         deltas = {layer: one.delta() for layer, one in edit.layers.items()}
         solve_seconds = time.monotonic() - started
         matrices = {layer: changed(decoder.projections[layer], None, delta) for layer, delta in deltas.items()}

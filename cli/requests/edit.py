@@ -84,16 +84,12 @@ def edit(
     with connected(url, key, file) as client:
         job = client.edits.create(model=model or only_model(client), facts=told, **batch)
         if wait:
-            awaited_job(job, timeout, as_json, _drawn)
+            awaited_job(job, timeout, as_json)
         elif as_json:
             show_json(job)
         else:
             typer.echo(f"{job.id} is {job.state}: {job.n_facts} facts on {job.model}")
             typer.echo(f"see how it is: emmetd edits show {job.id} --wait")
-
-
-def _drawn(job: Any) -> Any:
-    return job.table()
 
 
 def _facts(

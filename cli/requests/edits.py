@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -82,9 +82,9 @@ def show(
     with connected(url, key) as client:
         job = client.edits.get(edit_id)
         if wait:
-            awaited_job(job, timeout, as_json, _drawn)
+            awaited_job(job, timeout, as_json)
         else:
-            show_job(job, as_json, _drawn)
+            show_job(job, as_json)
 
 
 @edits.command()
@@ -101,7 +101,3 @@ def cancel(edit_id: _EditId, as_json: AsJson = False, url: Url = None, key: Key 
         show_json(job)
     else:
         typer.echo(f"{job.id} is {job.state}{'' if job.ended else ', and stops at its next step'}")
-
-
-def _drawn(job: Any) -> Any:
-    return job.table()

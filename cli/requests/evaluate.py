@@ -74,13 +74,8 @@ def evaluate(
         sent_facts = None if facts_file is None else facts_file.facts
         job = client.evaluations.create(model=reference, facts=sent_facts, **options)
         if wait:
-            awaited_job(job, timeout, as_json, _metrics_table)
+            awaited_job(job, timeout, as_json)
         elif as_json:
             show_json(job)
         else:
             typer.echo(f"{job.id} is {job.state}: GET /v1/evaluations/{job.id} has its measurements")
-
-
-def _metrics_table(job: Any) -> Any:
-    """The evaluation's measurements as the client's `Table`."""
-    return job.table()

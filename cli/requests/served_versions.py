@@ -192,9 +192,6 @@ def consolidate(
     reference: Reference,
     label: _Label = None,
     thresholds: _Thresholds = [],  # noqa: B006
-    budget: Annotated[
-        list[str], typer.Option("--budget", metavar="NAME=VALUE", help="Such as drift=1.2.", show_default=False)
-    ] = [],  # noqa: B006
     dry_run: _DryRun = False,
     wait: Wait = False,
     timeout: Timeout = None,
@@ -211,7 +208,6 @@ def consolidate(
     asked: dict[str, Any] = {
         "label": label,
         "thresholds": pairs(thresholds, "--threshold"),
-        "budget": pairs(budget, "--budget"),
         "dry_run": dry_run or None,
     }
     with connected(url, key) as client:
@@ -252,7 +248,7 @@ def export(
 
 def _accepted(job: Any, wait: bool, timeout: float | None, as_json: bool) -> None:
     if wait:
-        awaited_job(job, timeout, as_json, lambda seen: seen.table())
+        awaited_job(job, timeout, as_json)
     elif as_json:
         show_json(job)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,17 +116,17 @@ def show_table(table: Table) -> None:
         console.print(Text(printable(note)))
 
 
-def show_job(job: Any, as_json: bool, draw: Callable[[Any], Table]) -> None:
+def show_job(job: Any, as_json: bool) -> None:
     if as_json:
         show_json(job)
     else:
-        show_table(draw(job))
+        show_table(job.table())
 
 
-def awaited_job(job: Any, timeout: float | None, as_json: bool, draw: Callable[[Any], Table]) -> None:
+def awaited_job(job: Any, timeout: float | None, as_json: bool) -> None:
     """Wait, show how far it is and how it ended; raises as the client does where that is no success."""
     ended: Job = job.wait(on_progress=True, timeout=timeout, check=False)
-    show_job(job, as_json, draw)
+    show_job(job, as_json)
     ended.raise_unless_succeeded()
 
 

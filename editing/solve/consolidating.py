@@ -10,7 +10,6 @@ where the stream below has moved: R is measured anew, as z − h at the base, an
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import fields
 
 import torch
 from torch import Tensor
@@ -71,16 +70,3 @@ def kept_values(
         steps=torch.zeros(number, dtype=torch.int64, device=device),
         reached=torch.ones(number, dtype=torch.bool, device=device),
     )
-
-
-def joined(first: Values, first_groups: Sequence[int], second: Values, second_groups: Sequence[int]) -> Values:
-    """Values of two sets of groups, each named by its numbers, as those of all groups in order."""
-    order = torch.tensor([*first_groups, *second_groups]).argsort().to(first.deltas.device)
-    parts = {
-        field.name: torch.cat(
-            [getattr(first, field.name), getattr(second, field.name).to(getattr(first, field.name).dtype)]
-        )[order]
-        for field in fields(Values)
-        if field.name != "layer"
-    }
-    return Values(layer=first.layer, **parts)

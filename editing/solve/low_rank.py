@@ -54,7 +54,7 @@ def low_rank(
         U, S, Vh = torch.linalg.svd(R_B @ R_A.T)
         U, Vh = Q_B @ U, Vh @ Q_A.T
     else:
-        U, S, Vh = _svd(_multiplied_out(factors, dense))
+        U, S, Vh = _svd(multiplied_out(factors, dense))
     largest = max([largest, *(float(A.norm() * B.norm()) for A, B in factors)])
     threshold = max(RELATIVE_ZERO * float(S[0]), ROUNDING * largest)
     full_rank = int(S.gt(threshold).sum())
@@ -69,7 +69,7 @@ def low_rank(
     )
 
 
-def _multiplied_out(factors: Sequence[tuple[Tensor, Tensor]], dense: Tensor | None) -> Tensor:
+def multiplied_out(factors: Sequence[tuple[Tensor, Tensor]], dense: Tensor | None) -> Tensor:
     """Σ B A + `dense` (d_out, d_in), float64; never a matrix of the caller's, which it could write into."""
     products = [B.double() @ A.double() for A, B in factors]
     if dense is not None:

@@ -8,11 +8,10 @@ from api_schemas.consolidations import ConsolidationRequest
 from api_schemas.edits import EditJob
 from api_schemas.facts import Fact
 from api_schemas.references import ModelReference
-from service.edits.service import keep
+from service.edits.service import accepted_before, keep
 from service.edits.settings import check_batch_limit, complete_settings, known_algorithm, stored_settings
 from service.edits.submission import EditSubmission
-from service.edits.thresholds import check_thresholds
-from service.edits.views import edit_job
+from service.edits.thresholds import check_conversation, check_thresholds
 from service.http.bodies import read_model
 from service.http.fields import FieldErrors
 from service.models.references import model_named, version_reference
@@ -33,14 +32,13 @@ def submit(resources: Resources, name: str, version: str, submission: EditSubmis
     """
     expected = submission.expected_version()
     request = read_model(submission.body, ConsolidationRequest)
-    body = submission.fingerprint if submission.idempotency_key is not None else None
     reference = version_reference(name, version)
+    known = accepted_before(resources, submission)
+    if known is not None:
+        log.info("consolidation was accepted before", edit=known.id, facts=known.facts)
+        return known
     with resources.database.reading() as session:
         model_named(session, name)
-        known = batches.accepted_before(session, resources.caller.id, submission.idempotency_key, body)
-        if known is not None:
-            log.info("consolidation was accepted before", edit=known.id, facts=known.facts)
-            return edit_job(known)
         model = models.get(session, name)
         number = lineage.resolve(session, reference).number
         batches.check_unmoved(reference, expected, number)
@@ -52,6 +50,7 @@ def submit(resources: Resources, name: str, version: str, submission: EditSubmis
     check_batch_limit(algorithm, [fact.subject for fact in facts], errors)
     check_thresholds(request.thresholds, facts, errors)
     errors.raise_if_any()
+    check_conversation(request.thresholds, model)
     new = NewBatch(
         reference=ModelReference(name, version=0),
         algorithm=algorithm.name,
@@ -65,7 +64,7 @@ def submit(resources: Resources, name: str, version: str, submission: EditSubmis
         urgent=request.urgent,
         caller=resources.caller.id,
         idempotency_key=submission.idempotency_key,
-        body_sha256=body,
+        body_sha256=submission.body_sha256,
     )
     with resources.database.writing() as session:
         if batches.accepted_before(session, new.caller, new.idempotency_key, new.body_sha256) is None:

@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 def submit(resources: Resources, submission: EditSubmission) -> EditJob:
     """Keep the batch, or refuse it with everything that is wrong. Whoever sends it twice gets the same job."""
     expected = submission.expected_version()
-    known = _accepted_before(resources, submission)
+    known = accepted_before(resources, submission)
     if known is not None:
         log.info("edit was accepted before", edit=known.id, model=known.model, facts=known.facts)
         return known
@@ -80,7 +80,7 @@ def submit(resources: Resources, submission: EditSubmission) -> EditJob:
         if_match=expected,
         caller=resources.caller.id,
         idempotency_key=submission.idempotency_key,
-        body_sha256=_body_sha256(submission),
+        body_sha256=submission.body_sha256,
     )
     job, is_new = _accept(resources, new)
     resources.relay.wake()
@@ -88,7 +88,7 @@ def submit(resources: Resources, submission: EditSubmission) -> EditJob:
     return job
 
 
-def _accepted_before(resources: Resources, submission: EditSubmission) -> EditJob | None:
+def accepted_before(resources: Resources, submission: EditSubmission) -> EditJob | None:
     """The job that came with the submission's Idempotency-Key.
 
     Looked for before anything else: whether the same would be accepted now, after an alias went or a limit was lowered,
@@ -96,18 +96,12 @@ def _accepted_before(resources: Resources, submission: EditSubmission) -> EditJo
     """
     if submission.idempotency_key is None:
         return None
-    key, body = submission.idempotency_key, _body_sha256(submission)
     with resources.database.reading() as session:
-        row = batches.accepted_before(session, resources.caller.id, key, body)
+        row = batches.accepted_before(session, resources.caller.id, submission.idempotency_key, submission.body_sha256)
         if row is None:
             return None
         resources.caller.check_owner(row.model, f"edit {row.id}")
         return edit_job(row)
-
-
-def _body_sha256(submission: EditSubmission) -> str | None:
-    """What is kept with an Idempotency-Key, where there is one."""
-    return None if submission.idempotency_key is None else submission.fingerprint
 
 
 def get(resources: Resources, edit_id: str) -> EditJob:

@@ -43,6 +43,11 @@ class EditSubmission:
         digest.update(b"\0\0" + self.body)
         return digest.hexdigest()
 
+    @property
+    def body_sha256(self) -> str | None:
+        """What is kept with an Idempotency-Key, where there is one."""
+        return None if self.idempotency_key is None else self.fingerprint
+
     def expected_version(self) -> int | None:
         """The version in `If-Match: "v3"`; None for no header and for `*`. Raises MalformedRequestError."""
         if self.if_match is None or self.if_match.strip() == "*":

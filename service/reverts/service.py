@@ -10,16 +10,14 @@ from sqlalchemy.orm import Session
 from api_schemas.edits import EditJob
 from api_schemas.references import LATEST, ModelReference, version_number
 from api_schemas.reverts import RevertRequest
-from service.edits.service import keep
+from service.edits.service import accepted_before, keep
 from service.edits.submission import EditSubmission
 from service.edits.thresholds import asked_budget
-from service.edits.views import edit_job
 from service.http.bodies import read_model
 from service.models.references import model_named, version_reference
 from service.resources import Resources
 from store.errors import ConflictError
 from store.lineage import versions as lineage
-from store.work import batches
 from store.work.batches import NewBatch
 from store.work.reversal import as_reverts, check_still_kept, facts_to_revert
 
@@ -48,13 +46,12 @@ def _accept(
     request: RevertRequest,
     expected: int | None,
 ) -> tuple[EditJob, bool]:
-    body = submission.fingerprint if submission.idempotency_key is not None else None
+    known = accepted_before(resources, submission)
+    if known is not None:
+        return known, False
     for _ in range(MOST_READINGS):
         with resources.database.reading() as session:
             model_named(session, name)
-            known = batches.accepted_before(session, resources.caller.id, submission.idempotency_key, body)
-            if known is not None:
-                return edit_job(known), False
             meant = _meant(resources, session, name, version)
             base = meant[1]
             of = base if request.of is None else version_number(request.of)
@@ -76,7 +73,7 @@ def _accept(
             if_match=expected,
             caller=resources.caller.id,
             idempotency_key=submission.idempotency_key,
-            body_sha256=body,
+            body_sha256=submission.body_sha256,
         )
         with resources.database.writing() as session:
             if _meant(resources, session, name, version) == meant:

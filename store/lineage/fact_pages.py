@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import or_, select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from store.lineage.facts_in_force import (
     FACT_KINDS,
@@ -26,6 +26,10 @@ from store.lineage.questions import question_of
 from store.schema.tables import BatchRow, FactRow
 
 _LONGEST_WINDOW: Final = 2000
+
+Column = TypeVar("Column")
+Stored = dict[tuple[str, int], Column]
+"""By (edit, index)."""
 
 
 @dataclass(frozen=True)
@@ -101,21 +105,27 @@ def facts_at(session: Session, line: Lineage, places: Sequence[Place]) -> list[L
 
 def stored_facts(session: Session, places: Iterable[Place]) -> dict[tuple[str, int], dict[str, Any]]:
     """The facts at `places` as they were sent, by (edit, index)."""
-    stored: dict[tuple[str, int], dict[str, Any]] = {}
-    for chunk in chunks([(place.edit, place.index) for place in places]):
-        query = select(FactRow.batch_id, FactRow.number, FactRow.fact)
-        query = query.where(tuple_(FactRow.batch_id, FactRow.number).in_(chunk))
-        stored |= {(edit, index): fact for edit, index, fact in session.execute(query)}
-    return stored
+    return _stored(session, FactRow.fact, places)
 
 
 def stored_origins(session: Session, places: Iterable[Place]) -> dict[tuple[str, int], dict[str, Any]]:
     """The origins of those facts at `places` that stand for another, by (edit, index)."""
-    stored: dict[tuple[str, int], dict[str, Any]] = {}
+    stored = _stored(session, FactRow.origin, places)
+    return {place: origin for place, origin in stored.items() if origin is not None}
+
+
+def stored_questions(session: Session, places: Iterable[Place]) -> dict[tuple[str, int], str]:
+    """The questions of the facts at `places`, by (edit, index)."""
+    return _stored(session, FactRow.question, places)
+
+
+def _stored(session: Session, column: InstrumentedAttribute[Column], places: Iterable[Place]) -> Stored[Column]:
+    """`column` of the facts at `places`."""
+    stored: Stored[Column] = {}
     for chunk in chunks([(place.edit, place.index) for place in places]):
-        query = select(FactRow.batch_id, FactRow.number, FactRow.origin)
+        query = select(FactRow.batch_id, FactRow.number, column)
         query = query.where(tuple_(FactRow.batch_id, FactRow.number).in_(chunk))
-        stored |= {(edit, index): origin for edit, index, origin in session.execute(query) if origin is not None}
+        stored |= {(edit, index): value for edit, index, value in session.execute(query)}
     return stored
 
 

@@ -10,8 +10,8 @@ from sqlalchemy import func, insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from store.clock import now
+from store.lineage import versions as lineage
 from store.lineage.facts_in_force import Place, chunks
-from store.lineage.series import line_of
 from store.schema.reading_tables import FactReadingRow
 
 _NEW_READINGS: Final = insert(FactReadingRow)
@@ -71,7 +71,7 @@ def newest(
             .where(
                 row.model == model,
                 tuple_(row.batch_id, row.number).in_(chunk),
-                row.version.in_(select(line_of(model, number).c.number)),
+                row.version.in_(select(lineage.line_of(model, number).c.number)),
             )
             .group_by(row.batch_id, row.number)
             .subquery()

@@ -73,12 +73,11 @@ class LineageStep:
 def steps(session: Session, model: str, number: int) -> list[LineageStep]:
     """The versions from the base's first child to `number`, in their order. Raises NotFoundError."""
     lineage.get(session, model, number)
-    versions = select(VersionRow.number, VersionRow.parent, VersionRow.batch_id).where(VersionRow.model == model)
-    line = versions.where(VersionRow.number == number).cte("line", recursive=True)
-    line = line.union_all(versions.where(VersionRow.number == line.c.parent))
-    query = select(line.c.number, BatchRow.id, BatchRow.kind, BatchRow.facts, BatchRow.reverts)
-    # The base has no batch. A version has a greater number than its parent.
-    query = query.join(BatchRow, BatchRow.id == line.c.batch_id).order_by(line.c.number)
+    line = lineage.line_of(model, number)
+    query = select(VersionRow.number, BatchRow.id, BatchRow.kind, BatchRow.facts, BatchRow.reverts)
+    query = query.join(line, line.c.number == VersionRow.number).join(BatchRow, BatchRow.id == VersionRow.batch_id)
+    # A version has a greater number than its parent.
+    query = query.where(VersionRow.model == model).order_by(VersionRow.number)
     return [LineageStep(*row) for row in session.execute(query)]
 
 

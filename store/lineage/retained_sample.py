@@ -14,13 +14,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
-from store.lineage.fact_pages import Lineage, read_lineage, standing_facts, stored_facts
-from store.lineage.facts_in_force import Place, chunks, neighbors
+from store.lineage.fact_pages import Lineage, read_lineage, standing_facts, stored_facts, stored_questions
+from store.lineage.facts_in_force import Place, neighbors
 from store.lineage.questions import is_removed
-from store.schema.tables import FactRow
 
 _ROUNDS: Final = 6
 _LARGEST_DRAW: Final = 2000
@@ -93,7 +91,7 @@ def _fit(
     asked: Collection[str],
 ) -> list[tuple[int, Place]]:
     """Those of `drawn` that are in force and wanted."""
-    questions = _questions(session, [place for _, place in drawn])
+    questions = stored_questions(session, [place for _, place in drawn])
     _, after = neighbors(standing_facts(session, line, set(questions.values())))
     return [
         (at, place)
@@ -103,12 +101,3 @@ def _fit(
         and place not in after
         and questions[key] not in asked
     ]
-
-
-def _questions(session: Session, places: Sequence[Place]) -> dict[tuple[str, int], str]:
-    found: dict[tuple[str, int], str] = {}
-    for chunk in chunks([(place.edit, place.index) for place in places]):
-        query = select(FactRow.batch_id, FactRow.number, FactRow.question)
-        query = query.where(tuple_(FactRow.batch_id, FactRow.number).in_(chunk))
-        found |= {(edit, index): question for edit, index, question in session.execute(query)}
-    return found

@@ -121,7 +121,7 @@ def page(session: Session, model: str, after: int | None, limit: int) -> list[Ve
 def ancestry(session: Session, model: str, number: int) -> list[VersionRow]:
     """The versions from the base's first child to `number`, in the order in which their deltas add up."""
     get(session, model, number)
-    line = _line(model, number)
+    line = line_of(model, number)
     query = select(VersionRow).join(line, line.c.number == VersionRow.number).where(VersionRow.model == model)
     return list(session.scalars(query.order_by(VersionRow.number)))
 
@@ -137,7 +137,7 @@ class Step(NamedTuple):
 def steps_above(session: Session, model: str, number: int, held: Collection[int]) -> list[Step]:
     """What is to be added to the nearest ancestor among `held`, or to the base, to come to `number`; eldest first."""
     get(session, model, number)
-    line = _line(model, number, held)
+    line = line_of(model, number, held)
     query = select(VersionRow.number, VersionRow.parent, VersionRow.blob).where(VersionRow.model == model)
     query = query.join(line, line.c.number == VersionRow.number).order_by(VersionRow.number)
     return [Step(above, parent or 0, blob) for above, parent, blob in session.execute(query)]
@@ -156,14 +156,14 @@ def edits_of(session: Session, model: str, numbers: Sequence[int]) -> dict[int, 
 def edits_and_reverts(session: Session, model: str, number: int, edits: Collection[str]) -> list[VersionRow]:
     """Of the lineage of `number` the versions that the batches `edits` made, and all that reverts made, in order."""
     get(session, model, number)
-    line = _line(model, number)
+    line = line_of(model, number)
     query = select(VersionRow).join(line, line.c.number == VersionRow.number).where(VersionRow.model == model)
     query = query.join(BatchRow, BatchRow.id == VersionRow.batch_id)
     query = query.where(or_(BatchRow.kind == "revert", BatchRow.id.in_(list(edits))))
     return list(session.scalars(query.order_by(VersionRow.number)))
 
 
-def _line(model: str, number: int, held: Collection[int] = ()) -> CTE:
+def line_of(model: str, number: int, held: Collection[int] = ()) -> CTE:
     """The numbers from `number` down to the base's child, or to the child of the first of `held`, without either."""
     stop = sorted({0, *held})
     versions = select(VersionRow.number, VersionRow.parent).where(

@@ -105,6 +105,7 @@ def test_each_method_and_size_is_measured_on_the_same_facts_of_every_draw(whole:
             assert math.isclose(sum(cell[name]["by_draw"]) / 2, cell[name]["value"])
     edited = result["results"][1:]
     assert all(cell["relative_norm"]["mean"] > 0 and cell["drift"]["batches"] > 0 for cell in edited)
+    assert all(cell["drift"]["mean"] != 1 for cell in edited)
 
 
 def test_one_batch_is_what_a_trial_of_the_same_settings_measures(

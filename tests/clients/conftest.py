@@ -26,6 +26,7 @@ from store.schema.database import Database, migrate
 from store.work import batches
 from tests.service.conftest import _quiet, served  # noqa: F401 - a fixture
 from tests.support.saved_models import fact, save_tiny_model
+from tests.support.summed_deltas import sum_deltas
 from workers.generation.engine import GenerationEngine
 from workers.generation.running_batch import RunningBatch
 from workers.process.main import bind_model
@@ -33,7 +34,6 @@ from workers.status import StatusBoard
 from workers.weights.deltas import LayerDelta, pack_deltas, pack_matrices
 from workers.weights.matrix_bits import matrix_hash
 from workers.weights.matrix_cache import MatrixCache
-from workers.weights.running_sums import sum_deltas
 
 MODEL = "smollm2-135m"
 """The default model's name, which the examples of the OpenAPI document are written for."""

@@ -11,11 +11,11 @@ from api_schemas.facts import Fact
 from api_schemas.metrics import BatchMetrics
 from store.work import events
 from tests.support.saved_models import SUBJECTS, fact, facts
+from tests.support.summed_deltas import sum_deltas
 from tests.workers.conftest import MODEL, SURE, Place
 from workers import jobs
 from workers.weights.deltas import unpack_deltas
 from workers.weights.matrix_bits import matrix_hash
-from workers.weights.running_sums import sum_deltas
 
 LOOSE = {"EM": 0.0, "drift": 100.0}
 

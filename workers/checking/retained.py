@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from api_schemas.facts import Fact
 from api_schemas.metrics import Measurement, RetainedMetrics
+from editing.metrics.metric import mean_of
 from editing.model.projection import Matrices
 from editing.progress import ShouldStop
 from store.lineage import fact_readings
@@ -100,8 +100,4 @@ def _facts(of: Sequence[SampledFact]) -> list[Fact]:
 
 
 def _means(of: Sequence[ValuesOfFact]) -> dict[str, Measurement]:
-    return {name: _mean([values[name] for values in of if name in values]) for name in RETAINED_METRICS}
-
-
-def _mean(values: Sequence[float]) -> Measurement:
-    return Measurement(value=math.fsum(values) / len(values) if values else None, n=len(values))
+    return {name: mean_of(values[name] for values in of if name in values) for name in RETAINED_METRICS}

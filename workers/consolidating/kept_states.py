@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -72,7 +72,7 @@ def kept_states(
     return dict(sorted(kept.items()))
 
 
-def _layers_edited_before(ancestry: Sequence[VersionRow] | Any) -> dict[int, set[int]]:
+def _layers_edited_before(ancestry: Iterable[VersionRow]) -> dict[int, set[int]]:
     """By version, eldest first, the layers in which its parent differs from the base."""
     found: dict[int, set[int]] = {}
     so_far: set[int] = set()

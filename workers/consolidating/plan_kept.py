@@ -5,18 +5,15 @@ from __future__ import annotations
 import numpy as np
 import structlog
 
-from api_schemas.facts import Fact
 from editing.solve.consolidating import repairing
 from store.blobs.arrays import pack
 from store.schema.tables import TaskRow
-from store.work import batches
 from workers.consolidating.kept_states import kept_states
 from workers.context import WorkerContext
-from workers.metrics import EDIT_QUEUE_WAIT_SECONDS
 from workers.tasks.batch_settings import settings_of
 from workers.tasks.lease import Lease
-from workers.tasks.plan import keep_plan, prepared
-from workers.tasks.stage_times import timed
+from workers.tasks.plan import batch_with_facts, keep_plan, prepared
+from workers.tasks.stage_times import observe_queue_wait, timed
 
 log = structlog.get_logger(__name__)
 
@@ -26,13 +23,9 @@ def plan_kept(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
 
     Raises BlobError where the version to consolidate cannot be had: there would be nothing to measure it beside.
     """
-    assert task.batch_id is not None
-    with context.database.reading() as session:
-        batch = batches.get(session, task.batch_id)
-        facts = [Fact.model_validate(fact) for fact in batches.facts(session, batch.id)]
-    assert batch.started_at is not None
+    batch, facts = batch_with_facts(context, task)
     assert batch.consolidates is not None
-    EDIT_QUEUE_WAIT_SECONDS.labels(batch.model).observe((batch.started_at - batch.created_at).total_seconds())
+    observe_queue_wait(batch)
     settings = repairing(settings_of(context, batch))
     with timed(batch, "plan"):
         context.matrices.get(batch.consolidates)

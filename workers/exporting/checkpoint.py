@@ -39,11 +39,9 @@ def write_checkpoint(version: ExportedVersion, to: Path, most_shard_bytes: int =
     """Raises FormatError where the model's own files are quantised or name their tensors otherwise."""
     folder, decoder = version.model.folder, version.model.decoder
     config = _config(version)
-    matrices = {
-        f"{decoder.projection_name(layer)}.weight": matrix for layer, matrix in sorted(version.matrices().items())
-    }
     prefix = str(getattr(decoder.model, "base_model_prefix", ""))
-    files = shards(replaced(base_tensors(folder, version.model.dtype), matrices, prefix), most_shard_bytes)
+    stored = base_tensors(folder, version.model.dtype)
+    files = shards(replaced(stored, version.named_matrices(), prefix), most_shard_bytes)
     report = {**version.about, "weight_files": len(files)}
     with ExportArchive(to) as archive:
         archive.add_json(_CONFIG, config)

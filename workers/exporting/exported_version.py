@@ -40,6 +40,11 @@ class ExportedVersion:
         """The base as people know it: its hub id, or the name of its folder."""
         return base_name(self.model)
 
+    def named_matrices(self) -> dict[str, Tensor]:
+        """The edited matrices under their names in the model's own state dict."""
+        decoder = self.model.decoder
+        return {f"{decoder.projection_name(layer)}.weight": matrix for layer, matrix in sorted(self.matrices().items())}
+
 
 def base_name(model: LoadedModel) -> str:
     return model.source.get("hub_id") or model.folder.resolve().name

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from editing.errors import EditingError
 from editing.progress import check
-from editing.solve.low_rank import LowRank, low_rank
+from editing.solve.low_rank import LowRank, low_rank, multiplied_out
 from workers.exporting.exported_version import ExportedVersion
 from workers.weights.deltas import LayerDelta
 
@@ -73,9 +73,8 @@ class _Sum:
         assert delta.b is not None
         self.factors.append((delta.a.to(device), delta.b.to(device)))
         if sum(A.shape[0] for A, _ in self.factors) >= min(delta.a.shape[1], delta.b.shape[0]):
-            for A, B in self.factors:
-                self.largest = max(self.largest, float(A.norm() * B.norm()))
-                self._add_dense(B.double() @ A.double())
+            self.largest = max([self.largest, *(float(A.norm() * B.norm()) for A, B in self.factors)])
+            self._add_dense(multiplied_out(self.factors, None))
             self.factors.clear()
 
     def _add_dense(self, matrix: Tensor) -> None:

@@ -12,11 +12,7 @@ from workers.exporting.safetensors_stream import pending, stream
 
 def write_merged(version: ExportedVersion, to: Path) -> dict[str, Any]:
     """One file to load over the base; what archives tell in emmetd.json its metadata has as `emmetd`."""
-    decoder = version.model.decoder
-    tensors = [
-        pending(f"{decoder.projection_name(layer)}.weight", matrix)
-        for layer, matrix in sorted(version.matrices().items())
-    ]
+    tensors = [pending(name, matrix) for name, matrix in version.named_matrices().items()]
     report = dict(version.about)
     with to.open("wb") as file:
         for piece in stream(tensors, {"format": "pt", "emmetd": json.dumps(report, sort_keys=True)}):

@@ -20,7 +20,6 @@ from store.lineage.facts_in_force import LineageFact, lineage_facts, without
 from store.schema.tables import BatchRow, TaskRow, VersionRow
 from store.work import batches
 from workers.context import WorkerContext
-from workers.metrics import EDIT_QUEUE_WAIT_SECONDS
 from workers.reverting.affected_edits import AffectedEdit, affected_edits
 from workers.reverting.check_revert import check_revert
 from workers.reverting.constrained_tokens import constrained_tokens, facts_of_leaving_subjects
@@ -32,7 +31,7 @@ from workers.tasks.lease import Lease
 from workers.tasks.progress import TaskProgress
 from workers.tasks.publish import Candidate, conclude
 from workers.tasks.rebase import MOST_REBASES, moved_to, parent_now
-from workers.tasks.stage_times import timed
+from workers.tasks.stage_times import observe_queue_wait, timed
 from workers.weights.layer_weights import materialised, weight_of
 
 log = structlog.get_logger(__name__)
@@ -43,8 +42,7 @@ def revert(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     with context.database.writing() as session:
         batch = batches.get(session, task.batch_id)
         batches.set_state(session, batch, "solving")
-    assert batch.started_at is not None
-    EDIT_QUEUE_WAIT_SECONDS.labels(batch.model).observe((batch.started_at - batch.created_at).total_seconds())
+    observe_queue_wait(batch)
     report = TaskProgress(context.database, batch.id)
     base = parent_now(context, batch)
     for attempt in range(MOST_REBASES + 1):

@@ -23,12 +23,11 @@ from store.schema.tables import BatchRow, TaskRow
 from store.work import batches, lifecycle, tasks
 from workers.checking.limits import limits_of, over_budget
 from workers.context import WorkerContext
-from workers.metrics import EDIT_QUEUE_WAIT_SECONDS
 from workers.tasks.batch_settings import settings_of
 from workers.tasks.batch_warnings import batch_warnings
 from workers.tasks.lease import Lease
 from workers.tasks.progress import TaskProgress
-from workers.tasks.stage_times import timed
+from workers.tasks.stage_times import observe_queue_wait, timed
 
 EXPECTED_STEPS = 12
 """Steps after which most facts have stopped early; with the machine's measured speed it sizes shards."""
@@ -54,17 +53,21 @@ class BudgetUsedError(EditingError):
 
 
 def plan(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
-    assert task.batch_id is not None
-    with context.database.reading() as session:
-        batch = batches.get(session, task.batch_id)
-        facts = [Fact.model_validate(fact) for fact in batches.facts(session, batch.id)]
-    assert batch.started_at is not None
-    EDIT_QUEUE_WAIT_SECONDS.labels(batch.model).observe((batch.started_at - batch.created_at).total_seconds())
+    batch, facts = batch_with_facts(context, task)
+    observe_queue_wait(batch)
     _check_budget(context, batch)
     settings = settings_of(context, batch)
     with timed(batch, "plan"):
         groups, contexts, forms = prepared(context, batch, facts, settings, lease)
     keep_plan(context, task, batch, settings, groups, contexts, forms, range(len(groups)), {})
+
+
+def batch_with_facts(context: WorkerContext, task: TaskRow) -> tuple[BatchRow, list[Fact]]:
+    """The batch that `task` is of, and its facts in their order."""
+    assert task.batch_id is not None
+    with context.database.reading() as session:
+        batch = batches.get(session, task.batch_id)
+        return batch, [Fact.model_validate(fact) for fact in batches.facts(session, batch.id)]
 
 
 def prepared(

@@ -19,9 +19,9 @@ from editing.methods import ALGORITHMS, Algorithm, EditSettings
 from editing.model.projection import Matrices
 from editing.solve.batch import BatchEdit, LayerEdit, solve_batch
 from editing.subjects import ChatForm
-from editing.values.contexts import contexts_of
+from editing.values.contexts import Context, contexts_of
 from editing.values.facts import SubjectGroup
-from editing.values.value_set import Values
+from editing.values.value_set import Values, in_group_order
 from store.errors import ParentMovedError
 from store.schema.tables import BatchRow, TaskRow
 from store.work import batches, tasks
@@ -29,7 +29,7 @@ from workers.context import WorkerContext
 from workers.tasks.batch_warnings import batch_warnings
 from workers.tasks.check import Checked, check_edit
 from workers.tasks.lease import Lease
-from workers.tasks.plan import as_stored, stored_forms, tokenized_groups
+from workers.tasks.plan import as_stored, batch_with_facts, stored_forms, tokenized_groups
 from workers.tasks.progress import TaskProgress
 from workers.tasks.publish import Candidate, conclude
 from workers.tasks.rebase import MOST_REBASES, moved_to, parent_now, rebased_edit, rebased_values
@@ -42,6 +42,8 @@ log = structlog.get_logger(__name__)
 
 Check = Callable[[Matrices, Mapping[int, torch.Tensor]], Checked]
 """The parent's matrices and the edited ones → what was measured of them."""
+KeptValues = Callable[[str, Sequence[SubjectGroup], Sequence[Context], int], tuple[list[int], Values]]
+"""A blob of kept states, the batch's groups, its contexts, the last layer → some groups' numbers and their values."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,11 @@ class SolvedBatch:
 
 
 def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
-    assert task.batch_id is not None
-    with context.database.reading() as session:
-        batch = batches.get(session, task.batch_id)
-        facts = [Fact.model_validate(fact) for fact in batches.facts(session, batch.id)]
+    batch, facts = batch_with_facts(context, task)
     report = TaskProgress(context.database, batch.id)
     base = parent_now(context, batch)
     with timed(batch, "solve"):
-        inputs = _solve_inputs(context, batch, facts, lease, report)
+        inputs = solve_inputs(context, batch, facts, lease, report)
         solved = solved_on(context, inputs, base, lease, report)
     for attempt in range(MOST_REBASES + 1):
         check = functools.partial(
@@ -96,22 +95,41 @@ def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
                 )
 
 
-def _solve_inputs(
-    context: WorkerContext, batch: BatchRow, facts: Sequence[Fact], lease: Lease, report: TaskProgress
+def solve_inputs(
+    context: WorkerContext,
+    batch: BatchRow,
+    facts: Sequence[Fact],
+    lease: Lease,
+    report: TaskProgress,
+    *,
+    planned_by: str = "plan",
+    kept: KeptValues | None = None,
 ) -> SolveInputs:
+    """From the result of the task `planned_by` and the shards of values; with `kept`, from values that it has too."""
     with context.database.reading() as session:
-        (plan,) = tasks.of_batch(session, batch.id, "plan")
+        (plan,) = tasks.of_batch(session, batch.id, planned_by)
         shards = tasks.of_batch(session, batch.id, "values")
     assert batch.base_version is not None
     assert plan.result is not None
-    settings = EditSettings.model_validate(batch.settings)
+    settings, forms = EditSettings.model_validate(batch.settings), stored_forms(plan.result)
+    texts: list[str] = plan.result["contexts"]
+    groups = tokenized_groups(context, list(facts), settings, forms)
     statistics = context.statistics.get(settings.layers, report, lease.should_stop)
+    portions: list[Values] = []
+    order: list[int] = []
+    if kept is not None and "blob" in plan.result:
+        contexts = contexts_of(context.model.backend_tokenizer, texts, forms, settings.chat_weight)
+        order, values = kept(plan.result["blob"], groups, contexts, max(settings.layers))
+        portions.append(values)
+    if shards:
+        portions.append(_as_values(context, gather(context.blobs, shards), max(settings.layers)))
+        order = [*order, *sorted(set(range(len(groups))) - set(order))]  # in which order shards are gathered
     return SolveInputs(
         batch.base_version,
-        as_values(context, gather(context.blobs, shards), max(settings.layers)),
-        tokenized_groups(context, list(facts), settings, stored_forms(plan.result)),
-        plan.result["contexts"],
-        stored_forms(plan.result),
+        in_group_order(portions, order),
+        groups,
+        texts,
+        forms,
         settings,
         statistics,
         ALGORITHMS[batch.algorithm],
@@ -209,7 +227,7 @@ def _layer_report(
     )
 
 
-def as_values(context: WorkerContext, gathered: BatchValues, layer: int) -> Values:
+def _as_values(context: WorkerContext, gathered: BatchValues, layer: int) -> Values:
     device = context.model.decoder.device
     number = gathered.deltas.shape[0]
     return Values(

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from configuration import tracing
 from store.schema.tables import BatchRow, EventRow
-from workers.metrics import EDIT_STAGE_SECONDS
+from workers.metrics import EDIT_QUEUE_WAIT_SECONDS, EDIT_STAGE_SECONDS
 
 _STAGE_OF_STATE = {
     "queued": "queued",
@@ -18,6 +18,12 @@ _STAGE_OF_STATE = {
     "solving": "solve",
     "checking": "check",
 }
+
+
+def observe_queue_wait(batch: BatchRow) -> None:
+    """How long the batch, which has just begun, waited for that."""
+    assert batch.started_at is not None
+    EDIT_QUEUE_WAIT_SECONDS.labels(batch.model).observe((batch.started_at - batch.created_at).total_seconds())
 
 
 @contextmanager

@@ -55,17 +55,6 @@ def cast(projection: EditableProjection, total: Tensor) -> Tensor:
     return (total.T if projection.transposed else total).to(weight.dtype).contiguous()
 
 
-def sum_deltas(projection: EditableProjection, deltas: Sequence[LayerDelta]) -> Tensor:
-    """Base plus `deltas` in their order: accumulated in float64, cast once, in the module's layout.
-
-    Going back to a version gives the very same bits, since nothing is ever subtracted.
-    """
-    total = base_sum(projection)
-    for delta in deltas:
-        total += change(delta, total.device)
-    return cast(projection, total)
-
-
 class RunningSums:
     """The sums of versions by layer, (d_out, d_in) in float64. Safe between threads."""
 

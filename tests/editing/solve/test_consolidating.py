@@ -17,14 +17,13 @@ from editing.solve.consolidating import (
     LEAST_REPAIR_ROUNDS,
     holds_at_base,
     is_read_bare,
-    joined,
     kept_values,
     repairing,
 )
 from editing.solve.layers import changed, edit_layers
 from editing.values.keys import subject_states
 from editing.values.optimisation import optimise_values
-from editing.values.value_set import Values
+from editing.values.value_set import Values, in_group_order
 from tests.editing.solve.test_layers import least_squares
 from tests.support.tiny_models import tiny_groups, tiny_model, tiny_tokenizer
 
@@ -84,7 +83,7 @@ def test_values_of_two_sets_are_in_the_groups_order() -> None:
         column = torch.tensor(numbers, dtype=torch.float32)[:, None]
         return Values(2, column, column + 10, column + 20, column[:, 0], column[:, 0].long(), column[:, 0] > 1)
 
-    both = joined(values([0, 3]), [0, 3], values([1, 2, 4]), [1, 2, 4])
+    both = in_group_order([values([0, 3]), values([1, 2, 4])], [0, 3, 1, 2, 4])
     whole = values([0, 1, 2, 3, 4])
     for field in dataclasses.fields(Values):
         found, expected = getattr(both, field.name), getattr(whole, field.name)

@@ -17,11 +17,11 @@ from store.schema.tables import BatchRow
 from store.upkeep import deletion
 from store.work import batches, events
 from tests.support.saved_models import facts
+from tests.support.summed_deltas import sum_deltas
 from tests.workers.conftest import MODEL, SURE, During, Place
 from workers import jobs
 from workers.measuring import Measuring
 from workers.tasks.rebase import parent_now
-from workers.weights.running_sums import sum_deltas
 
 
 def move(place: Place, alias: str, version: int) -> Callable[[], object]:

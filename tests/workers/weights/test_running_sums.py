@@ -8,11 +8,12 @@ import torch
 from store.errors import BlobCorruptError
 from store.lineage.versions import Step
 from tests.support.saved_models import facts
+from tests.support.summed_deltas import sum_deltas
 from tests.workers.conftest import Place
 from tests.workers.weights.test_matrix_cache import blob_of, flip, flip_a_factor
 from workers.weights.deltas import LayerDelta
 from workers.weights.matrix_cache import MatrixCache
-from workers.weights.running_sums import cast, sum_deltas
+from workers.weights.running_sums import cast
 
 
 class Reads:

@@ -92,14 +92,13 @@ class AsyncVersions:
         *,
         label: str | None = None,
         thresholds: Mapping[str, float] | None = None,
-        budget: Mapping[str, float] | None = None,
         dry_run: bool | None = None,
         urgent: bool | None = None,
         idempotency_key: str | None = None,
     ) -> AsyncEdit:
         """Solve all facts in force anew, as one batch from the base. The job ends in a version whose parent is `v0` and
         which `consolidates` this one; no alias moves to it by itself."""
-        body = {"label": label, "thresholds": thresholds, "budget": budget, "dry_run": dry_run, "urgent": urgent}
+        body = {"label": label, "thresholds": thresholds, "dry_run": dry_run, "urgent": urgent}
         headers = creation_headers(idempotency_key)
         path = _path(model, version)
         call = Call("POST", f"{_ONE}/consolidate", reading(AsyncEdit), path=path, body=body, headers=headers)
