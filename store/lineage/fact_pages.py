@@ -43,9 +43,9 @@ class Lineage:
         return Place(edit, self.edits[edit].version, index)
 
 
-def read_lineage(session: Session, model: str, number: int) -> Lineage:
-    """Raises NotFoundError."""
-    line = steps(session, model, number)
+def read_lineage(session: Session, model: str, number: int, *, deleted_too: bool = False) -> Lineage:
+    """Raises NotFoundError; `deleted_too` as in `steps`."""
+    line = steps(session, model, number, deleted_too=deleted_too)
     return Lineage({step.edit: step for step in line if step.kind in FACT_KINDS}, reverted_facts(line))
 
 

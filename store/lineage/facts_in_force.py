@@ -70,9 +70,14 @@ class LineageStep:
     reverts: list[Any] | None
 
 
-def steps(session: Session, model: str, number: int) -> list[LineageStep]:
-    """The versions from the base's first child to `number`, in their order. Raises NotFoundError."""
-    lineage.get(session, model, number)
+def steps(session: Session, model: str, number: int, *, deleted_too: bool = False) -> list[LineageStep]:
+    """The versions from the base's first child to `number`, in their order.
+
+    Raises NotFoundError. `deleted_too` is for a batch that runs while its parent is deleted: what the parent said does
+    not change, and whether it is still there is asked when the batch is published.
+    """
+    if not deleted_too:
+        lineage.get(session, model, number)
     line = lineage.line_of(model, number)
     query = select(VersionRow.number, BatchRow.id, BatchRow.kind, BatchRow.facts, BatchRow.reverts)
     query = query.join(line, line.c.number == VersionRow.number).join(BatchRow, BatchRow.id == VersionRow.batch_id)

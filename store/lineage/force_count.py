@@ -5,10 +5,9 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from store.lineage import versions as lineage
 from store.lineage.fact_pages import Lineage, in_force, read_lineage, standing_facts
 from store.lineage.facts_in_force import Place, neighbors
-from store.schema.tables import BatchRow, FactRow
+from store.schema.tables import BatchRow, FactRow, VersionRow
 
 
 def facts_in_force_after(session: Session, batch: BatchRow, base: int) -> int:
@@ -17,7 +16,7 @@ def facts_in_force_after(session: Session, batch: BatchRow, base: int) -> int:
     What an edit corrects leaves; what a revert takes out leaves, and what was corrected by it is back. A line that an
     older release made is counted whole, once.
     """
-    line = read_lineage(session, batch.model, base)
+    line = read_lineage(session, batch.model, base, deleted_too=True)
     questions = set(session.scalars(select(FactRow.question).where(FactRow.batch_id == batch.id).distinct()))
     standing = standing_facts(session, line, questions)
     leaving = {(entry["edit"], index) for entry in batch.reverts or () for index in entry["facts"]}
@@ -32,7 +31,7 @@ def _said(standing: list[tuple[Place, str]]) -> int:
 
 
 def _of_version(session: Session, line: Lineage, model: str, number: int) -> int:
-    row = lineage.get(session, model, number)
+    row = session.get_one(VersionRow, (model, number))
     if row.parent is None:
         return 0
     return len(in_force(session, line)) if row.facts_in_force is None else row.facts_in_force

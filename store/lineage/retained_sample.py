@@ -39,13 +39,14 @@ def sample_in_force(
     *,
     without: Collection[tuple[str, int]] = (),
     not_asking: Collection[str] = (),
+    deleted_too: bool = False,
 ) -> list[SampledFact]:
     """At most `wanted` facts that version `number` says, in the lineage's order; the same for the same seed.
 
     Left out are those of `without`, (edit, index), those that ask one of the questions `not_asking`, and those whose
-    texts were removed. Raises NotFoundError.
+    texts were removed. Raises NotFoundError; `deleted_too` as in `steps`.
     """
-    line = read_lineage(session, model, number)
+    line = read_lineage(session, model, number, deleted_too=deleted_too)
     edits = list(line.edits)
     ends = list(itertools.accumulate(step.facts for step in line.edits.values()))
     total = ends[-1] if ends else 0

@@ -5,8 +5,7 @@ from __future__ import annotations
 from api_schemas.metrics import DriftMeasurement, Measurement
 from editing.model.projection import Matrices
 from editing.progress import ShouldStop
-from store.lineage import versions as lineage
-from store.schema.tables import BatchRow
+from store.schema.tables import BatchRow, VersionRow
 from workers.context import WorkerContext
 
 
@@ -33,7 +32,7 @@ def _parents_drift(
     should_stop: ShouldStop,
 ) -> float | None:
     with context.database.reading() as session:
-        row = lineage.get(session, batch.model, base)
+        row = session.get_one(VersionRow, (batch.model, base))  # deleted by now, if its alias was moved
     if row.parent is None:
         return 1.0
     known = (row.metrics or {}).get("drift") or {}

@@ -45,6 +45,7 @@ def earlier_facts(
             batch.seq,
             without={(entry["edit"], index) for entry in batch.reverts or () for index in entry["facts"]},
             not_asking={question_of({"prompt": fact.prompt, "subject": fact.subject}) for fact in correcting},
+            deleted_too=True,
         )
 
 

@@ -68,7 +68,7 @@ def check_revert(
     on_progress("checking", 2, 3)
     drift = measure_drift(context, batch, base, before, after, should_stop)
     on_progress("checking", 3, 3)
-    limits = _limits(asked, was, drift_before)
+    limits = _limits(batch, was, drift_before)
     thresholds = limits.thresholds
     if not staying:  # there is nothing that a score could be held against
         thresholds = {name: limit for name, limit in thresholds.items() if name in ("drift", RETAINED)}
@@ -84,9 +84,14 @@ def check_revert(
     )
 
 
-def _limits(asked: Limits, was: dict[str, Measurement], drift_before: float | None) -> Limits:
-    """The caller's over the defaults. A line that is beyond its budget can still lose facts."""
-    thresholds = {name: DEFAULT_THRESHOLDS[name] for name in ("drift", RETAINED)}
+def _limits(batch: BatchRow, was: dict[str, Measurement], drift_before: float | None) -> Limits:
+    """The caller's over the defaults. A line that is beyond its budget can still lose facts.
+
+    A revert that was accepted before there were budgets knew no thresholds on what it changes but EM's.
+    """
+    asked = limits_of(batch)
+    defaults = () if batch.budget is None else ("drift", RETAINED)
+    thresholds = {name: DEFAULT_THRESHOLDS[name] for name in defaults}
     if was and was["EM"].value is not None:
         thresholds["EM"] = was["EM"].value - MOST_FORGOTTEN
     budget = {"drift": max(DEFAULT_BUDGET["drift"], MOST_DRIFT * (drift_before or 0.0))}

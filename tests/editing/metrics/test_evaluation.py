@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from api_schemas.facts import Fact, Neighbor
-from api_schemas.metrics import DEFAULT_METRICS, DEFAULT_THRESHOLDS
+from api_schemas.metrics import DEFAULT_METRICS, DEFAULT_THRESHOLDS, RETAINED
 from editing.errors import EditInterrupted, FactError, FactLengthError
 from editing.metrics import METRICS
 from editing.metrics.evaluation import Evaluation, evaluate
@@ -239,5 +239,5 @@ def test_unknown_metrics_and_missing_text_are_refused() -> None:
 def test_the_table_has_the_names_that_the_api_promises() -> None:
     assert tuple(METRICS)[:8] == ("ES", "PS", "NS", "S", "EM", "GA", "GE", "drift")
     assert all(name == metric.name for name, metric in METRICS.items())
-    assert {*DEFAULT_METRICS, *DEFAULT_THRESHOLDS} <= set(METRICS)
+    assert {*DEFAULT_METRICS, *DEFAULT_THRESHOLDS} <= {*METRICS, RETAINED}
     assert all(metric.reads for metric in METRICS.values())

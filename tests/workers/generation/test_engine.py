@@ -145,18 +145,18 @@ def test_it_decodes_with_all_cores_whatever_other_threads_set_for_themselves(
     two_versions: Place, redis_server: PrivateRedis, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: set[int] = set()
-    step = RunningBatch.step
-
-    def watched(batch: RunningBatch) -> list[SequenceEvents]:
-        found = step(batch)
-        used.add(torch.get_num_threads())
-        return found
-
-    monkeypatch.setattr(RunningBatch, "step", watched)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        with engine_over(two_versions, redis_server.url):
+        with engine_over(two_versions, redis_server.url) as engine:
+            step = engine.batch.step
+
+            def watched() -> list[SequenceEvents]:
+                found = step()
+                used.add(torch.get_num_threads())
+                return found
+
+            monkeypatch.setattr(engine.batch, "step", watched)
             other = threading.Thread(target=torch.set_num_threads, args=(1,))
             other.start()
             other.join()
