@@ -22,6 +22,7 @@ class PaperFigureName(StrEnum):
     FIGURE_3 = "figure3"
     FIGURE_4 = "figure4"
     TABLE_1 = "table1"
+    SEQUENTIAL = "sequential"
 
 
 def reproduce(
@@ -36,9 +37,19 @@ def reproduce(
     ] = 64,
     batch_sizes: Annotated[
         str | None,
-        typer.Option(metavar="N,N,…", help="Facts edited together.", show_default="1,4,16; 1 for table1"),
+        typer.Option(
+            metavar="N,N,…", help="Facts edited together.", show_default="1,4,16; 1 for table1, 64 for sequential"
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=MOST_DRAWS, metavar="N", help="Draws of facts.")] = 3,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,…",
+            help="For sequential: which lines, of those that the manual lists.",
+            show_default="defaults,consolidated,unprotected,emmet_equality,memit,alphaedit",
+        ),
+    ] = None,
     ge: Annotated[bool, typer.Option("--ge", help="Measure GE for table1, too: texts of 100 tokens, slow.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: results.json on standard output.")] = False,
     model: ModelRef = None,
@@ -51,6 +62,7 @@ def reproduce(
     figure3  EMMET and MEMIT over batch sizes, in one layer
     figure4  the same, spread over several layers
     table1   ROME, MEMIT and EMMET on single facts, in one layer
+    sequential  batches one on the other: which method keeps the earlier facts
 
     It runs in this process, with emmetd's defaults beside the paper's methods. What is measured is kept at once:
     stopped and started again with the same options, it goes on.
@@ -60,6 +72,7 @@ def reproduce(
       emmetd reproduce figure3 --facts counterfact.jsonl --output figure3 --limit 64 --batch-sizes 1,4,16 --seeds 3
     """
     sizes = _sizes(batch_sizes, figure, limit)
+    lines = _line_methods(methods, figure)
     if ge and figure is not PaperFigureName.TABLE_1:
         raise typer.BadParameter(f"{figure.value} has no GE; only table1 has", param_hint="--ge")
 
@@ -82,6 +95,7 @@ def reproduce(
     from benchmarks.paper.records import ReproductionError
     from benchmarks.reproduce import Task
     from benchmarks.reproduce import reproduce as measure
+    from benchmarks.sequential.measure import LinesTask, measure_lines
     from editing.errors import EditingError, ModelLoadError, UnsupportedModelError
     from editing.model.loading import load_model
     from workers.process.capacity import device_of
@@ -90,9 +104,7 @@ def reproduce(
     from workers.statistics.layer_statistics import LayerStatistics
 
     try:
-        task = Task(
-            FIGURES[figure.value], read_facts(facts), facts, limit, sizes, seeds, with_entropy=ge, command=_command()
-        )
+        records = read_facts(facts)
         with ShownProgress() as progress:
             loaded = load_model(
                 settings.model,
@@ -102,7 +114,14 @@ def reproduce(
                 on_progress=progress,
             )
             statistics = LayerStatistics(loaded, settings.data, default_spec(settings))
-            result = measure(task, loaded, statistics, output, on_progress=progress)
+            if figure is PaperFigureName.SEQUENTIAL:
+                line_task = LinesTask(records, facts, limit, sizes[0], seeds, lines, _command())
+                result = measure_lines(line_task, loaded, statistics, output, on_progress=progress)
+            else:
+                task = Task(
+                    FIGURES[figure.value], records, facts, limit, sizes, seeds, with_entropy=ge, command=_command()
+                )
+                result = measure(task, loaded, statistics, output, on_progress=progress)
     except FactsFileError as error:
         raise InputFileError(f"--facts: {error}") from None
     except ReproductionError as error:
@@ -121,6 +140,8 @@ def reproduce(
 def _sizes(written: str | None, figure: PaperFigureName, limit: int) -> tuple[int, ...]:
     """ "1,4,16" → (1, 4, 16), rising."""
     if written is None:
+        if figure is PaperFigureName.SEQUENTIAL:
+            return (min(64, limit),)
         return (1,) if figure is PaperFigureName.TABLE_1 else tuple(size for size in (1, 4, 16) if size <= limit)
     try:
         sizes = tuple(sorted({int(part) for part in written.split(",")}))
@@ -134,7 +155,28 @@ def _sizes(written: str | None, figure: PaperFigureName, limit: int) -> tuple[in
         )
     if figure is PaperFigureName.TABLE_1 and sizes != (1,):
         raise typer.BadParameter(f"{written!r}: table1 is of single edits; leave it out", param_hint="--batch-sizes")
+    if figure is PaperFigureName.SEQUENTIAL and len(sizes) > 1:
+        raise typer.BadParameter(f"{written!r}: a line has batches of one size; give one", param_hint="--batch-sizes")
     return sizes
+
+
+def _line_methods(written: str | None, figure: PaperFigureName) -> tuple[str, ...]:
+    """ "memit,defaults" → ("memit", "defaults")."""
+    from benchmarks.sequential.methods import DEFAULT_METHODS, METHODS
+
+    if written is None:
+        return DEFAULT_METHODS
+    if figure is not PaperFigureName.SEQUENTIAL:
+        raise typer.BadParameter(
+            f"{figure.value} has its own methods; only sequential takes them", param_hint="--methods"
+        )
+    names = tuple(dict.fromkeys(written.split(",")))
+    unknown = [name for name in names if name not in METHODS]
+    if unknown:
+        raise typer.BadParameter(
+            f"there is no line {unknown[0]!r}; there are {', '.join(METHODS)}", param_hint="--methods"
+        )
+    return names
 
 
 def _command() -> str:

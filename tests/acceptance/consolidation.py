@@ -129,6 +129,10 @@ def figures(metrics: dict[str, Any], side: str) -> dict[str, Any]:
     return scores if side == "before" else {**scores, "drift": metrics["drift"]["value"]}
 
 
+def share(said: Sequence[bool]) -> float:
+    return sum(said) / len(said)
+
+
 def work_seconds(job: dict[str, Any]) -> float:
     """Without the wait in the queue."""
     return float(sum(seconds for stage, seconds in job["metrics"]["seconds"].items() if stage != "queued"))
@@ -147,7 +151,16 @@ def main() -> int:
         steps = []
         for first in range(0, arguments.number, arguments.batch):
             job = line.edit(f"batch from {first}", facts[first : first + arguments.batch], "")
-            steps.append({"version": job["version"], "seconds": work_seconds(job), **figures(job["metrics"], "after")})
+            steps.append(
+                {
+                    "version": job["version"],
+                    "seconds": work_seconds(job),
+                    **figures(job["metrics"], "after"),
+                    "retained": job["metrics"]["retained"],
+                    "warnings": [one["code"] for one in job["metrics"]["warnings"]],
+                    "EM_of_all": share(line.facts_said(job["version"])),
+                }
+            )
             write_result(arguments.output, {**result, "line": steps})
         result["line"] = steps
         worn = steps[-1]["version"]
@@ -158,6 +171,7 @@ def main() -> int:
             "consolidates": version["consolidates"],
             "worn": figures(whole["metrics"], "before"),
             "consolidated": figures(whole["metrics"], "after"),
+            "EM_of_all": share(line.facts_said(whole["version"])),
             "repaired": whole["metrics"]["layers"][0]["repaired"],
             "seconds_by_stage": whole["metrics"]["seconds"],
             "seconds": work_seconds(whole),
