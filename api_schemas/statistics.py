@@ -75,7 +75,7 @@ class CorpusInfo(BaseModel):
     """A corpus by the name that the operator gave it. `default`: C0 of edits is made from it."""
 
     name: str
-    kind: Literal["self-sampled", "file", "data_set"]
+    kind: Literal["self-sampled", "file", "data_set", "moments"]
     data_set: str | None = Field(None, description="Id and revision on the Hugging Face hub.")
     default: bool
 

@@ -15,6 +15,7 @@ SELF_SAMPLED: Final = "self"
 """The corpus that is always there: text that the model writes itself."""
 
 DEFAULT_FIELD: Final = "text"
+_MOMENTS: Final = "moments:"
 
 _NAME: Final = r"[a-z0-9][a-z0-9._-]{0,63}"
 _DATA_SET: Final = re.compile(r"hf://datasets/(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?(/(?P<files>.+))?")
@@ -39,8 +40,16 @@ class CorpusDataSet:
     field: str
 
 
-def read_corpus(text: str) -> CorpusFile | CorpusDataSet:
-    """`/path/to/file`, or `hf://datasets/OWNER/NAME@REVISION/FILES`; either may end in `#field=NAME`.
+@dataclass(frozen=True)
+class CorpusMoments:
+    """A folder on the worker's machine with second moments that were published, a file a layer."""
+
+    path: Path
+
+
+def read_corpus(text: str) -> CorpusFile | CorpusDataSet | CorpusMoments:
+    """`/path/to/file`, or `hf://datasets/OWNER/NAME@REVISION/FILES`; either may end in `#field=NAME`. Or
+    `moments:/path/to/folder`.
 
     Raises ValueError saying how to write it.
     """
@@ -48,7 +57,11 @@ def read_corpus(text: str) -> CorpusFile | CorpusDataSet:
     assert parts is not None  # it takes any text
     source, field = parts["source"], parts["field"] or DEFAULT_FIELD
     if not source:
-        raise ValueError("it is empty; give a file, or hf://datasets/OWNER/NAME@REVISION/FILES")
+        raise ValueError("it is empty; give a file, hf://datasets/OWNER/NAME@REVISION/FILES, or moments:FOLDER")
+    if source.startswith(_MOMENTS):
+        if not source.removeprefix(_MOMENTS):
+            raise ValueError("it names no folder; write moments:/path/to/folder")
+        return CorpusMoments(Path(source.removeprefix(_MOMENTS)).expanduser().absolute())
     if "://" not in source:
         return CorpusFile(Path(source).expanduser().absolute(), field)
     found = _DATA_SET.fullmatch(source)
@@ -74,7 +87,8 @@ class CorpusSettings(BaseSettings):
     corpora: Annotated[dict[str, str], NoDecode, BeforeValidator(_mapping)] = Field(
         {},
         description="text that C0 may be made from, by name: files (text, .jsonl, .parquet) or "
-        "hf://datasets/OWNER/NAME@REVISION/FILES, each with #field=NAME where documents are not in `text`; "
+        "hf://datasets/OWNER/NAME@REVISION/FILES, each with #field=NAME where documents are not in `text`; or "
+        "moments:FOLDER, second moments as ROME's authors publish them, a file a layer; "
         "a table in TOML, JSON in a variable",
     )
     corpus: str = Field(
@@ -122,4 +136,6 @@ def _absolute(source: str) -> str:
     found = read_corpus(source)
     if isinstance(found, CorpusDataSet):
         return source
+    if isinstance(found, CorpusMoments):
+        return f"{_MOMENTS}{found.path}"
     return str(found.path) if found.field == DEFAULT_FIELD else f"{found.path}#field={found.field}"

@@ -17,6 +17,7 @@ from editing.atomic_files import exclusive, whole_file
 from editing.covariance.accumulation import key_moments
 from editing.covariance.corpus import Corpus, corpus_sequences
 from editing.covariance.partial_sums import SavedSums
+from editing.covariance.published_moments import PublishedMoments, check_against_model
 from editing.covariance.statistic import Statistic, make_statistic
 from editing.errors import StatisticError
 from editing.model.loading import LoadedModel
@@ -136,6 +137,8 @@ def _build(
     on_progress: ProgressCallback,
     should_stop: ShouldStop,
 ) -> dict[int, Statistic]:
+    if isinstance(spec.corpus, PublishedMoments):
+        return _published(model, layers, spec, spec.corpus, folder, on_progress, should_stop)
     tokens = _tokens(model, spec)
     sequences = corpus_sequences(spec.corpus, model, tokens, folder, on_progress=on_progress, should_stop=should_stop)
     sums = key_moments(
@@ -155,6 +158,34 @@ def _build(
             sums.moment(layer),
             layer=layer,
             tokens=sums.tokens,
+            corpus=_text_of(spec),
+            fingerprint=model.fingerprint,
+            shrinkage=spec.shrinkage,
+        )
+        write_statistic(built[layer], _file(model, layer, spec, folder))
+    on_progress("factor", len(layers), len(layers))
+    return built
+
+
+def _published(
+    model: LoadedModel,
+    layers: list[int],
+    spec: StatisticSpec,
+    corpus: PublishedMoments,
+    folder: Path,
+    on_progress: ProgressCallback,
+    should_stop: ShouldStop,
+) -> dict[int, Statistic]:
+    """From files, a layer at a time: each is (d_in, d_in), float64, twice."""
+    built = {}
+    for done, layer in enumerate(layers):
+        on_progress("factor", done, len(layers))
+        moment, count = corpus.moment(model, layer)
+        check_against_model(model, {layer: moment}, folder, should_stop)
+        built[layer] = make_statistic(
+            moment,
+            layer=layer,
+            tokens=count,
             corpus=_text_of(spec),
             fingerprint=model.fingerprint,
             shrinkage=spec.shrinkage,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api_schemas.edits import EditError, Progress
 from api_schemas.statistics import CorpusInfo, StatisticJob
-from configuration.corpus_settings import SELF_SAMPLED, CorpusFile, read_corpus
+from configuration.corpus_settings import SELF_SAMPLED, CorpusFile, CorpusMoments, read_corpus
 from configuration.settings import Settings
 from store.schema.tables import StatisticRow
 
@@ -38,4 +38,6 @@ def corpus_info(settings: Settings, name: str) -> CorpusInfo:
     source = read_corpus(settings.corpora[name])
     if isinstance(source, CorpusFile):
         return CorpusInfo(name=name, kind="file", data_set=None, default=default)
+    if isinstance(source, CorpusMoments):
+        return CorpusInfo(name=name, kind="moments", data_set=None, default=default)
     return CorpusInfo(name=name, kind="data_set", data_set=f"{source.data_set}@{source.revision}", default=default)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from configuration.corpus_settings import CorpusDataSet, CorpusFile, read_corpus
+from configuration.corpus_settings import CorpusDataSet, CorpusFile, CorpusMoments, read_corpus
 from configuration.errors import InvalidSettingError
 from configuration.settings import load_settings
 
@@ -31,15 +31,18 @@ def test_files_and_data_sets_are_told_apart(tmp_path: Path) -> None:
     assert read_corpus(WIKI) == CorpusDataSet("Salesforce/wikitext", "c0ffee", files, "text")
     short = CorpusDataSet("a/b", "v1", "*train*.parquet", "content")
     assert read_corpus("hf://datasets/a/b@v1#field=content") == short
+    assert read_corpus("moments:published") == CorpusMoments(tmp_path / "published")
 
 
 def test_a_table_in_the_file_and_json_in_a_variable_say_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "emmetd.toml").write_text(f'corpus = "wiki"\n[corpora]\nwiki = "{WIKI}"\nnotes = "notes.txt"\n')
+    (tmp_path / "emmetd.toml").write_text(
+        f'corpus = "wiki"\n[corpora]\nwiki = "{WIKI}"\nnotes = "notes.txt"\nrome = "moments:rome"\n'
+    )
     settings = load_settings(data=tmp_path)
-    assert settings.corpora == {"wiki": WIKI, "notes": str(tmp_path / "notes.txt")}
-    assert (settings.corpus, settings.corpus_names) == ("wiki", ["self", "wiki", "notes"])
+    assert settings.corpora == {"wiki": WIKI, "notes": str(tmp_path / "notes.txt"), "rome": f"moments:{tmp_path}/rome"}
+    assert (settings.corpus, settings.corpus_names) == ("wiki", ["self", "wiki", "notes", "rome"])
     for name, value in settings.as_environment().items():
         monkeypatch.setenv(name, value)
     assert load_settings().corpora == settings.corpora
@@ -56,6 +59,7 @@ def test_a_table_in_the_file_and_json_in_a_variable_say_the_same(
         ('{"self": "/a"}', ["'self' cannot be a corpus's name"]),
         ('{"wiki": "hf://datasets/a/b"}', ["wiki: ", "says no revision", "hf://datasets/a/b@COMMIT"]),
         ('{"wiki": "s3://a/b"}', ["wiki: 's3://a/b' is neither a file nor hf://datasets/"]),
+        ('{"rome": "moments:"}', ["rome: it names no folder"]),
         ('{"wiki": " "}', ["wiki: it is empty"]),
         ('{"wiki": 3}', ["valid string"]),
     ],

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from configuration.corpus_settings import SELF_SAMPLED, CorpusFile, read_corpus
+from configuration.corpus_settings import SELF_SAMPLED, CorpusFile, CorpusMoments, read_corpus
 from configuration.settings import Settings
 from editing.covariance.corpus import Corpus, SelfSampled
+from editing.covariance.published_moments import PublishedMoments
 from editing.covariance.statistics_store import StatisticSpec
 from editing.covariance.text_corpora import HubDataSet, TextFile
 from editing.errors import CorpusError
@@ -19,6 +20,8 @@ def corpus_named(settings: Settings, name: str) -> Corpus:
     source = read_corpus(settings.corpora[name])
     if isinstance(source, CorpusFile):
         return TextFile(source.path, source.field)
+    if isinstance(source, CorpusMoments):
+        return PublishedMoments(source.path)
     token = settings.hf_token.get_secret_value() if settings.hf_token else None
     return HubDataSet(source.data_set, source.revision, source.files, source.field, token=token)
 

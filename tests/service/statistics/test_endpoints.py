@@ -35,7 +35,11 @@ def test_what_edits_use_is_the_default_and_a_task_makes_it(api: Api, database: D
 
 
 def test_layers_corpus_and_tokens_can_be_chosen(serve: Callable[..., Api], model: str, tmp_path: Path) -> None:
-    corpora = {"news": f"{tmp_path}/secret/news.jsonl", "wiki": "hf://datasets/Salesforce/wikitext@c0ffee"}
+    corpora = {
+        "news": f"{tmp_path}/secret/news.jsonl",
+        "wiki": "hf://datasets/Salesforce/wikitext@c0ffee",
+        "rome": f"moments:{tmp_path}/secret",
+    }
     api = serve(corpora=corpora, corpus="news", corpus_tokens=900)
 
     by_default, chosen, other = ask(api), ask(api, layers=[3, 0], corpus="wiki", tokens=70), ask(api, corpus="self")
@@ -48,6 +52,7 @@ def test_layers_corpus_and_tokens_can_be_chosen(serve: Callable[..., Api], model
         {"name": "self", "kind": "self-sampled", "data_set": None, "default": False},
         {"name": "news", "kind": "file", "data_set": None, "default": True},
         {"name": "wiki", "kind": "data_set", "data_set": "Salesforce/wikitext@c0ffee", "default": False},
+        {"name": "rome", "kind": "moments", "data_set": None, "default": False},
     ]
     assert "secret" not in listed.text + by_default.text
 
