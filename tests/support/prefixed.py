@@ -34,8 +34,8 @@ def prefixed(target: str, prefix: str) -> Iterator[Prefixed]:
             if not self.path.startswith(f"{prefix}/"):
                 self._send(404, {}, b"")
                 return
-            asked = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
-            asked["accept-encoding"] = "identity"
+            asked = {name.lower(): value for name, value in self.headers.items()} | {"accept-encoding": "identity"}
+            del asked["host"]
             answer = client.get(target + self.path.removeprefix(prefix), headers=asked)
             self._send(answer.status_code, answer.headers, answer.content)
 

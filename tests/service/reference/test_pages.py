@@ -110,7 +110,7 @@ def test_a_browser_draws_the_document_below_a_prefix(api: Api, path: str, shows:
             [
                 str(program("chromium")),
                 *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-                *(f"--user-data-dir={tmp_path}", "--enable-logging=stderr", "--virtual-time-budget=60000"),
+                *(f"--user-data-dir={tmp_path}", "--enable-logging=stderr", "--virtual-time-budget=20000"),
                 *("--dump-dom", proxy.url + path),
             ],
             capture_output=True,
@@ -120,7 +120,7 @@ def test_a_browser_draws_the_document_below_a_prefix(api: Api, path: str, shows:
         )
 
     assert shows in done.stdout
-    assert f"{proxy.url}/v1/edits" in done.stdout or proxy.url in done.stdout
+    assert proxy.url in done.stdout  # where requests are sent to
     assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert [asked for asked in proxy.asked if not asked.startswith("/models/one/")] == []
     assert "/models/one/openapi.json" in proxy.asked
