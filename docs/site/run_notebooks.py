@@ -19,15 +19,13 @@ _SHOWN: Final = ("text/plain", "image/png", "text/markdown")
 
 
 def run(path: Path, folder: Path) -> dict[str, Any]:
-    """The notebook at `path` with what each cell gave out, executed in `folder`. Raises nbclient's CellExecutionError."""
+    """The notebook at `path`, executed in `folder`, with what each cell gave out. Raises CellExecutionError."""
     import nbformat
     from nbclient import NotebookClient
 
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook, timeout=CELL_SECONDS, kernel_name="python3", resources={"metadata": {"path": folder}}
-    )
-    client.execute()
+    place = {"metadata": {"path": folder}}
+    NotebookClient(notebook, timeout=CELL_SECONDS, kernel_name="python3", resources=place).execute()
     return dict(json.loads(nbformat.writes(notebook)))
 
 
