@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test lint format bench console acceptance clean
+.PHONY: help setup run check test lint format bench console docs acceptance clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,6 +17,7 @@ TORCH_VERSION := 2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 STAMP := $(VENV)/.setup-$(TORCH)
 CLIENTS := $(VENV)/.clients
+DOCUMENTATION := $(VENV)/.documentation
 MODULES := console/node_modules/.package-lock.json
 
 # Files of tests that run side by side, on one core each: the tests' models are too small for several.
@@ -39,7 +40,7 @@ run: setup ## Start emmetd: API, worker and queue in one (ARGS="--port 9000")
 	@exec $(BIN)/emmetd serve $(ARGS)
 
 # The console's own tests need Node and its packages; without Node they say so one by one.
-test: setup $(CLIENTS) $(if $(shell command -v npm),$(MODULES)) ## Run the test suite (ARGS="tests/editing -k solve"; JOBS=0 in this process)
+test: setup $(CLIENTS) $(DOCUMENTATION) $(if $(shell command -v npm),$(MODULES)) ## Run the test suite (ARGS="tests/editing -k solve"; JOBS=0 in this process)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: lint ## Before every commit: lint, and the tests that need no whole installation
@@ -67,6 +68,9 @@ $(MODULES): console/package-lock.json
 	@cd console && npm ci --silent
 	touch node_modules/.package-lock.json
 
+docs: setup $(DOCUMENTATION) ## Build the site of documentation into build/docs/html; needs no network
+	@$(BIN)/python -m docs.site.build $(ARGS)
+
 clean: ## Remove .venv, caches and build outputs; data folders stay
 	@rm -rf $(VENV) build ./*.egg-info client/build client/src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -75,6 +79,12 @@ clean: ## Remove .venv, caches and build outputs; data folders stay
 $(CLIENTS): $(STAMP)
 	@echo "setup: installing the clients that the tests use"
 	$(PIP) install --constraint constraints.txt --editable ./client --editable '.[clients]'
+	touch $@
+
+# Sphinx for the site, Jupyter for its notebooks: 60 packages more.
+$(DOCUMENTATION): $(STAMP)
+	@echo "setup: installing what builds the documentation"
+	$(PIP) install --constraint constraints.txt --editable ./client --editable '.[documentation]'
 	touch $@
 
 $(STAMP): pyproject.toml client/pyproject.toml constraints.txt

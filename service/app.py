@@ -37,6 +37,7 @@ from service.http.security_headers import SecurityHeaders
 from service.metrics import ServiceMetrics
 from service.models import endpoints as models
 from service.operations import endpoints as operations
+from service.reference import endpoints as reference
 from service.resources import open_resources
 from service.reverts import endpoints as reverts
 from service.statistics import endpoints as statistics
@@ -87,6 +88,8 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         separate_input_output_schemas=False,
         redirect_slashes=False,
+        docs_url=None,  # ours load nothing from elsewhere
+        redoc_url=None,
         dependencies=[Depends(authorised)],
     )
     problems.install(app)
@@ -107,6 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(resource.router)
     app.include_router(operations.router)
     app.include_router(console.router)
+    app.include_router(reference.router)
     check_routes(app)
     openapi.install(app)
     # Added last is outermost: a body that is too large is logged too, and a refusal has its headers.

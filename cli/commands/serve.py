@@ -90,6 +90,7 @@ async def run_all(
         "EMMETD_WORKER_METRICS_PORT": str(worker_port),
     }
     async with Supervisor(announce, policy) as supervisor:
+        announce(f"console at {url}/, documents of the API at {url}/docs, once it is ready")
         announce(f"data in {settings.data}")
         if settings.redis_url is None:
             redis = prepare_private_redis(settings.data / "redis")

@@ -77,6 +77,7 @@ def ready_banner(url: str, model: str, data: Path, *, with_key: bool) -> str:
         (
             "",
             f"emmetd is ready at {url} with {model}",
+            f"its console is at {url}/, documents of its API at {url}/docs",
             f"its data lies in {data}",
             "",
             "correct a fact:",

@@ -76,11 +76,12 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     # The console's pages are the same for everybody; what they show comes from the routes above.
     ("GET", "/"): PUBLIC,
     ("GET", "/console/{file}"): PUBLIC,
-    # FastAPI's own: the document and the pages that show it.
+    # The document, and the pages that show it.
     ("GET", "/openapi.json"): PUBLIC,
     ("GET", "/docs"): PUBLIC,
-    ("GET", "/docs/oauth2-redirect"): PUBLIC,
     ("GET", "/redoc"): PUBLIC,
+    ("GET", "/reference/{file}"): PUBLIC,
+    ("GET", "/reference/{folder}/{file}"): PUBLIC,
 }
 
 

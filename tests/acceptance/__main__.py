@@ -60,6 +60,9 @@ PROMISES = {
     "schemathesis": Promise(
         "every operation against the OpenAPI document", "tests.acceptance.openapi_document", (), False
     ),
+    "five_minutes": Promise(
+        "the page for newcomers, word by word against a fresh `make run`", "tests.acceptance.five_minutes", (), False
+    ),
     "refusals": Promise("how fast bad requests are refused", "tests.acceptance.refusals", (), False),
     "overhead": Promise(
         "from POST to a batch's beginning, and a POST against a bare handler", "tests.acceptance.overhead", (), False

@@ -115,8 +115,9 @@ PROBES = {
     ("GET", "/console/{file}"): Probe(f"/console/{next(name for name in pages() if name.endswith('.js'))}"),
     ("GET", "/openapi.json"): Probe("/openapi.json"),
     ("GET", "/docs"): Probe("/docs"),
-    ("GET", "/docs/oauth2-redirect"): Probe("/docs/oauth2-redirect"),
     ("GET", "/redoc"): Probe("/redoc"),
+    ("GET", "/reference/{file}"): Probe("/reference/docs.js"),
+    ("GET", "/reference/{folder}/{file}"): Probe("/reference/redoc-2.5.4/LICENSE"),
 }
 Route = tuple[str, str]
 GUARDED = [route for route in PROBES if RULES.get(route) != PUBLIC]

@@ -1,0 +1,115 @@
+"""Builds the site: python -m docs.site.build [--output FOLDER]. Warnings are errors, and nothing is asked of a network.
+
+First the pages are gathered in a folder: those of docs/ as they are, the README as the front page, the client's page,
+the changelog, and the pages that are made here. Then Sphinx builds them, and the result is looked through for links
+that lead nowhere and for anything that a browser would load from elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+from docs.site.api_pages import api_pages
+from docs.site.checks import faults
+from docs.site.navigation import menu, toctree
+from docs.site.notebook_pages import notebook_page
+
+ROOT: Final = Path(__file__).parents[2]
+DOCS: Final = ROOT / "docs"
+_FROM_ROOT: Final = {"README.md": "index.md", "client/README.md": "client.md", "CHANGELOG.md": "changelog.md"}
+"""Pages outside of docs/ → where they stand in the site."""
+_LICENCE: Final = "https://www.apache.org/licenses/LICENSE-2.0"
+
+
+def gather(source: Path) -> None:
+    """All pages of the site into the folder `source`, which is made anew."""
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("site", "openapi.json", ".ipynb_checkpoints"))
+    for path, place in _FROM_ROOT.items():
+        (source / place).write_text(_moved((ROOT / path).read_text(), path))
+    for page in source.rglob("*.md"):
+        text = page.read_text()
+        below = "../" * len(page.relative_to(source).parent.parts)
+        # The lexer of consoles does not know quotes that go on over several lines.
+        text = text.replace("```console\n", "```text\n")
+        page.write_text(text.replace(f"]({below}../README.md", f"]({below}index.md"))
+    (source / "index.md").write_text((source / "index.md").read_text() + "\n" + menu())
+    _list_decisions(source)
+    _list_operations(source)
+    for notebook in sorted((source / "notebooks").glob("*.ipynb")):
+        page = notebook_page(notebook, notebook.parent / "pictures")
+        notebook.with_suffix(".md").write_text(page)
+    for name, text in api_pages(json.loads((DOCS / "openapi.json").read_text())).items():
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_text(text)
+
+
+def build(output: Path) -> int:
+    """The site in `output`/html. Returns the exit code, 0 where nothing is to be said against it."""
+    from sphinx.cmd.build import build_main
+
+    source, html = output / "source", output / "html"
+    gather(source)
+    shutil.rmtree(html, ignore_errors=True)
+    conf = str(Path(__file__).parent)
+    options = ["-W", "--keep-going", "-q", "-E", "-b", "html", "-c", conf, "-d", str(output / "doctrees")]
+    if code := build_main([*options, str(source), str(html)]):
+        return code
+    found = faults(html)
+    for fault in found:
+        print(fault, file=sys.stderr)
+    return 1 if found else 0
+
+
+def _moved(text: str, path: str) -> str:
+    """Links of a page at `path` of the repository, as they are from the top of the site."""
+
+    def moved(match: re.Match[str]) -> str:
+        target, _, heading = match[1].partition("#")
+        if not target or "://" in target:
+            return match[0]
+        there = ((ROOT / path).parent / target).resolve().relative_to(ROOT)
+        if there.name == "LICENSE":
+            return f"]({_LICENCE})"
+        place = _FROM_ROOT.get(str(there), str(there).removeprefix("docs/"))
+        if (ROOT / there).is_dir():
+            place = {"client": "client.md"}.get(place, f"{place}/index.md")
+        return f"]({place}{'#' if heading else ''}{heading})"
+
+    return re.sub(r"\]\(([^)\s]+)\)", moved, text)
+
+
+def _list_decisions(source: Path) -> None:
+    folder = source / "decisions"
+    pages = [path.stem for path in sorted(folder.glob("0*.md"))]
+    measured = [f"measurements/{path.stem}" for path in sorted((folder / "measurements").glob("*.md"))]
+    (folder / "index.md").write_text(
+        "# Decisions\n\nWhy things are as they are, a page each; the number is the order in which they were taken.\n\n"
+        + toctree(pages, hidden=False)
+        + "\nWhat was measured for some of them:\n\n"
+        + toctree(measured, hidden=False)
+    )
+
+
+def _list_operations(source: Path) -> None:
+    page = source / "operations" / "README.md"
+    text = page.read_text()
+    listed = dict.fromkeys(re.findall(r"\]\((\w[\w-]*)\.md\)", text))
+    page.write_text(text + "\n" + toctree([*listed]))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "build" / "docs", help="folder for the pages and the site"
+    )
+    chosen = parser.parse_args()
+    if exit_code := build(chosen.output):
+        sys.exit(exit_code)
+    print(f"the site is {chosen.output / 'html' / 'index.html'}")
