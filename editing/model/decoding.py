@@ -5,7 +5,9 @@ Serving completions has an engine of its own; here sequences start together and 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,10 +15,15 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from editing.model.decoder import Decoder
+from editing.model.projection import Matrices, frame, frame_of
 
 Pick = Callable[[Tensor, Tensor], Tensor]
 """Logits (sequences, vocabulary) in float32 or better and the sequences' numbers (sequences,) → the next token ids
 (sequences,)."""
+
+
+Ended = Callable[[int, Sequence[int]], bool]
+"""A sequence's number and what it was continued by → whether it needs no more."""
 
 
 class GrowingCache:
@@ -69,11 +76,14 @@ def continue_prompts(
     lengths: Sequence[int],
     pick: Pick,
     stop: Collection[int] = (),
+    versions: Sequence[Matrices] | None = None,
+    ended: Ended | None = None,
 ) -> list[list[int]]:
     """Continue each prompt (token ids, at least one) by up to `lengths[n]` tokens, chosen by `pick`.
 
-    Returns the new tokens only. A sequence ends after a token of `stop`. All sequences run together: callers bound
-    their number.
+    Returns the new tokens only. A sequence ends after a token of `stop`, and where `ended` says so. All sequences run
+    together: callers bound their number. `versions` has the version that each is on; without it all are on what the
+    thread's frame shows.
     """
     continuations: list[list[int]] = [[] for _ in prompts]
     device, n_layers = decoder.device, len(decoder.layers)
@@ -88,15 +98,19 @@ def continue_prompts(
     mask: Tensor | None = _mask(present, width, decoder.dtype)
     active = torch.arange(len(prompts), device=device)
     cache = GrowingCache(width + max(lengths))
+    shown = _shown(versions, range(len(prompts)))
     while True:
-        hidden = decoder.run_layers(decoder.embed(tokens, positions), positions, mask, 0, n_layers, cache)
+        with shown():
+            hidden = decoder.run_layers(decoder.embed(tokens, positions), positions, mask, 0, n_layers, cache)
         cache.advance(tokens.shape[1])
         logits = decoder.logits(hidden[:, -1])
         chosen = pick(logits.to(torch.promote_types(logits.dtype, torch.float32)), active)
         continuing = []
         for slot, (number, token) in enumerate(zip(active.tolist(), chosen.tolist(), strict=True)):
             continuations[number].append(token)
-            if token not in stop and len(continuations[number]) < lengths[number]:
+            if token in stop or len(continuations[number]) == lengths[number]:
+                continue
+            if ended is None or not ended(number, continuations[number]):
                 continuing.append(slot)
         if not continuing:
             return continuations
@@ -109,10 +123,18 @@ def continue_prompts(
                 present[remaining],
             )
             cache.select(remaining)
+            shown = _shown(versions, active.tolist())
         tokens, positions = chosen[:, None], positions[:, -1:] + 1
         present = torch.cat([present, present.new_ones(len(continuing), 1)], 1)
         # Without padding or windows a new token sees everything before it: no mask, for attention's faster path.
         mask = _mask(present, 1, decoder.dtype) if masked else None
+
+
+def _shown(versions: Sequence[Matrices] | None, sequences: Sequence[int]) -> Callable[[], AbstractContextManager[None]]:
+    """Makes a context in which `sequences` see their versions."""
+    if versions is None:
+        return nullcontext
+    return functools.partial(frame, frame_of([versions[number] for number in sequences]))
 
 
 def _mask(present: Tensor, new: int, dtype: torch.dtype) -> Tensor:

@@ -170,8 +170,9 @@ def _check_budget(context: WorkerContext, batch: BatchRow) -> None:
     with context.database.reading() as session:
         measured = lineage.get(session, batch.model, batch.base_version).metrics
     used = DriftMeasurement.model_validate((measured or {}).get("drift") or {"value": None, "n": 0})
-    over = over_budget(used, limits_of(batch).budget)
-    if over is not None:
+    budget = limits_of(batch).budget
+    over = over_budget(used, budget)
+    if over is not None and used.is_beyond(budget["drift"]):  # else the check, which decides on this budget, reads on
         raise BudgetUsedError(
             f"{version_name(batch.base_version)}, which the batch is made on, has used the budget already: {over}; "
             "consolidate the line, or send the batch again with a greater budget"

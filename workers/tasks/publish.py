@@ -21,6 +21,7 @@ from store.lineage.force_count import facts_in_force_after
 from store.lineage.versions import EXACT_LAYERS
 from store.schema.tables import BatchRow, TaskRow, VersionRow
 from store.work import batches, events, lifecycle, tasks
+from workers.checking.held_out_readings import STORED, version_key
 from workers.checking.limits import limits_of
 from workers.checking.rejection import rejection
 from workers.checking.wear import WITHIN, wear_warning
@@ -77,6 +78,8 @@ def conclude(context: WorkerContext, task: TaskRow, batch: BatchRow, candidate: 
     if version is None:
         return
     context.matrices.put(version, candidate.matrices)
+    if new is not None and candidate.checked.held_out is not None:
+        context.measuring.held_out().keep(version_key(new.matrix_hashes), candidate.checked.held_out)
     log.info("published", version=version_name(version), kind=batch.kind, facts=batch.facts)
     if batch.kind != "edit":
         return
@@ -146,6 +149,8 @@ def _put_blobs(context: WorkerContext, batch: BatchRow, candidate: Candidate) ->
         header["reverts"] = candidate.reverts
     if candidate.groups is not None:
         header["groups"] = candidate.groups
+    if candidate.checked.held_out is not None:
+        header[STORED] = context.measuring.held_out().as_stored(candidate.checked.held_out)
     delta = pack_deltas(candidate.deltas, header, candidate.inserted_keys)
     # Those that the parent has are put again too: they begin their time of grace anew, should it lose them meanwhile.
     packed = {

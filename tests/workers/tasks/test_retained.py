@@ -10,6 +10,8 @@ from sqlalchemy import update
 from api_schemas.facts import Fact
 from api_schemas.metrics import DriftMeasurement, Measurement, RetainedMetrics
 from editing.metrics.evaluation import evaluate
+from editing.model.token_sequences import TokenSequences
+from editing.readings.perplexity import perplexity
 from store.lineage import fact_readings
 from store.lineage.facts_in_force import Place as FactPlace
 from store.lineage.facts_in_force import lineage_facts
@@ -48,6 +50,14 @@ def plainly(place: Place, version: int, of: list[Fact]) -> dict[str, dict[str, f
     return {name: {"value": one.value, "n": one.n} for name, one in found.metrics.items()}
 
 
+def perplexity_of(place: Place, version: int, n: int) -> float:
+    """Of those texts, in the order in which they are read, that have `n` tokens to predict."""
+    text = place.loaded.measuring.held_out().text
+    texts = next(texts for texts in range(len(text) + 1) if sum(text.predicted[:texts]) == n)
+    rows = TokenSequences.of([row.tolist() for row in text.texts.sequences()[:texts]])
+    return perplexity(place.loaded.model.decoder, place.cache().get(version), rows)
+
+
 def figures(measured: dict[str, Any]) -> dict[str, dict[str, float | int | None]]:
     return {name: {"value": one["value"], "n": one["n"]} for name, one in measured.items()}
 
@@ -68,9 +78,12 @@ def test_the_figures_of_a_line_of_eight_batches_are_those_of_a_plain_recomputati
         assert len(earlier) == SIZE * number - (1 if number >= 4 else 0)
         assert figures(batch.metrics["retained"]["before"]) == plainly(place, number, earlier)
         assert figures(batch.metrics["retained"]["after"]) == plainly(place, number + 1, earlier)
-        drift, parent = batch.metrics["drift"], place.version(number).metrics
-        assert parent is not None
-        assert drift["parent"] == pytest.approx(drift["value"] / parent["drift"]["value"])
+        drift = batch.metrics["drift"]
+        base, parent, now = (perplexity_of(place, version, drift["n"]) for version in (0, number, number + 1))
+        assert drift["value"] == pytest.approx(now / base)
+        assert drift["parent"] == pytest.approx(now / parent)
+        assert drift["low"] <= drift["value"] <= drift["high"]
+        assert drift["parent_low"] <= drift["parent"] <= drift["parent_high"]
     with place.database.reading() as session:
         for number in range(1, BATCHES + 1):
             standing = [one for one in lineage_facts(session, MODEL, number) if one.state == "in_force"]
