@@ -18,7 +18,7 @@ from editing.readings.scoring import Question, score
 from editing.values.chat_forms import chat_forms
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
-from workers.checking.held_out_readings import BASE, HeldOutReadings
+from workers.held_out import BASE, HeldOutReadings
 from workers.statistics.layer_statistics import LayerStatistics
 
 

@@ -42,7 +42,7 @@ class HeldOutText:
         sequences = texts.sequences()
         order = random.Random(_SEED).sample(range(len(sequences)), len(sequences))
         self.texts = TokenSequences.of([sequences[number].tolist() for number in order])
-        self._ends = _portions(self.texts.lengths.tolist())
+        self.portions = _portions(self.texts.lengths.tolist())
         self._streams: OrderedDict[tuple[int, _Place], Tensor] = OrderedDict()
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class HeldOutText:
     ) -> HeldOutReading:
         """`reading` of the version `matrices` with the portion after it; the same where all is read."""
         first = len(reading.tokens)
-        return self.read_to(matrices, reading, next((end for end in self._ends if end > first), first), should_stop)
+        return self.read_to(matrices, reading, next((end for end in self.portions if end > first), first), should_stop)
 
     def read_to(
         self,
@@ -77,7 +77,7 @@ class HeldOutText:
     ) -> HeldOutReading:
         """`reading` of the version `matrices`, gone on with until it has `texts` texts, or cut to these."""
         sums = list(reading.log_likelihoods)
-        for end in self._ends:
+        for end in self.portions:
             if (start := len(sums)) < (stop := min(end, texts)):
                 sums += self._read(matrices, start, stop, should_stop)
                 on_progress("perplexity", sum(self.predicted[:stop]), sum(self.predicted))

@@ -15,9 +15,9 @@ from editing.readings.held_out_text import UNREAD
 from editing.readings.observations import HeldOutReading
 from store.errors import BlobError
 from store.schema.tables import BatchRow, VersionRow
-from workers.checking.held_out_readings import BASE, STORED, HeldOutReadings, VersionKey, version_key
 from workers.checking.limits import Limits
 from workers.context import WorkerContext
+from workers.held_out import BASE, STORED, HeldOutReadings, VersionKey, version_key
 
 log = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from editing.methods import ALGORITHMS, EditSettings, context_reserve
 from editing.solve.layers import check_together
 from editing.subjects import ChatForm
 from editing.values.chat_forms import chat_forms
-from editing.values.contexts import Context, sample_contexts
+from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup, cut_shards, group_by_subject, tokenize_facts
 from store.lineage import versions as lineage
 from store.schema.tables import BatchRow, TaskRow
@@ -83,15 +83,7 @@ def prepared(
     groups = tokenized_groups(context, facts, settings, forms)
     _check_batch_limit(batch, groups)
     context.statistics.get(settings.layers, TaskProgress(context.database, batch.id), lease.should_stop)
-    contexts = sample_contexts(
-        context.model.decoder,
-        context.matrices.get(batch.base_version),
-        context.model.backend_tokenizer,
-        settings.context_texts,
-        settings.context_tokens,
-        settings.seed,
-    )
-    return groups, tuple(contexts), forms
+    return groups, context.context_texts.of(batch.base_version, settings), forms
 
 
 def keep_plan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,12 +22,13 @@ from store.lineage.force_count import facts_in_force_after
 from store.lineage.versions import EXACT_LAYERS
 from store.schema.tables import BatchRow, TaskRow, VersionRow
 from store.work import batches, events, lifecycle, tasks
-from workers.checking.held_out_readings import STORED, version_key
 from workers.checking.limits import limits_of
 from workers.checking.rejection import rejection
 from workers.checking.wear import WITHIN, wear_warning
 from workers.context import WorkerContext
+from workers.held_out import STORED, version_key
 from workers.metrics import EDIT_EFFICACY, FACTS_EDITED, PRESERVATION_COST
+from workers.tasks.batch_settings import settings_of
 from workers.tasks.check import Checked
 from workers.tasks.outcome import CancelledError, end_batch
 from workers.tasks.stage_times import seconds_by_stage, timed
@@ -83,11 +85,19 @@ def conclude(context: WorkerContext, task: TaskRow, batch: BatchRow, candidate: 
     log.info("published", version=version_name(version), kind=batch.kind, facts=batch.facts)
     if batch.kind != "edit":
         return
+    context.ahead.add("the next edit", functools.partial(_prepare_next, context, version, batch, candidate))
     FACTS_EDITED.labels(batch.model).inc(batch.facts)
     PRESERVATION_COST.labels(batch.model).set(max(one.preservation_cost for one in candidate.reports))
     efficacy = candidate.checked.after["ES"].value
     if efficacy is not None:
         EDIT_EFFICACY.labels(batch.model).set(efficacy)
+
+
+def _prepare_next(context: WorkerContext, version: int, batch: BatchRow, candidate: Candidate) -> None:
+    """What a batch on the new version will ask for, if it has the same settings."""
+    context.context_texts.of(version, settings_of(context, batch))
+    for layer, statistic in candidate.statistics.items():
+        context.ordinary_outputs.power(context.model.decoder.projections[layer], candidate.matrices[layer], statistic)
 
 
 def _with_wear(context: WorkerContext, batch: BatchRow, candidate: Candidate) -> Candidate:

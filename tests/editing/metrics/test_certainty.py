@@ -20,7 +20,7 @@ OLD = [None, "New York", "york", "New York City", "city", "日", "new"]
 def test_what_is_certain_stays_so_however_the_text_goes_on(answers: list[str]) -> None:
     source = random.Random(1)
     decided = {True: 0, False: 0}
-    for _ in range(4000):
+    for _ in range(400):
         old = source.choice(OLD)
         text = "".join(source.choices(PIECES, k=source.randint(1, 8)))
         for end in range(len(text) + 1):
@@ -32,7 +32,7 @@ def test_what_is_certain_stays_so_however_the_text_goes_on(answers: list[str]) -
                 if certain is not None:
                     assert certain == whole, (start, text, answers, old)
                     decided[certain] += 1
-    assert min(decided.values()) > 100
+    assert min(decided.values()) > 20
 
 
 def test_words_count_once_something_stands_after_them() -> None:

@@ -53,6 +53,11 @@ class HeldOutReadings:
         self.keep(key, known)
         return HeldOutReading(known.log_likelihoods[:texts], known.tokens[:texts])
 
+    def begin(self) -> None:
+        """Read the base on the first portion, which every check compares with."""
+        if len(self.text):
+            self.at(BASE, {}, self.text.portions[0])
+
     def as_stored(self, reading: HeldOutReading) -> dict[str, Any]:
         """For the header of a version's blob."""
         return {"text": self.text.identity, "log_likelihoods": list(reading.log_likelihoods)}
