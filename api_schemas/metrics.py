@@ -72,9 +72,20 @@ class Measurement(BaseModel):
 
 class DriftMeasurement(Measurement):
     """`value` is against the base, what the lineage has used of its budget; `parent` against the parent, what this
-    batch did. `n` counts tokens."""
+    batch did, with its own interval. `n` counts the tokens that were read, as many as deciding needed, of the held-out
+    text's `of`."""
 
     parent: float | None = None
+    parent_low: float | None = None
+    parent_high: float | None = None
+    of: int | None = None
+
+    def is_beyond(self, limit: float) -> bool:
+        """Whether drift against the base is above `limit`; read on a part of the text, with its whole interval."""
+        if self.value is None or self.value <= limit:
+            return False
+        in_part = self.of is not None and self.n < self.of
+        return not in_part or self.low is None or self.low > limit
 
 
 class RetainedMetrics(BaseModel):

@@ -94,16 +94,28 @@ def _generation(inputs: Inputs) -> dict[str, Any]:
     return result
 
 
+def _check_decisions(inputs: Inputs) -> dict[str, Any]:
+    from benchmarks import check_decisions
+
+    options = {"batches": 4} if inputs.quick else {}
+    result = check_decisions.run(
+        model=inputs.model, data=inputs.data, token=inputs.token, on_progress=inputs.on_progress, **options
+    )
+    check_decisions.show(result)
+    return result
+
+
 BENCHMARKS = {
     "values": Benchmark("values of many facts against the plain way, one by one", _values, needs_facts=True),
     "solve": Benchmark("time and peak memory of the solve, up to 10,000 facts at d_in 11,008", _solve),
     "statistic": Benchmark("C0 of a layer against the forward pass that it needs", _statistic),
     "generation": Benchmark("decoding against generate(), and several versions in one batch", _generation),
+    "check_decisions": Benchmark("decisions on drift from a part of the text against all of it", _check_decisions),
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    known = "\n".join(f"  {name:12} {benchmark.summary}" for name, benchmark in BENCHMARKS.items())
+    known = "\n".join(f"  {name:15} {benchmark.summary}" for name, benchmark in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,

@@ -99,6 +99,12 @@ class CorpusSettings(BaseSettings):
     corpus_tokens: PositiveInt | None = Field(
         None, description="tokens that C0 of edits is made from; by default ten for each input of the edited matrix"
     )
+    held_out_cache_bytes: ByteSize = Field(
+        ByteSize(64 * 1024**2),
+        ge=0,
+        description="bytes that a worker may keep of the text that drift is measured on, as it stands below the first "
+        "edited layer, where it is the same for all versions; 0 keeps nothing",
+    )
     statistic_share_bytes: ByteSize = Field(
         ByteSize(256 * 1024**2),
         ge=0,

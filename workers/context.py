@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from configuration.settings import Settings
 from editing.model.loading import LoadedModel
 from store.blobs.blob_store import BlobStore
 from store.schema.database import Database
+from workers.ahead import Ahead
+from workers.context_texts import ContextTexts
 from workers.measuring import Measuring
 from workers.statistics.layer_statistics import LayerStatistics
+from workers.statistics.ordinary_outputs import OrdinaryOutputs
 from workers.status import StatusBoard
 from workers.weights.matrix_cache import MatrixCache
 from workers.weights.past_keys import PastKeys
@@ -34,6 +37,12 @@ class WorkerContext:
     stopping: threading.Event
     tokens_per_second: float
     """What this machine was measured to optimise: upper-layer tokens a second, forward and backward."""
+    ahead: Ahead = field(default_factory=Ahead)
+    ordinary_outputs: OrdinaryOutputs = field(default_factory=OrdinaryOutputs)
+    context_texts: ContextTexts = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "context_texts", ContextTexts(self.model, self.matrices))  # it is frozen
 
 
 _context: WorkerContext | None = None

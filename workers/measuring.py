@@ -8,26 +8,28 @@ from dataclasses import dataclass, field
 from api_schemas.facts import Fact
 from api_schemas.metrics import Measurement
 from editing.metrics import METRICS
-from editing.metrics.evaluation import Evaluation, evaluate
+from editing.metrics.evaluation import Evaluation, evaluate_versions
 from editing.model.loading import LoadedModel
 from editing.model.projection import Matrices
 from editing.progress import ProgressCallback, ShouldStop, never, silent
-from editing.readings.observations import HeldOutReading, Reading
-from editing.readings.perplexity import held_out_reading
+from editing.readings.held_out_text import HeldOutText
+from editing.readings.observations import Reading
 from editing.readings.scoring import Question, score
 from editing.values.chat_forms import chat_forms
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
+from workers.held_out import BASE, HeldOutReadings
 from workers.statistics.layer_statistics import LayerStatistics
 
 
 @dataclass
 class Measuring:
-    """Evaluations with the loaded model; the base's held-out text is read once in the worker's life."""
+    """Evaluations with the loaded model. `stream_bytes` may be kept of held-out text (`HeldOutText`)."""
 
     model: LoadedModel
     statistics: LayerStatistics
-    _base_held_out: HeldOutReading | None = field(default=None, init=False)
+    stream_bytes: int = 0
+    _held_out: HeldOutReadings | None = field(default=None, init=False)
 
     def evaluate(
         self,
@@ -38,17 +40,32 @@ class Measuring:
         on_progress: ProgressCallback = silent,
     ) -> Evaluation:
         """The version `matrices` on `facts`; what is measured on held-out text needs no facts."""
+        (evaluation,) = self.evaluate_versions([matrices], facts, metrics, should_stop, on_progress)
+        return evaluation
+
+    def evaluate_versions(
+        self,
+        versions: Sequence[Matrices],
+        facts: Sequence[Fact],
+        metrics: Sequence[str],
+        should_stop: ShouldStop = never,
+        on_progress: ProgressCallback = silent,
+        whole_texts: bool = True,
+    ) -> list[Evaluation]:
+        """Several versions on the same facts, which are read side by side (`editing.metrics.evaluation`)."""
         on_text = any(Reading.HELD_OUT in METRICS[name].reads for name in metrics)
+        held_out = self.held_out(should_stop) if on_text else None
         in_conversation = any(METRICS[name].in_conversation for name in metrics)
-        return evaluate(
+        return evaluate_versions(
             self.model.decoder,
             self.model.backend_tokenizer,
-            matrices,
+            versions,
             facts,
             metrics,
-            held_out=self.statistics.held_out(should_stop=should_stop) if on_text else None,
-            base_held_out=self._base(should_stop) if on_text else None,
+            held_out=held_out.text.texts if held_out else None,
+            base_held_out=held_out.at(BASE, {}, len(held_out.text), should_stop) if held_out else None,
             chat_forms=chat_forms(self.model.tokenizer) if in_conversation else (),
+            whole_texts=whole_texts,
             on_progress=on_progress,
             should_stop=should_stop,
         )
@@ -56,7 +73,20 @@ class Measuring:
     def measure(
         self, matrices: Matrices, facts: Sequence[Fact], metrics: Sequence[str], should_stop: ShouldStop = never
     ) -> dict[str, Measurement]:
-        return self.evaluate(matrices, facts, metrics, should_stop).metrics
+        (evaluation,) = self.evaluate_versions([matrices], facts, metrics, should_stop, whole_texts=False)
+        return evaluation.metrics
+
+    def measure_both(
+        self,
+        before: Matrices,
+        after: Matrices,
+        facts: Sequence[Fact],
+        metrics: Sequence[str],
+        should_stop: ShouldStop = never,
+    ) -> tuple[dict[str, Measurement], dict[str, Measurement]]:
+        """Two versions side by side, of which no texts are kept."""
+        was, now = self.evaluate_versions([before, after], facts, metrics, should_stop, whole_texts=False)
+        return was.metrics, now.metrics
 
     def failing_groups(
         self,
@@ -86,8 +116,9 @@ class Measuring:
         scores = score(self.model.decoder, matrices, [question for _, question in questions], should_stop=should_stop)
         return sorted({number for (number, _), (answer,) in zip(questions, scores, strict=True) if not answer.said})
 
-    def _base(self, should_stop: ShouldStop) -> HeldOutReading:
-        if self._base_held_out is None:
-            held_out = self.statistics.held_out(should_stop=should_stop)
-            self._base_held_out = held_out_reading(self.model.decoder, {}, held_out, should_stop=should_stop)
-        return self._base_held_out
+    def held_out(self, should_stop: ShouldStop = never) -> HeldOutReadings:
+        """What was read of the text that drift is measured on; the text is made where there is none yet."""
+        if self._held_out is None:
+            texts = self.statistics.held_out(should_stop=should_stop)
+            self._held_out = HeldOutReadings(HeldOutText(self.model.decoder, texts, self.stream_bytes))
+        return self._held_out

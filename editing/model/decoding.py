@@ -5,7 +5,9 @@ Serving completions has an engine of its own; here sequences start together and 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,10 +15,16 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from editing.model.decoder import Decoder
+from editing.model.projection import Matrices, frame, frame_of
+from editing.model.shared_beginning import SharedBeginning, shared_beginning
 
 Pick = Callable[[Tensor, Tensor], Tensor]
 """Logits (sequences, vocabulary) in float32 or better and the sequences' numbers (sequences,) → the next token ids
 (sequences,)."""
+
+
+Ended = Callable[[int, Sequence[int]], bool]
+"""A sequence's number and what it was continued by → whether it needs no more."""
 
 
 class GrowingCache:
@@ -69,34 +77,47 @@ def continue_prompts(
     lengths: Sequence[int],
     pick: Pick,
     stop: Collection[int] = (),
+    versions: Sequence[Matrices] | None = None,
+    ended: Ended | None = None,
 ) -> list[list[int]]:
     """Continue each prompt (token ids, at least one) by up to `lengths[n]` tokens, chosen by `pick`.
 
-    Returns the new tokens only. A sequence ends after a token of `stop`. All sequences run together: callers bound
-    their number.
+    Returns the new tokens only. A sequence ends after a token of `stop`, and where `ended` says so. All sequences run
+    together: callers bound their number. `versions` has the version that each is on; without it all are on what the
+    thread's frame shows. What many prompts begin with runs once for each version.
     """
     continuations: list[list[int]] = [[] for _ in prompts]
     device, n_layers = decoder.device, len(decoder.layers)
-    width = max(len(prompt) for prompt in prompts)
-    present = torch.zeros(len(prompts), width, dtype=torch.bool, device=device)
+    distinct = 1 if versions is None else len({id(version) for version in versions})
+    shared = shared_beginning(prompts, distinct) or SharedBeginning(0, frozenset())
+    rests = [prompt[shared.length :] if n in shared.rows else prompt for n, prompt in enumerate(prompts)]
+    width = max(map(len, rests))
+    present = torch.zeros(len(prompts), shared.length + width, dtype=torch.bool, device=device)
     tokens = torch.zeros(len(prompts), width, dtype=torch.long, device=device)
-    for number, prompt in enumerate(prompts):
-        present[number, width - len(prompt) :] = True
-        tokens[number, width - len(prompt) :] = torch.tensor(list(prompt), device=device)
-    positions = (present.cumsum(1) - 1).clamp_(min=0)
+    for number, rest in enumerate(rests):
+        present[number, : shared.length] = number in shared.rows
+        present[number, present.shape[1] - len(rest) :] = True
+        tokens[number, width - len(rest) :] = torch.tensor(list(rest), device=device)
+    positions = (present.cumsum(1) - 1).clamp_(min=0)[:, -width:]
     masked = decoder.has_windows or not bool(present.all())
     mask: Tensor | None = _mask(present, width, decoder.dtype)
     active = torch.arange(len(prompts), device=device)
-    cache = GrowingCache(width + max(lengths))
+    cache = GrowingCache(present.shape[1] + max(lengths))
+    if shared.length:
+        _run_beginning(decoder, prompts[min(shared.rows)][: shared.length], len(prompts), versions, cache)
+    shown = _shown(versions, range(len(prompts)))
     while True:
-        hidden = decoder.run_layers(decoder.embed(tokens, positions), positions, mask, 0, n_layers, cache)
+        with shown():
+            hidden = decoder.run_layers(decoder.embed(tokens, positions), positions, mask, 0, n_layers, cache)
         cache.advance(tokens.shape[1])
         logits = decoder.logits(hidden[:, -1])
         chosen = pick(logits.to(torch.promote_types(logits.dtype, torch.float32)), active)
         continuing = []
         for slot, (number, token) in enumerate(zip(active.tolist(), chosen.tolist(), strict=True)):
             continuations[number].append(token)
-            if token not in stop and len(continuations[number]) < lengths[number]:
+            if token in stop or len(continuations[number]) == lengths[number]:
+                continue
+            if ended is None or not ended(number, continuations[number]):
                 continuing.append(slot)
         if not continuing:
             return continuations
@@ -109,10 +130,36 @@ def continue_prompts(
                 present[remaining],
             )
             cache.select(remaining)
+            shown = _shown(versions, active.tolist())
         tokens, positions = chosen[:, None], positions[:, -1:] + 1
         present = torch.cat([present, present.new_ones(len(continuing), 1)], 1)
         # Without padding or windows a new token sees everything before it: no mask, for attention's faster path.
         mask = _mask(present, 1, decoder.dtype) if masked else None
+
+
+def _run_beginning(
+    decoder: Decoder, tokens: Sequence[int], sequences: int, versions: Sequence[Matrices] | None, cache: GrowingCache
+) -> None:
+    """Put the keys and values of `tokens` before each of `sequences`, run once for each version that there is."""
+    first_of: dict[int, int] = {}
+    for number, version in enumerate([None] * sequences if versions is None else versions):
+        first_of.setdefault(id(version), number)
+    places = {of: place for place, of in enumerate(first_of)}
+    rows = torch.tensor(list(tokens), device=decoder.device).expand(len(places), -1)
+    positions = torch.arange(rows.shape[1], device=decoder.device).expand_as(rows)
+    mask = _mask(torch.ones_like(rows, dtype=torch.bool), rows.shape[1], decoder.dtype)
+    with _shown(versions, list(first_of.values()))():
+        decoder.run_layers(decoder.embed(rows, positions), positions, mask, 0, len(decoder.layers), cache)
+    cache.advance(rows.shape[1])
+    of_sequences = [0] * sequences if versions is None else [places[id(version)] for version in versions]
+    cache.select(torch.tensor(of_sequences, device=decoder.device))
+
+
+def _shown(versions: Sequence[Matrices] | None, sequences: Sequence[int]) -> Callable[[], AbstractContextManager[None]]:
+    """Makes a context in which `sequences` see their versions."""
+    if versions is None:
+        return nullcontext
+    return functools.partial(frame, frame_of([versions[number] for number in sequences]))
 
 
 def _mask(present: Tensor, new: int, dtype: torch.dtype) -> Tensor:

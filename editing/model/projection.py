@@ -9,7 +9,7 @@ threads do not see it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -138,6 +138,20 @@ class GatheredRows:
         for matrix, sequences in parts:
             out.index_copy_(0, sequences, projection.apply_matrix(x.index_select(0, sequences), matrix))
         return out
+
+
+def frame_of(sequences: Sequence[Matrices]) -> Frame:
+    """The frame of sequences each of which sees its own version: gathered, unless all are of one.
+
+    For measuring, where last bits may differ from those of a batch of one version.
+    """
+    first = sequences[0]
+    return Version(first) if all(one is first for one in sequences) else GatheredRows(sequences)
+
+
+def lowest_layer(versions: Iterable[Matrices]) -> int:
+    """The first layer that one of `versions` has edited: what lies below is the same in all of them. 0 for none."""
+    return min((layer for matrices in versions for layer in matrices), default=0)
 
 
 def _by_matrix(sequences: Sequence[Matrices], projection: EditableProjection) -> list[tuple[Tensor, Tensor]]:

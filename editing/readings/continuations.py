@@ -9,8 +9,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from editing.model.decoder import Decoder
-from editing.model.decoding import Pick, continue_prompts, control_tokens
-from editing.model.projection import Matrices, Version, frame
+from editing.model.decoding import Ended, Pick, continue_prompts, control_tokens
+from editing.model.projection import Matrices
 from editing.progress import ProgressCallback, ShouldStop, check, never, silent
 
 CACHE_BUDGET = 256 * 1024**2
@@ -32,11 +32,50 @@ def greedy_texts(
 ) -> list[str]:
     """The most probable continuation of each prompt, `lengths[n]` tokens or up to one of `stop`, alone."""
 
+    (texts,) = greedy_texts_of_versions(
+        decoder, [matrices], tokenizer, prompts, lengths, stop=stop, on_progress=on_progress, should_stop=should_stop
+    )
+    return texts
+
+
+def greedy_texts_of_versions(
+    decoder: Decoder,
+    versions: Sequence[Matrices],
+    tokenizer: Tokenizer,
+    prompts: Sequence[tuple[int, ...]],
+    lengths: Sequence[int],
+    *,
+    stop: Collection[int] = (),
+    ended: Callable[[int, str], bool] | None = None,
+    on_progress: ProgressCallback = silent,
+    should_stop: ShouldStop = never,
+) -> list[list[str]]:
+    """For each of `versions` what `greedy_texts` gives, decoded side by side.
+
+    `ended` is asked of each prompt's number and the text so far whether that needs no more.
+    """
+    several, number = len(versions), len(prompts)
+
     def picks(_: Sequence[int]) -> Pick:
         return lambda logits, rows: logits.argmax(-1)
 
-    made = _continuations(decoder, matrices, prompts, lengths, picks, stop, "greedy", on_progress, should_stop)
-    return _decoded(tokenizer, made)
+    def has_ended(row: int, tokens: Sequence[int]) -> bool:
+        return ended is not None and ended(row % number, tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+    made = _continuations(
+        decoder,
+        [matrices for matrices in versions for _ in prompts],
+        [*prompts] * several,
+        [*lengths] * several,
+        picks,
+        stop,
+        "greedy",
+        on_progress,
+        should_stop,
+        None if ended is None else has_ended,
+    )
+    texts = _decoded(tokenizer, made)
+    return [texts[number * n : number * (n + 1)] for n in range(several)]
 
 
 def sampled_texts(
@@ -74,7 +113,9 @@ def sampled_texts(
 
         return pick
 
-    made = _continuations(decoder, matrices, prompts, lengths, picks, (), "texts", on_progress, should_stop)
+    made = _continuations(
+        decoder, [matrices] * len(prompts), prompts, lengths, picks, (), "texts", on_progress, should_stop
+    )
     if with_prompts:
         made = [[*prompt, *tokens] for prompt, tokens in zip(prompts, made, strict=True)]
     return _decoded(tokenizer, made)
@@ -86,7 +127,7 @@ def _decoded(tokenizer: Tokenizer, sequences: Sequence[Sequence[int]]) -> list[s
 
 def _continuations(
     decoder: Decoder,
-    matrices: Matrices,
+    versions: Sequence[Matrices],
     prompts: Sequence[tuple[int, ...]],
     lengths: Sequence[int],
     picks: Callable[[Sequence[int]], Pick],
@@ -94,8 +135,9 @@ def _continuations(
     stage: str,
     on_progress: ProgressCallback,
     should_stop: ShouldStop,
+    ended: Ended | None = None,
 ) -> list[list[int]]:
-    """The new tokens of each prompt, in the prompts' order."""
+    """The new tokens of each prompt by its version, in the prompts' order."""
     made: list[list[int]] = [[] for _ in prompts]
     done = 0
     for numbers in _batches(decoder, [len(p) + n for p, n in zip(prompts, lengths, strict=True)]):
@@ -105,10 +147,18 @@ def _continuations(
             check(should_stop, "generating text")
             return pick(logits, rows)
 
-        with frame(Version(matrices)):
-            rows = continue_prompts(
-                decoder, [prompts[n] for n in numbers], [lengths[n] for n in numbers], pick_or_stop, stop=stop
-            )
+        def row_ended(row: int, tokens: Sequence[int], numbers: Sequence[int] = numbers) -> bool:
+            return ended is not None and ended(numbers[row], tokens)
+
+        rows = continue_prompts(
+            decoder,
+            [prompts[n] for n in numbers],
+            [lengths[n] for n in numbers],
+            pick_or_stop,
+            stop=stop,
+            versions=[versions[n] for n in numbers],
+            ended=None if ended is None else row_ended,
+        )
         for number, row in zip(numbers, rows, strict=True):
             made[number] = row
         done += len(numbers)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices, Version, frame
-from editing.model.token_sequences import TokenSequences, causal_mask, padded_batches
+from editing.model.token_sequences import TokenBatch, TokenSequences, causal_mask, padded_batches
 from editing.progress import ProgressCallback, ShouldStop, check, never, silent
 from editing.readings.observations import HeldOutReading
 from editing.readings.scoring import TOKENS_PER_BATCH, label_log_probabilities
@@ -37,14 +38,20 @@ def held_out_reading(
             mask = causal_mask(batch.tokens.shape[1], decoder.dtype, decoder.device)
             hidden = decoder.embed(batch.tokens, batch.positions)
             hidden = decoder.run_layers(hidden, batch.positions, mask, 0, len(decoder.layers))
-            read = batch.present[:, 1:]
-            if bool(read.any()):
-                found, _ = label_log_probabilities(decoder, hidden[:, :-1][read], batch.tokens[:, 1:][read])
-                members = batch.index.repeat_interleave(read.sum(1).cpu())
-                sums.index_add_(0, members, found.double().cpu())
-                done += found.shape[0]
+            done += add_log_likelihoods(decoder, hidden, batch, sums)
             on_progress("perplexity", done, predicted_tokens(rows))
     return HeldOutReading(tuple(sums.tolist()), tuple(counts))
+
+
+def add_log_likelihoods(decoder: Decoder, hidden: Tensor, batch: TokenBatch, sums: Tensor) -> int:
+    """Add to `sums` (sequences,), float64 on the CPU, what the final stream `hidden` says of each of the batch's
+    tokens but the sequences' first; their number."""
+    read = batch.present[:, 1:]
+    if not bool(read.any()):
+        return 0
+    found, _ = label_log_probabilities(decoder, hidden[:, :-1][read], batch.tokens[:, 1:][read])
+    sums.index_add_(0, batch.index.repeat_interleave(read.sum(1).cpu()), found.double().cpu())
+    return int(found.shape[0])
 
 
 def perplexity(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from editing.model.decoder import Decoder
-from editing.model.projection import Matrices, Version, frame
+from editing.model.projection import Matrices, frame, frame_of, lowest_layer
 from editing.model.token_sequences import padded_batches
 from editing.progress import ProgressCallback, ShouldStop, check, never, silent
 from editing.readings.observations import AnswerScore
@@ -27,7 +27,6 @@ class Question:
     answers: tuple[tuple[int, ...], ...]
 
 
-@torch.no_grad()
 def score(
     decoder: Decoder,
     matrices: Matrices,
@@ -37,32 +36,57 @@ def score(
     on_progress: ProgressCallback = silent,
     should_stop: ShouldStop = never,
 ) -> list[tuple[AnswerScore, ...]]:
-    """The scores of every question's answers, in their order, for the version `matrices`.
+    """The scores of every question's answers, in their order, for the version `matrices`."""
+    (scores,) = score_versions(
+        decoder, [matrices], questions, most_tokens=most_tokens, on_progress=on_progress, should_stop=should_stop
+    )
+    return scores
+
+
+@torch.no_grad()
+def score_versions(
+    decoder: Decoder,
+    versions: Sequence[Matrices],
+    questions: Sequence[Question],
+    *,
+    most_tokens: int = TOKENS_PER_BATCH,
+    on_progress: ProgressCallback = silent,
+    should_stop: ShouldStop = never,
+) -> list[list[tuple[AnswerScore, ...]]]:
+    """For each of `versions` the scores of every question's answers, in their order.
 
     All answers of a question stand in one row after their prompt, which so runs once; the mask keeps them from seeing
     one another, and their positions all begin where the prompt ends. Logits are computed where an answer is read only.
+    Of several versions, what lies below their edited layers runs once, and the rest side by side.
     """
     rows = [torch.tensor(_row_of(question), dtype=torch.int32) for question in questions]
-    scores: list[tuple[AnswerScore, ...]] = [()] * len(questions)
+    scores: list[list[tuple[AnswerScore, ...]]] = [[()] * len(questions) for _ in versions]
+    shared = lowest_layer(versions) if len(versions) > 1 else 0
     done = 0
-    with frame(Version(matrices)):
-        for batch in padded_batches(rows, most_tokens, decoder.device):
-            check(should_stop, "scoring")
-            members = [questions[number] for number in batch.index.tolist()]
-            parts = torch.full(batch.tokens.shape, -1)
-            positions = batch.positions.clone()
-            for slot, question in enumerate(members):
-                for part, start, stop in _parts(question):
-                    parts[slot, start:stop] = part
-                    if part != _PROMPT:
-                        positions[slot, start:stop] = torch.arange(stop - start) + len(question.prompt)
-            mask = _answers_apart(parts.to(decoder.device), decoder.dtype)
-            hidden = decoder.embed(batch.tokens, positions)
-            hidden = decoder.run_layers(hidden, positions, mask, 0, len(decoder.layers))
-            for number, of_question in zip(batch.index.tolist(), _read(decoder, hidden, members), strict=True):
-                scores[number] = of_question
-            done += len(members)
-            on_progress("score", done, len(questions))
+    for batch in padded_batches(rows, most_tokens // len(versions), decoder.device):
+        check(should_stop, "scoring")
+        members = [questions[number] for number in batch.index.tolist()]
+        parts = torch.full(batch.tokens.shape, -1)
+        positions = batch.positions.clone()
+        for slot, question in enumerate(members):
+            for part, start, stop in _parts(question):
+                parts[slot, start:stop] = part
+                if part != _PROMPT:
+                    positions[slot, start:stop] = torch.arange(stop - start) + len(question.prompt)
+        mask = _answers_apart(parts.to(decoder.device), decoder.dtype)
+        hidden = decoder.embed(batch.tokens, positions)
+        with frame(frame_of([matrices for matrices in versions for _ in members])):
+            if shared:
+                hidden = decoder.run_layers(hidden, positions, mask, 0, shared)
+            if len(versions) > 1:
+                hidden, mask = (tensor.repeat(len(versions), 1, *[1] * (tensor.ndim - 2)) for tensor in (hidden, mask))
+                positions = positions.repeat(len(versions), 1)
+            hidden = decoder.run_layers(hidden, positions, mask, shared, len(decoder.layers))
+        for of_version, part in zip(scores, hidden.chunk(len(versions)), strict=True):
+            for number, of_question in zip(batch.index.tolist(), _read(decoder, part, members), strict=True):
+                of_version[number] = of_question
+        done += len(members)
+        on_progress("score", done, len(questions))
     return scores
 
 

@@ -69,8 +69,9 @@ class LayerEdit:
             return pair[1] @ pair[0]
         return torch.stack([solution.matrix() for solution in self.solutions]).sum(0)
 
-    def report(self, weight: Tensor, statistic: Statistic) -> LayerMeasures:
-        """Measured for the whole change, `weight` (d_out, d_in) being the parent's."""
+    def report(self, weight: Tensor, statistic: Statistic, power: float | None = None) -> LayerMeasures:
+        """Measured for the whole change, `weight` (d_out, d_in) being the parent's, and `power` its `ordinary_power`
+        where that is known."""
         pair = self.factors
         total = replace(
             self.solutions[-1],
@@ -78,7 +79,7 @@ class LayerEdit:
             B=None if pair is None else pair[1],
             dense=self.delta() if pair is None else None,
         )
-        return layer_measures(weight, self.keys, self.residual, total, statistic.factor)
+        return layer_measures(weight, self.keys, self.residual, total, statistic.factor, power)
 
 
 @dataclass(frozen=True)

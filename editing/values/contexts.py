@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from editing.model.decoder import Decoder
-from editing.model.decoding import control_tokens
+from editing.model.decoding import continue_prompts, control_tokens
 from editing.model.projection import Matrices, Version, frame
 from editing.subjects import ChatForm, chat_opening_tokens, context_tokens
 
@@ -73,23 +74,25 @@ def sample_contexts(
     control = control_tokens(decoder, tokenizer)
     sequences = [context_opening(tokenizer, OPENINGS[n % len(OPENINGS)]) for n in range(number)]
     starts = [sum(1 for token in sequence if token in control) for sequence in sequences]
-    with frame(Version(matrices)):
-        while any(len(sequence) - start < length for sequence, start in zip(sequences, starts, strict=True)):
-            ends = torch.tensor([len(sequence) - 1 for sequence in sequences])
-            width = int(ends.max()) + 1
-            tokens = torch.tensor(
-                [sequence + [0] * (width - len(sequence)) for sequence in sequences], device=decoder.device
-            )
-            positions = torch.arange(width, device=decoder.device).expand(number, width)
-            hidden = decoder.run_layers(decoder.embed(tokens, positions), positions, None, 0, len(decoder.layers))
-            logits = decoder.logits(hidden[torch.arange(number), ends]).double().cpu() / temperature
-            logits[:, control] = -torch.inf
-            best = logits.topk(min(top_k, logits.shape[1]))
-            drawn = torch.multinomial(best.values.softmax(-1), 1, generator=generator)
-            chosen = best.indices.gather(1, drawn)[:, 0].tolist()
-            for sequence, start, token in zip(sequences, starts, chosen, strict=True):
-                if len(sequence) - start < length:
-                    sequence.append(token)
+    left = [length - (len(sequence) - start) for sequence, start in zip(sequences, starts, strict=True)]
+    growing = [n for n in range(number) if left[n] > 0]
+
+    def pick(logits: Tensor, rows: Tensor) -> Tensor:
+        logits = logits.double().cpu() / temperature
+        logits[:, control] = -torch.inf
+        best = logits.topk(min(top_k, logits.shape[1]))
+        places = torch.tensor([growing[row] for row in rows.tolist()])
+        shares = torch.ones(number, best.values.shape[1], dtype=torch.float64)
+        shares[places] = best.values.softmax(-1)
+        # Also for texts that are done: what is drawn for one does not depend on the others' lengths.
+        drawn = torch.multinomial(shares, 1, generator=generator)[places]
+        return best.indices.gather(1, drawn)[:, 0].to(rows.device)
+
+    if growing:
+        with frame(Version(matrices)):
+            made = continue_prompts(decoder, [sequences[n] for n in growing], [left[n] for n in growing], pick)
+        for n, tokens in zip(growing, made, strict=True):
+            sequences[n] += tokens
     return contexts_from_texts(tokenizer, [_sentence(tokenizer.decode(sequence)) for sequence in sequences])
 
 

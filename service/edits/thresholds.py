@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api_schemas.facts import Fact
-from api_schemas.metrics import DEFAULT_BUDGET, DEFAULT_THRESHOLDS, RETAINED, Budget
+from api_schemas.metrics import DEFAULT_BUDGET, DEFAULT_THRESHOLDS, RETAINED, Budget, DriftMeasurement
 from editing.metrics import METRICS
 from service.http.fields import FieldErrors, invalid
 from store.schema.tables import ModelRow
@@ -49,14 +49,14 @@ def asked_budget(budget: Budget) -> dict[str, float]:
 
 def check_budget(budget: Mapping[str, float], metrics: Mapping[str, Any] | None, version: str) -> None:
     """Raises InvalidFieldsError where `version`, measured as `metrics`, has used more than `budget` already."""
-    used = ((metrics or {}).get("drift") or {}).get("value")
+    used = DriftMeasurement.model_validate((metrics or {}).get("drift") or {"value": None, "n": 0})
     limit = budget.get("drift")
-    if used is None or limit is None or used <= limit:
+    if limit is None or not used.is_beyond(limit):
         return
     raise invalid(
         "budget.drift",
-        f"is {limit:g}, and drift of {version} against the base is {used:.4g} already, so that no batch on it could be "
-        "published; consolidate the line, edit on an earlier version, or give a greater budget",
+        f"is {limit:g}, and drift of {version} against the base is {used.value:.4g} already, so that no batch on it "
+        "could be published; consolidate the line, edit on an earlier version, or give a greater budget",
     )
 
 

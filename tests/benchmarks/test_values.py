@@ -107,4 +107,4 @@ def test_help_lists_the_benchmarks(capsys: pytest.CaptureFixture[str]) -> None:
         benchmarks.main(["--help"])
     told = capsys.readouterr().out
     for name, benchmark in benchmarks.BENCHMARKS.items():
-        assert f"{name:12} {benchmark.summary}" in told
+        assert f"{name:15} {benchmark.summary}" in told

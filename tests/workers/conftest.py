@@ -264,10 +264,10 @@ class During(Measuring):
         super().__init__(loaded.model, loaded.statistics)
         self._calls = list(calls)
 
-    def evaluate(self, *arguments: Any, **options: Any) -> Any:
+    def evaluate_versions(self, *arguments: Any, **options: Any) -> Any:
         if self._calls:
             self._calls.pop(0)()
-        return super().evaluate(*arguments, **options)
+        return super().evaluate_versions(*arguments, **options)
 
 
 def wait_until(true: Callable[[], object], what: str) -> None:

@@ -87,7 +87,9 @@ def values_of_facts(
     """EM and GA of each fact, 1 or 0."""
     if not facts:
         return []
-    evaluation = context.measuring.evaluate(matrices, facts, RETAINED_METRICS, should_stop)
+    (evaluation,) = context.measuring.evaluate_versions(
+        [matrices], facts, RETAINED_METRICS, should_stop, whole_texts=False
+    )
     return [kept_values(values) for values in evaluation.of_facts]
 
 

@@ -32,6 +32,7 @@ from workers.generation.memory import Budgets, budgets
 from workers.generation.running_batch import RunningBatch
 from workers.measuring import Measuring
 from workers.process.capacity import device_of, dtype_of, measure_tokens_per_second
+from workers.process.first_edit import prepare_first_edit
 from workers.process.probes import ProbeServer
 from workers.process.retrying import retry_until_available
 from workers.process.rq_worker import work_until_stopped
@@ -100,7 +101,7 @@ def _run(settings: Settings) -> None:
             statistics=statistics,
             matrices=MatrixCache(name, model.decoder, model.fingerprint, database, blobs, memory.matrix_cache),
             past_keys=PastKeys(name, model.fingerprint, database, blobs),
-            measuring=Measuring(model, statistics),
+            measuring=Measuring(model, statistics, int(settings.held_out_cache_bytes)),
             status=status,
             stopping=threading.Event(),
             tokens_per_second=measure_tokens_per_second(model.decoder),
@@ -161,9 +162,10 @@ def _serve(context: WorkerContext, redis: Redis, memory: Budgets) -> None:
     set_current(context)
     queues = [Queue(name, connection=redis, serializer=JSONSerializer) for name in queues_for(context.name)]
     context.status.set("ready")
+    prepare_first_edit(context)
     log.info("worker ready", model=context.name, fingerprint=model.fingerprint[:12], device=str(model.decoder.device))
     try:
-        work_until_stopped(context.id, queues, redis, context.stopping)
+        work_until_stopped(context.id, queues, redis, context.stopping, context.ahead)
     finally:
         context.stopping.set()
         context.status.set("stopping")

@@ -19,6 +19,7 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import BaseDeathPenalty
 
 from configuration.redis.keys import RELAY_WAKE
+from workers.ahead import Ahead
 from workers.process.task_job import TaskJob, unlearn_pickle
 
 HEARTBEAT_SECONDS = 10.0
@@ -28,15 +29,18 @@ RETRY_SECONDS = 2.0
 log = structlog.get_logger(__name__)
 
 
-def work_until_stopped(worker_id: str, queues: list[Queue], redis: Redis, stopping: threading.Event) -> None:
-    """Take jobs from `queues` until SIGTERM or Ctrl-C. Call it in the main thread.
+def work_until_stopped(
+    worker_id: str, queues: list[Queue], redis: Redis, stopping: threading.Event, ahead: Ahead | None = None
+) -> None:
+    """Take jobs from `queues` until SIGTERM or Ctrl-C; while none waits, do what is `ahead`. Call it in the main
+    thread.
 
     RQ's worker ends where Redis is away when it wants to write down that a job has ended. What came of the task is in
     SQL, so another takes its place, and the model stays in memory.
     """
     for number in itertools.count():
         try:
-            ModelWorker(queues, stopping=stopping, connection=redis, name=f"{worker_id}-{number}").work(
+            ModelWorker(queues, stopping=stopping, ahead=ahead, connection=redis, name=f"{worker_id}-{number}").work(
                 logging_level="WARNING"
             )
         except (RedisError, StopRequested) as error:
@@ -61,12 +65,15 @@ class ModelWorker(SimpleWorker):
     death_penalty_class = NoDeathPenalty
     max_connection_wait_time = POLL_SECONDS
 
-    def __init__(self, queues: list[Queue], *, stopping: threading.Event, **options: Any) -> None:
+    def __init__(
+        self, queues: list[Queue], *, stopping: threading.Event, ahead: Ahead | None = None, **options: Any
+    ) -> None:
         unlearn_pickle()
         for queue in queues:  # they make jobs too, of those that a lost worker left
             queue.job_class = TaskJob
         super().__init__(queues, job_class=TaskJob, serializer=JSONSerializer, **options)
         self._stopping = stopping
+        self._ahead = Ahead() if ahead is None else ahead
         self._waiting = False
         self.log_result_lifespan = False
 
@@ -84,7 +91,12 @@ class ModelWorker(SimpleWorker):
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, Queue] | None:
-        """Wait for a job; only here does a request to stop interrupt what the worker does."""
+        """Wait for a job; only here does a request to stop interrupt what the worker does.
+
+        The first waiting is spent on what is wanted next.
+        """
+        while self._ahead and not self._stopping.is_set() and not any(queue.count for queue in self.queues):
+            self._ahead.do_one()
         self._waiting = True
         try:
             return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)

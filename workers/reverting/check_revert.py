@@ -52,23 +52,26 @@ def check_revert(
         return broken
     asked = limits_of(batch)
     sampled = (*ON_SAMPLE, *asked_for(asked.thresholds))
-    measure = context.measuring.measure
+    measuring = context.measuring
     on_progress("checking", 0, 3)
     chosen = sample(staying, batch.seq)
     was: dict[str, Measurement] = {}
     now: dict[str, Measurement] = {}
     if staying:
-        was = measure(before, chosen, sampled, should_stop) | measure(before, staying, ON_EVERY_FACT, should_stop)
-        now = measure(after, chosen, sampled, should_stop) | measure(after, staying, ON_EVERY_FACT, should_stop)
-        asked_aloud = small_sample(staying, batch.seq)
-        was |= measure(before, asked_aloud, ON_SMALL_SAMPLE, should_stop)
-        now |= measure(after, asked_aloud, ON_SMALL_SAMPLE, should_stop)
+        for of, metrics in (
+            (chosen, sampled),
+            (staying, ON_EVERY_FACT),
+            (small_sample(staying, batch.seq), ON_SMALL_SAMPLE),
+        ):
+            was_now = measuring.measure_both(before, after, of, metrics, should_stop)
+            was, now = was | was_now[0], now | was_now[1]
     on_progress("checking", 1, 3)
     retained = measure_retained(context, base, earlier_facts(context, batch, base), before, after, should_stop)
     on_progress("checking", 2, 3)
-    drift = measure_drift(context, batch, base, before, after, should_stop)
-    on_progress("checking", 3, 3)
     limits = _limits(batch, was, drift_before)
+    measured = measure_drift(context, batch, base, before, after, limits, should_stop)
+    drift = measured.measurement
+    on_progress("checking", 3, 3)
     thresholds = limits.thresholds
     if not staying:  # there is nothing that a score could be held against
         thresholds = {name: limit for name, limit in thresholds.items() if name in ("drift", RETAINED)}
@@ -81,6 +84,7 @@ def check_revert(
         retained=retained.metrics,
         over_budget=over_budget(drift, limits.budget),
         readings=retained.readings,
+        held_out=measured.reading,
     )
 
 

@@ -15,6 +15,7 @@ from editing.metrics import METRICS
 from editing.metrics.evaluation import Evaluation
 from editing.model.projection import Matrices
 from editing.progress import ProgressCallback, ShouldStop
+from editing.readings.observations import HeldOutReading
 from store.lineage.fact_readings import FactReadings
 from store.schema.tables import BatchRow
 from workers.checking.drift import measure_drift
@@ -35,7 +36,7 @@ ON_EVERY_FACT = tuple(name for name, metric in METRICS.items() if metric.checked
 @dataclass(frozen=True)
 class Checked:
     """Measurements of the parent and of the edited weights, in what the edit misses its thresholds, and how it would
-    use up more than its lineage's budget. `readings` are of single facts."""
+    use up more than its lineage's budget. `readings` are of single facts, `held_out` that of the edited weights."""
 
     before: dict[str, Measurement]
     after: dict[str, Measurement]
@@ -45,6 +46,7 @@ class Checked:
     retained: RetainedMetrics | None = None
     over_budget: str | None = None
     readings: Sequence[FactReadings] = ()
+    held_out: HeldOutReading | None = None
 
 
 def check_edit(
@@ -69,20 +71,22 @@ def check_edit(
     asked = asked_for(limits.thresholds)
     numbers = sampled_numbers(len(facts), batch.seq)
     chosen = [facts[number] for number in numbers]
-    evaluate = context.measuring.evaluate
+    measuring = context.measuring
     on_progress("checking", 0, 4)
-    at_parent = evaluate(parent, chosen, (*ON_SAMPLE, *ON_EVERY_FACT, *asked), should_stop)
+    at_parent, of_sample = measuring.evaluate_versions(
+        [parent, matrices], chosen, (*ON_SAMPLE, *ON_EVERY_FACT, *asked), should_stop
+    )
     on_progress("checking", 1, 4)
-    of_sample = evaluate(matrices, chosen, (*ON_SAMPLE, *asked), should_stop)
-    of_all = evaluate(matrices, facts, ON_EVERY_FACT, should_stop)
-    asked_aloud = small_sample(facts, batch.seq)
-    aloud_before = evaluate(parent, asked_aloud, ON_SMALL_SAMPLE, should_stop).metrics
-    aloud_after = evaluate(matrices, asked_aloud, ON_SMALL_SAMPLE, should_stop).metrics
+    of_all = of_sample if len(chosen) == len(facts) else measuring.evaluate(matrices, facts, ON_EVERY_FACT, should_stop)
+    aloud_before, aloud_after = measuring.measure_both(
+        parent, matrices, small_sample(facts, batch.seq), ON_SMALL_SAMPLE, should_stop
+    )
     on_progress("checking", 2, 4)
     earlier = earlier_facts(context, batch, base, correcting=facts)
     retained = measure_retained(context, base, earlier, parent, matrices, should_stop)
     on_progress("checking", 3, 4)
-    drift = measure_drift(context, batch, base, parent, matrices, should_stop)
+    measured = measure_drift(context, batch, base, parent, matrices, limits, should_stop)
+    drift = measured.measurement
     on_progress("checking", 4, 4)
     before = at_parent.metrics | aloud_before
     after = of_sample.metrics | of_all.metrics | aloud_after
@@ -94,6 +98,7 @@ def check_edit(
         retained=retained.metrics,
         over_budget=over_budget(drift, limits.budget),
         readings=[*_own_readings(batch, numbers, at_parent, of_sample, of_all), *retained.readings],
+        held_out=measured.reading,
     )
 
 

@@ -16,7 +16,7 @@ from editing.methods import ALGORITHMS, EditSettings, context_reserve
 from editing.solve.layers import check_together
 from editing.subjects import ChatForm
 from editing.values.chat_forms import chat_forms
-from editing.values.contexts import Context, sample_contexts
+from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup, cut_shards, group_by_subject, tokenize_facts
 from store.lineage import versions as lineage
 from store.schema.tables import BatchRow, TaskRow
@@ -83,15 +83,7 @@ def prepared(
     groups = tokenized_groups(context, facts, settings, forms)
     _check_batch_limit(batch, groups)
     context.statistics.get(settings.layers, TaskProgress(context.database, batch.id), lease.should_stop)
-    contexts = sample_contexts(
-        context.model.decoder,
-        context.matrices.get(batch.base_version),
-        context.model.backend_tokenizer,
-        settings.context_texts,
-        settings.context_tokens,
-        settings.seed,
-    )
-    return groups, tuple(contexts), forms
+    return groups, context.context_texts.of(batch.base_version, settings), forms
 
 
 def keep_plan(
@@ -170,8 +162,9 @@ def _check_budget(context: WorkerContext, batch: BatchRow) -> None:
     with context.database.reading() as session:
         measured = lineage.get(session, batch.model, batch.base_version).metrics
     used = DriftMeasurement.model_validate((measured or {}).get("drift") or {"value": None, "n": 0})
-    over = over_budget(used, limits_of(batch).budget)
-    if over is not None:
+    budget = limits_of(batch).budget
+    over = over_budget(used, budget)
+    if over is not None and used.is_beyond(budget["drift"]):  # else the check, which decides on this budget, reads on
         raise BudgetUsedError(
             f"{version_name(batch.base_version)}, which the batch is made on, has used the budget already: {over}; "
             "consolidate the line, or send the batch again with a greater budget"

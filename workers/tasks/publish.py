@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,9 @@ from workers.checking.limits import limits_of
 from workers.checking.rejection import rejection
 from workers.checking.wear import WITHIN, wear_warning
 from workers.context import WorkerContext
+from workers.held_out import STORED, version_key
 from workers.metrics import EDIT_EFFICACY, FACTS_EDITED, PRESERVATION_COST
+from workers.tasks.batch_settings import settings_of
 from workers.tasks.check import Checked
 from workers.tasks.outcome import CancelledError, end_batch
 from workers.tasks.stage_times import seconds_by_stage, timed
@@ -77,14 +80,24 @@ def conclude(context: WorkerContext, task: TaskRow, batch: BatchRow, candidate: 
     if version is None:
         return
     context.matrices.put(version, candidate.matrices)
+    if new is not None and candidate.checked.held_out is not None:
+        context.measuring.held_out().keep(version_key(new.matrix_hashes), candidate.checked.held_out)
     log.info("published", version=version_name(version), kind=batch.kind, facts=batch.facts)
     if batch.kind != "edit":
         return
+    context.ahead.add("the next edit", functools.partial(_prepare_next, context, version, batch, candidate))
     FACTS_EDITED.labels(batch.model).inc(batch.facts)
     PRESERVATION_COST.labels(batch.model).set(max(one.preservation_cost for one in candidate.reports))
     efficacy = candidate.checked.after["ES"].value
     if efficacy is not None:
         EDIT_EFFICACY.labels(batch.model).set(efficacy)
+
+
+def _prepare_next(context: WorkerContext, version: int, batch: BatchRow, candidate: Candidate) -> None:
+    """What a batch on the new version will ask for, if it has the same settings."""
+    context.context_texts.of(version, settings_of(context, batch))
+    for layer, statistic in candidate.statistics.items():
+        context.ordinary_outputs.power(context.model.decoder.projections[layer], candidate.matrices[layer], statistic)
 
 
 def _with_wear(context: WorkerContext, batch: BatchRow, candidate: Candidate) -> Candidate:
@@ -146,6 +159,8 @@ def _put_blobs(context: WorkerContext, batch: BatchRow, candidate: Candidate) ->
         header["reverts"] = candidate.reverts
     if candidate.groups is not None:
         header["groups"] = candidate.groups
+    if candidate.checked.held_out is not None:
+        header[STORED] = context.measuring.held_out().as_stored(candidate.checked.held_out)
     delta = pack_deltas(candidate.deltas, header, candidate.inserted_keys)
     # Those that the parent has are put again too: they begin their time of grace anew, should it lose them meanwhile.
     packed = {

@@ -36,7 +36,7 @@ from workers.tasks.rebase import MOST_REBASES, moved_to, parent_now, rebased_edi
 from workers.tasks.stage_times import timed
 from workers.tasks.values import BatchValues, gather
 from workers.weights.deltas import LayerDelta
-from workers.weights.layer_weights import materialised, weight_of
+from workers.weights.layer_weights import materialised, matrix_of, weight_of
 
 log = structlog.get_logger(__name__)
 
@@ -178,9 +178,7 @@ def checked_candidate(context: WorkerContext, batch: BatchRow, solved: SolvedBat
         groups = [[fact.index for fact in group.facts] for group in inputs.groups]
     matrices = materialised(context.model.decoder, context.matrices, solved.base, deltas)
     reports = [
-        _layer_report(
-            context, edit_of_layer, weight_of(context.model.decoder, parent, layer), solved, deltas[layer].rank
-        )
+        _layer_report(context, edit_of_layer, parent, solved, deltas[layer].rank)
         for layer, edit_of_layer in edit.layers.items()
     ]
     with context.database.writing() as session:
@@ -210,9 +208,11 @@ def checked_candidate(context: WorkerContext, batch: BatchRow, solved: SolvedBat
 
 
 def _layer_report(
-    context: WorkerContext, edit: LayerEdit, weight: torch.Tensor, solved: SolvedBatch, rank: int
+    context: WorkerContext, edit: LayerEdit, parent: Matrices, solved: SolvedBatch, rank: int
 ) -> LayerReport:
-    measures = edit.report(weight, solved.inputs.statistics[edit.layer])
+    decoder, layer, statistic = context.model.decoder, edit.layer, solved.inputs.statistics[edit.layer]
+    power = context.ordinary_outputs.power(decoder.projections[layer], matrix_of(decoder, parent, layer), statistic)
+    measures = edit.report(weight_of(decoder, parent, layer), statistic, power)
     solution = edit.solutions[-1]
     return LayerReport(
         layer=edit.layer,

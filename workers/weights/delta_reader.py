@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from api_schemas.models import VersionState
 from store.blobs.blob_store import BlobStore
-from store.blobs.deltas import CHANGE
+from store.blobs.deltas import CHANGE, read_delta
 from store.errors import BlobCorruptError, BlobError, BlobMissingError
 from store.lineage import versions as lineage
 from store.schema.database import Database
@@ -51,6 +51,12 @@ class DeltaReader:
         """Only what the delta adds to matrices; a changed byte in it is for the caller to notice."""
         with self.naming_version(step.number):
             return read_deltas(self.blobs, self._blob(step), self.fingerprint, parts=CHANGE)
+
+    def header(self, row: VersionRow) -> dict[str, Any]:
+        """What is said of a version's delta in its blob, of which nothing else is read. Raises BlobError."""
+        if row.blob is None:
+            raise BlobCorruptError(f"version v{row.number} of {self.model} names no blob")
+        return read_delta(self.blobs, row.blob, self.fingerprint, parts=())[1]
 
     def _blob(self, step: lineage.Step) -> str:
         if step.blob is None:

@@ -29,8 +29,13 @@ def materialised(
     return {**versions.get(base), **own}
 
 
+def matrix_of(decoder: Decoder, matrices: Matrices, layer: int) -> Tensor:
+    """The matrix at `layer` in the version `matrices`, in the module's layout; the very tensor that is held."""
+    return matrices.get(layer, decoder.projections[layer].weight)
+
+
 def weight_of(decoder: Decoder, matrices: Matrices, layer: int) -> Tensor:
     """W (d_out, d_in) at `layer` in the version `matrices`."""
     projection = decoder.projections[layer]
-    matrix = matrices.get(layer, projection.weight.detach())
+    matrix = matrix_of(decoder, matrices, layer).detach()
     return matrix.T if projection.transposed else matrix

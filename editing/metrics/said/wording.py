@@ -36,16 +36,16 @@ def says_one(text: str, answers: Sequence[str], old: str | None) -> bool:
     """
     said = normalised(text)
     wanted = {normalised(answer) for answer in answers}
-    places = [place for answer in wanted if (place := _place_of(said, answer)) is not None]
+    places = [place for answer in wanted if (place := place_of(said, answer)) is not None]
     if not places:
         return False
     if old is None or normalised(old) in wanted:
         return True
-    before = _place_of(said, normalised(old))
+    before = place_of(said, normalised(old))
     return before is None or before >= min(places)
 
 
-def _place_of(text: str, words: str) -> int | None:
+def place_of(text: str, words: str) -> int | None:
     """Where `words` first stand in `text`, not as a part of other words; both normalised."""
     found = _as_words(words).search(text)
     return None if found is None else found.start()

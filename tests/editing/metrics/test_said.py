@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from api_schemas.facts import Fact, LocalityPrompt, Neighbor, PortabilityQuestion
 from editing.errors import FactLengthError
 from editing.metrics import METRICS
-from editing.metrics.evaluation import Evaluation, evaluate
+from editing.metrics.evaluation import Evaluation, evaluate, evaluate_versions
 from editing.metrics.generation_entropy import GENERATION_PROMPTS, n_gram_entropy
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
@@ -232,6 +232,17 @@ def test_every_metric_is_that_of_the_plain_computation(name: str, kind: str) -> 
             seen.setdefault(metric, set()).update(values)
         if not version:
             assert found.metrics["locality"].value == found.metrics["zsRE_specificity"].value == 1
+    alone = [
+        evaluate(decoder, tokenizer, version, FACTS, [*NAMES, *SCORED], chat_forms=forms) for version in ({}, edit)
+    ]
+    beside = evaluate_versions(decoder, tokenizer, [{}, edit], FACTS, [*NAMES, *SCORED], chat_forms=forms)
+    for one, other in zip(alone, beside, strict=True):
+        assert [fact.greedy_chat for fact in one.observations.facts] == [
+            fact.greedy_chat for fact in other.observations.facts
+        ]
+        assert {name: found.value for name, found in other.metrics.items()} == pytest.approx(
+            {name: found.value for name, found in one.metrics.items()}
+        )
     if kind == "byte level":  # the others' vocabularies are too small to be taught all of it
         assert [metric for metric, values in seen.items() if len(values) < 2] == []
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from editing.model import shared_beginning
 from editing.model.decoder import Decoder
 from editing.model.decoding import continue_prompts, stop_tokens
-from editing.model.projection import Version, frame
+from editing.model.projection import Matrices, Version, frame
+from editing.model.shared_beginning import SharedBeginning
 from editing.readings.continuations import greedy_texts, sampled_texts
 from tests.support import plain
 from tests.support.tiny_models import CONFIGS, tiny_model, tiny_tokenizer
@@ -38,6 +41,47 @@ def test_a_row_ends_after_a_stop_token_and_the_others_go_on() -> None:
     assert len(expected[0]) < 8
     assert max(map(len, expected)) == 8
     assert continue_prompts(Decoder(tiny_model("llama")), PROMPTS, [8] * 4, argmax, stop={stop}) == expected
+
+
+BEGINNING = (30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
+ALIKE = (*[(*BEGINNING, *prompt) for prompt in PROMPTS], (7, 7), (*BEGINNING[:9], 3), BEGINNING)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_rows_that_begin_alike_are_what_each_says_alone_on_its_version(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = Decoder(tiny_model(name))
+    versions: list[Matrices] = [{}, {2: decoder.projections[2].weight.flip(0)}]
+    run: list[tuple[int, int]] = []
+    whole = decoder.run_layers
+
+    def counted(hidden: Tensor, *arguments: Any) -> Tensor:
+        run.append((hidden.shape[0], hidden.shape[1]))
+        return whole(hidden, *arguments)
+
+    monkeypatch.setattr(shared_beginning, "LEAST_SAVED", 20)
+    monkeypatch.setattr(decoder, "run_layers", counted)
+    of_rows = [versions[n % 2] for n in range(2 * len(ALIKE))]
+    prompts = [prompt for prompt in ALIKE for _ in range(2)]
+    found = continue_prompts(decoder, prompts, [5, 6] * len(ALIKE), argmax, versions=of_rows)
+    assert run[:2] == [(2, 9), (2 * len(ALIKE), 9)]
+    alone = [plain.merged(tiny_model(name), version) for version in versions]
+    assert found == [plain.greedy(alone[n % 2], prompt, 5 + n % 2) for n, prompt in enumerate(prompts)]
+    with frame(Version(versions[1])):
+        assert continue_prompts(decoder, ALIKE, [4] * len(ALIKE), argmax) == [
+            plain.greedy(alone[1], prompt, 4) for prompt in ALIKE
+        ]
+
+
+def test_what_saves_most_is_shared_and_little_is_not() -> None:
+    many = [(*range(20), n) for n in range(5)] + [(*range(100, 140), n) for n in range(4)] + [(1, 2)]
+    assert shared_beginning.shared_beginning(many) == SharedBeginning(40, frozenset({5, 6, 7, 8}))
+    assert shared_beginning.shared_beginning(many[:6], versions=2) is None
+    assert shared_beginning.shared_beginning([tuple(range(20))] * 5) == SharedBeginning(19, frozenset(range(5)))
+    assert shared_beginning.shared_beginning([tuple(range(20))] * 4, versions=2) is None
+    assert shared_beginning.shared_beginning([(1, 2, 3)] * 100) is None
+    assert shared_beginning.shared_beginning([]) is None
 
 
 def test_rows_continue_on_the_version_of_the_frame() -> None:

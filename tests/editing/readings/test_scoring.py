@@ -11,9 +11,10 @@ from torch import Tensor
 
 from editing.errors import EditInterrupted
 from editing.model.decoder import Decoder
+from editing.model.projection import Matrices
 from editing.model.token_sequences import TokenSequences, padded_batches
 from editing.readings.perplexity import perplexity, predicted_tokens
-from editing.readings.scoring import AnswerScore, Question, score
+from editing.readings.scoring import AnswerScore, Question, score, score_versions
 from tests.support import plain
 from tests.support.tiny_models import CONFIGS, VOCABULARY, tiny_model
 
@@ -60,6 +61,22 @@ def test_each_answer_is_scored_as_if_alone(name: str, attention: str) -> None:
                 assert got.log_probability == pytest.approx(log_probability, abs=tolerance)
                 assert got.said == said
     assert any(answers[0].said for answers in score(decoder, {}, asked[-2:]))
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "mistral"])
+@pytest.mark.parametrize("layers", [(2,), (0, 3)])
+def test_versions_side_by_side_score_as_each_alone(name: str, layers: tuple[int, ...]) -> None:
+    decoder, asked = Decoder(tiny_model(name)), questions(6)
+    one = {layer: decoder.projections[layer].weight * 1.5 for layer in layers}
+    more = {**one, 3: decoder.projections[3].weight * 0.5}
+    versions: list[Matrices] = [{}, one, more, one]
+    for most_tokens in (60, 10_000):
+        together = score_versions(decoder, versions, asked, most_tokens=most_tokens)
+        for of_version, version in zip(together, versions, strict=True):
+            for some, others in zip(of_version, score(decoder, version, asked), strict=True):
+                assert [one.log_probability for one in some] == pytest.approx([o.log_probability for o in others])
+                assert [one.predicted for one in some] == [one.predicted for one in others]
+        assert together[1] != together[0]
 
 
 def test_batches_do_not_change_a_score() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from editing.model.decoder import Decoder
 from editing.readings.continuations import sampled_texts
-from editing.values.contexts import contexts_from_texts, sample_contexts
+from editing.values.contexts import OPENINGS, TOP_K, context_opening, contexts_from_texts, sample_contexts
 from tests.support.tiny_models import CONFIGS, VOCABULARY, tiny_model, tiny_tokenizer
 
 
@@ -18,6 +18,30 @@ def test_a_seed_gives_the_same_texts_again_and_another_seed_others(name: str) ->
     assert len(first) == 7
     assert sample_contexts(decoder, {}, tokenizer, 7, length=6, seed=1) == first
     assert sample_contexts(decoder, {}, tokenizer, 7, length=6, seed=2) != first
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "mistral"])
+def test_texts_are_those_of_a_plain_sampling_of_whole_sequences(name: str) -> None:
+    """One pass over everything for each token, with the same draws."""
+    tokenizer, model = tiny_tokenizer(bos=True), tiny_model(name)
+    number, length = 7, 6
+    sequences = [context_opening(tokenizer, OPENINGS[n % len(OPENINGS)]) for n in range(number)]
+    generator = torch.Generator().manual_seed(4)
+    while any(len(sequence) - 1 < length for sequence in sequences):
+        shares = torch.zeros(number, TOP_K, dtype=torch.float64)
+        tokens = torch.zeros(number, TOP_K, dtype=torch.long)
+        for n, sequence in enumerate(sequences):
+            logits = model(torch.tensor([sequence])).logits[0, -1].double()
+            logits[[0, 1]] = -torch.inf
+            best = logits.topk(TOP_K)
+            shares[n], tokens[n] = best.values.softmax(-1), best.indices
+        chosen = tokens.gather(1, torch.multinomial(shares, 1, generator=generator))[:, 0].tolist()
+        for sequence, token in zip(sequences, chosen, strict=True):
+            if len(sequence) - 1 < length:
+                sequence.append(token)
+    sampled = sample_contexts(Decoder(tiny_model(name)), {}, tokenizer, number, length=length, seed=4)
+    plain = [tokenizer.decode(sequence).replace("{", " ").replace("}", " ") for sequence in sequences]
+    assert [one.text for one in sampled] == [" ".join(text.split()).rstrip(" .") for text in plain]
 
 
 def test_texts_recorded_are_the_same_contexts_again() -> None:

@@ -20,6 +20,7 @@ from rq.serializers import JSONSerializer
 
 from cli.supervision.private_redis import PrivateRedis
 from configuration.redis.keys import RELAY_WAKE, TASK_FUNCTION
+from workers.ahead import Ahead
 from workers.process.rq_worker import ModelWorker
 
 
@@ -42,11 +43,14 @@ def _as_it_was() -> Iterator[None]:
     log.handlers[:] = handlers
 
 
-def work_off(server: redis.Redis, *jobs: str) -> None:
+def work_off(server: redis.Redis, *jobs: str, ahead: Ahead | None = None, stopping: bool = False) -> None:
     queue = Queue("control:tiny", connection=server, serializer=JSONSerializer)
     for job in jobs:
         queue.enqueue_call(job, timeout=-1, result_ttl=0)
-    worker = ModelWorker([queue], stopping=threading.Event(), connection=server, name="worker")
+    stop = threading.Event()
+    if stopping:
+        stop.set()
+    worker = ModelWorker([queue], stopping=stop, ahead=ahead, connection=server, name="worker")
     worker.work(burst=True, logging_level="CRITICAL")
     assert queue.count == 0
 
@@ -135,3 +139,14 @@ def test_nothing_is_read_as_pickle(server: redis.Redis, tmp_path: Path) -> None:
         with suppress(Exception):
             Job.fetch(job.id, server).args  # noqa: B018 - as RQ does where it forgets the serializer
     assert not made.exists()
+
+
+def test_what_is_ahead_is_done_once_no_task_waits(server: redis.Redis) -> None:
+    ahead, tasks_before = Ahead(), list[int]()
+    for _ in range(2):
+        ahead.add("piece", lambda: tasks_before.append(server.llen("rq:queue:control:tiny") + server.llen(RELAY_WAKE)))
+    work_off(server, "time.time", ahead=ahead)
+    assert tasks_before == [1, 1]  # no task, and one entry of the task that has ended
+    ahead.add("piece", lambda: tasks_before.append(0))
+    work_off(server, ahead=ahead, stopping=True)
+    assert len(tasks_before) == 2

@@ -93,7 +93,7 @@ def test_a_cancelled_batch_does_not_begin_its_next_task(place: Place, kind: str)
 def test_a_batch_that_is_cancelled_while_it_is_checked_is_not_published(place: Place) -> None:
     batch_id = place.accept(facts(2))
     task = place.run_until("solve")
-    place.worker(measuring=During(place.loaded, *[lambda: None] * 3, lambda: cancel(place, batch_id)))
+    place.worker(measuring=During(place.loaded, lambda: None, lambda: cancel(place, batch_id)))
 
     jobs.run(task.id)
 
@@ -162,7 +162,7 @@ def test_a_zombie_cannot_publish_what_another_worker_published(place_of: Callabl
         place.worker("heir")
         jobs.run(task.id)
 
-    zombie = place.worker("zombie", measuring=During(place.loaded, *[lambda: None] * 3, overtaken))
+    zombie = place.worker("zombie", measuring=During(place.loaded, lambda: None, overtaken))
     jobs.run(task.id)
 
     assert (place.versions(), place.batch(batch_id).version, place.latest()) == ([1], 1, 1)
@@ -180,7 +180,7 @@ def test_a_zombie_cannot_publish_what_was_cancelled_without_it(place_of: Callabl
         cancel(place, batch_id)
         assert place.batch(batch_id).state == "cancelled"
 
-    place.worker("zombie", measuring=During(place.loaded, *[lambda: None] * 3, thought_dead))
+    place.worker("zombie", measuring=During(place.loaded, lambda: None, thought_dead))
     jobs.run(task.id)
 
     assert (place.batch(batch_id).state, place.versions(), place.task(task.id).state) == ("cancelled", [], "withdrawn")

@@ -10,7 +10,10 @@ from sqlalchemy import update
 from api_schemas.facts import Fact
 from api_schemas.metrics import DriftMeasurement, Measurement, RetainedMetrics
 from editing.metrics.evaluation import evaluate
+from editing.model.token_sequences import TokenSequences
+from editing.readings.perplexity import perplexity
 from store.lineage import fact_readings
+from store.lineage import versions as lineage
 from store.lineage.facts_in_force import Place as FactPlace
 from store.lineage.facts_in_force import lineage_facts
 from store.lineage.force_count import facts_in_force_after
@@ -48,6 +51,14 @@ def plainly(place: Place, version: int, of: list[Fact]) -> dict[str, dict[str, f
     return {name: {"value": one.value, "n": one.n} for name, one in found.metrics.items()}
 
 
+def perplexity_of(place: Place, version: int, n: int) -> float:
+    """Of those texts, in the order in which they are read, that have `n` tokens to predict."""
+    text = place.loaded.measuring.held_out().text
+    texts = next(texts for texts in range(len(text) + 1) if sum(text.predicted[:texts]) == n)
+    rows = TokenSequences.of([row.tolist() for row in text.texts.sequences()[:texts]])
+    return perplexity(place.loaded.model.decoder, place.cache().get(version), rows)
+
+
 def figures(measured: dict[str, Any]) -> dict[str, dict[str, float | int | None]]:
     return {name: {"value": one["value"], "n": one["n"]} for name, one in measured.items()}
 
@@ -68,9 +79,12 @@ def test_the_figures_of_a_line_of_eight_batches_are_those_of_a_plain_recomputati
         assert len(earlier) == SIZE * number - (1 if number >= 4 else 0)
         assert figures(batch.metrics["retained"]["before"]) == plainly(place, number, earlier)
         assert figures(batch.metrics["retained"]["after"]) == plainly(place, number + 1, earlier)
-        drift, parent = batch.metrics["drift"], place.version(number).metrics
-        assert parent is not None
-        assert drift["parent"] == pytest.approx(drift["value"] / parent["drift"]["value"])
+        drift = batch.metrics["drift"]
+        base, parent, now = (perplexity_of(place, version, drift["n"]) for version in (0, number, number + 1))
+        assert drift["value"] == pytest.approx(now / base)
+        assert drift["parent"] == pytest.approx(now / parent)
+        assert drift["low"] <= drift["value"] <= drift["high"]
+        assert drift["parent_low"] <= drift["parent"] <= drift["parent_high"]
     with place.database.reading() as session:
         for number in range(1, BATCHES + 1):
             standing = [one for one in lineage_facts(session, MODEL, number) if one.state == "in_force"]
@@ -161,6 +175,33 @@ def test_thresholds_are_on_the_change_and_the_budget_on_the_line() -> None:
     assert over_budget(drift, {}) is None
     found = over_budget(drift, {"drift": 1.4})
     assert found == "drift against the base is 1.45, above the lineage's budget of 1.4"
+
+
+def test_what_a_part_of_the_text_says_is_beyond_a_budget_only_with_its_whole_interval() -> None:
+    def drift(low: float | None, n: int, of: int | None) -> DriftMeasurement:
+        return DriftMeasurement(value=1.45, low=low, high=1.5, n=n, of=of)
+
+    assert drift(1.3, 4000, 4000).is_beyond(1.4)
+    assert drift(1.3, 4000, None).is_beyond(1.4)
+    assert drift(1.41, 500, 4000).is_beyond(1.4)
+    assert drift(None, 500, 4000).is_beyond(1.4)
+    assert not drift(1.39, 500, 4000).is_beyond(1.4)
+    assert not drift(1.41, 500, 4000).is_beyond(1.45)
+    assert not DriftMeasurement(value=None, n=0).is_beyond(1.0)
+
+
+def test_a_budget_that_the_parents_reading_leaves_open_is_decided_by_the_check(place: Place) -> None:
+    first = place.edit(facts(2), thresholds=ANY)
+    assert first.metrics is not None
+    used = first.metrics["drift"]["value"]
+    with place.database.writing() as session:
+        row = lineage.get(session, MODEL, 1)
+        row.metrics = {**(row.metrics or {}), "drift": {**first.metrics["drift"], "low": used - 0.01, "n": 10}}
+    batch = place.edit(facts(2, first=2), thresholds=ANY, budget={"drift": max(1.0, used - 0.005)})
+    assert batch.metrics is not None
+    assert batch.metrics["drift"]["n"] > 0
+    beyond = batch.metrics["drift"]["value"] > max(1.0, used - 0.005)
+    assert batch.state == ("rejected" if beyond else "succeeded")
 
 
 def test_a_batch_from_before_there_were_budgets_is_held_against_the_base() -> None:

@@ -15,9 +15,13 @@ class Measurement(Answer):
 
 
 class DriftMeasurement(Measurement):
-    """`value` is against the base, `parent` against the version that was edited."""
+    """`value` is against the base, `parent` against the version that was edited, with its own interval; `n` of `of`
+    tokens were read."""
 
     parent: float | None = None
+    parent_low: float | None = None
+    parent_high: float | None = None
+    of: int | None = None
 
 
 class BeforeAfter(Answer):

@@ -1,0 +1,72 @@
+"""What versions were read as on held-out text: kept in memory and with each version, and not read again."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Final
+
+from editing.model.projection import Matrices
+from editing.progress import ShouldStop, never
+from editing.readings.held_out_text import UNREAD, HeldOutText
+from editing.readings.observations import HeldOutReading
+
+MOST_KEPT: Final = 256
+"""Versions whose readings a worker keeps in memory: some hundred numbers each."""
+STORED: Final = "held_out"
+"""Where a version's blob has its reading, in the header."""
+
+VersionKey = frozenset[tuple[str, str]]
+"""Layers and SHA-256 of a version's matrices: the same matrices read the same."""
+BASE: Final[VersionKey] = frozenset()
+
+
+def version_key(matrix_hashes: Mapping[str, str]) -> VersionKey:
+    return frozenset(matrix_hashes.items())
+
+
+class HeldOutReadings:
+    """Readings of one model's versions on one held-out text. For one thread at a time."""
+
+    def __init__(self, text: HeldOutText) -> None:
+        self.text = text
+        self._kept: OrderedDict[VersionKey, HeldOutReading] = OrderedDict()
+
+    def knows(self, key: VersionKey) -> bool:
+        return key in self._kept
+
+    def keep(self, key: VersionKey, reading: HeldOutReading) -> None:
+        """Unless more was read of that version."""
+        if len(reading.tokens) > len(self._kept.get(key, UNREAD).tokens):
+            self._kept[key] = reading
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        while len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+
+    def at(self, key: VersionKey, matrices: Matrices, texts: int, should_stop: ShouldStop = never) -> HeldOutReading:
+        """Of the first `texts` texts; what of them was not read yet is read with `matrices`, those of version `key`."""
+        known = self._kept.get(key, UNREAD)
+        if len(known.tokens) < texts:
+            known = self.text.read_to(matrices, known, texts, should_stop)
+        self.keep(key, known)
+        return HeldOutReading(known.log_likelihoods[:texts], known.tokens[:texts])
+
+    def begin(self) -> None:
+        """Read the base on the first portion, which every check compares with."""
+        if len(self.text):
+            self.at(BASE, {}, self.text.portions[0])
+
+    def as_stored(self, reading: HeldOutReading) -> dict[str, Any]:
+        """For the header of a version's blob."""
+        return {"text": self.text.identity, "log_likelihoods": list(reading.log_likelihoods)}
+
+    def take_stored(self, key: VersionKey, stored: Any) -> None:
+        """Keep what a version's blob says, if it is of this text; else it is no use here."""
+        if not isinstance(stored, dict) or stored.get("text") != self.text.identity:
+            return
+        sums = stored.get("log_likelihoods")
+        if isinstance(sums, list) and all(isinstance(one, float) and math.isfinite(one) for one in sums):
+            sums = sums[: len(self.text)]
+            self.keep(key, HeldOutReading(tuple(sums), self.text.predicted[: len(sums)]))
