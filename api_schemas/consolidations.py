@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api_schemas.edits import Label
 from api_schemas.metrics import Thresholds
 from api_schemas.settings import SettingsOverrides
+from api_schemas.texts import Label
 
 
 class ConsolidationRequest(BaseModel):

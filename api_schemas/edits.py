@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from api_schemas.facts import FactList
 from api_schemas.metrics import BatchMetrics, Budget, Thresholds
+from api_schemas.problems import FieldProblem
 from api_schemas.references import ReferenceText
 from api_schemas.settings import SettingsOverrides
-from api_schemas.texts import Clean
+from api_schemas.texts import Label
 
 EditState = Literal[
     "queued", "planning", "optimising", "solving", "checking", "succeeded", "rejected", "failed", "cancelled"
@@ -21,8 +22,6 @@ RUNNING_STATES: tuple[EditState, ...] = ("planning", "optimising", "solving", "c
 
 BUDGET_EXCEEDED: Final = "budget_exceeded"
 """The code of a batch with which its lineage would use up more than its budget."""
-
-Label = Annotated[str, StringConstraints(max_length=200), Clean()]
 
 
 class EditRequest(BaseModel):
@@ -34,6 +33,10 @@ class EditRequest(BaseModel):
     algorithm: Annotated[str, Field(max_length=50)] = "emmet"
     settings: SettingsOverrides = SettingsOverrides()
     facts: FactList
+    invalid_facts: Annotated[
+        Literal["refuse", "skip"],
+        Field(description="`skip` edits all other facts where some are wrong, and lists what it left out."),
+    ] = "refuse"
     label: Label | None = None
     thresholds: Thresholds = {}
     budget: Budget = Budget()
@@ -70,7 +73,8 @@ class RevertedFacts(BaseModel):
 class EditJob(BaseModel):
     """An edit batch as `GET /v1/edits/{id}` shows it. `facts` counts those that it edits, or (a revert) takes out.
 
-    A consolidation has all facts that the version `consolidates` says.
+    A consolidation has all facts that the version `consolidates` says. `left_out` counts the facts that were sent and
+    are not edited since something is wrong with them; `GET /v1/edits/{id}/left-out` lists them.
     `thresholds` are on what the batch changes, `budget` on what its lineage has used up with it.
     """
 
@@ -85,6 +89,7 @@ class EditJob(BaseModel):
     algorithm: str
     settings: dict[str, Any]
     facts: int
+    left_out: int = 0
     reverts: list[RevertedFacts] = []
     consolidates: str | None = None
     label: str | None
@@ -122,4 +127,15 @@ class EditProgress(Progress):
 
 class EditPage(BaseModel):
     data: list[EditJob]
+    next_cursor: str | None
+
+
+class LeftOutFact(FieldProblem):
+    """A fact that is not edited: `index` is its place in the request, `loc` and `msg` are what is wrong first."""
+
+    index: int
+
+
+class LeftOutPage(BaseModel):
+    data: list[LeftOutFact]
     next_cursor: str | None

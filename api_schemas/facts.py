@@ -1,16 +1,19 @@
-"""A fact to edit, in our own shape or in CounterFact's or zsRE's, which are turned into ours."""
+"""A fact to edit, in our own shape or in one of those of `api_schemas.fact_records`, which are turned into ours."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
 
+from api_schemas.fact_records import as_fact, field_error
+from api_schemas.subject_spans import Span, subject_spans
 from api_schemas.texts import NO_NUL, NOT_BLANK, clean
 
 SUBJECT_SLOT = "{}"
+AUTO_SUBJECT = "auto"
+"""In the place of a subject: one is taken from the prompt."""
 
 MOST_ALIASES = 50
 MOST_GENERATION_PROMPTS = 20
@@ -20,11 +23,6 @@ Text = Annotated[str, StringConstraints(max_length=10_000), Field(json_schema_ex
 FilledText = Annotated[str, StringConstraints(max_length=10_000), Field(json_schema_extra={"pattern": NOT_BLANK})]
 
 
-def field_error(field: str, message: str) -> PydanticCustomError:
-    """An error of a whole object that is about one of its fields: whoever reports it adds `field` to the location."""
-    return PydanticCustomError("fact", "{message}", {"field": field, "message": message})
-
-
 def _short(text: str) -> str:
     return repr(text if len(text) <= 120 else text[:117] + "…")
 
@@ -32,8 +30,16 @@ def _short(text: str) -> str:
 def _place_of(subject: str, prompt: str) -> int:
     """Where `subject` stands as a word or words of its own ("Al" not in "Although"), else where it first occurs: not
     every language puts something between words."""
-    found = re.search(rf"(?<!\w){re.escape(subject)}(?!\w)", prompt)
+    found = _as_word(subject, prompt)
     return found.start() if found else prompt.index(subject)
+
+
+def _is_word_of(text: str, prompt: str) -> bool:
+    return _as_word(text, prompt) is not None
+
+
+def _as_word(text: str, prompt: str) -> re.Match[str] | None:
+    return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", prompt)
 
 
 class Neighbor(BaseModel):
@@ -94,7 +100,11 @@ class Fact(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     prompt: Text = Field(examples=["The mother tongue of {} is"])
-    subject: FilledText = Field(examples=["Danielle Darrieux"])
+    subject: FilledText = Field(
+        examples=["Danielle Darrieux"],
+        description='What the fact is about. "auto", with a prompt that has neither {} nor that word in it, takes the '
+        "longest capitalised or quoted span of the prompt that the model's tokenizer can place.",
+    )
     target_new: FilledText = Field(examples=["English"])
     target_old: FilledText | None = Field(default=None, examples=["French"])
     paraphrases: Annotated[list[FilledText], Field(max_length=100)] = []
@@ -104,15 +114,12 @@ class Fact(BaseModel):
     locality: Annotated[list[LocalityPrompt], Field(max_length=100)] = []
     generation_prompts: Annotated[list[FilledText], Field(max_length=MOST_GENERATION_PROMPTS)] = []
 
+    _other_subjects: tuple[Span, ...] = PrivateAttr(default=())
+
     @model_validator(mode="before")
     @classmethod
     def _from_dataset(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            if "requested_rewrite" in data:
-                return _from_counterfact(data)
-            if "src" in data and "alt" in data:
-                return _from_zsre(data)
-        return data
+        return as_fact(data) if isinstance(data, dict) else data
 
     @field_validator("prompt", "subject", "target_new", "target_old")
     @classmethod
@@ -140,20 +147,46 @@ class Fact(BaseModel):
                 "prompt", f"{_short(self.prompt)} has {{}} more than once; put it where the subject stands, once"
             )
         if SUBJECT_SLOT not in self.prompt:
-            if self.subject not in self.prompt:
+            if self.subject == AUTO_SUBJECT and not _is_word_of(AUTO_SUBJECT, self.prompt):
+                self._take_subject()
+            elif self.subject not in self.prompt:
                 raise field_error(
                     "subject",
                     f"subject {_short(self.subject)} does not occur in prompt {_short(self.prompt)}; "
                     "put {} where the subject stands",
                 )
-            start = _place_of(self.subject, self.prompt)
-            self.prompt = f"{self.prompt[:start]}{SUBJECT_SLOT}{self.prompt[start + len(self.subject) :]}"
+            else:
+                self._put_slot(Span(_place_of(self.subject, self.prompt), self.subject))
         if self.target_old is not None and self.target_old.strip() == self.target_new.strip():
             raise field_error(
                 "target_new",
                 f"{_short(self.target_new)} equals target_old; give the answer that shall replace the old one",
             )
         return self
+
+    def _take_subject(self) -> None:
+        spans = subject_spans(self.prompt)
+        if not spans:
+            raise field_error(
+                "subject",
+                f"prompt {_short(self.prompt)} has no capitalised or quoted span that could be its subject; name the "
+                "subject",
+            )
+        self._put_slot(spans[0])
+        self._other_subjects = tuple(spans[1:])
+
+    def _put_slot(self, span: Span) -> None:
+        self.subject = span.text
+        self.prompt = f"{self.prompt[: span.start]}{SUBJECT_SLOT}{self.prompt[span.start + len(span.text) :]}"
+
+    def with_other_subjects(self) -> list[Fact]:
+        """Of a fact whose subject was taken from its prompt: the same with the next best one each, longest first."""
+        found = []
+        for span in self._other_subjects:
+            other = self.model_copy(update={"prompt": self.text})
+            other._put_slot(span)
+            found.append(other)
+        return found
 
     @property
     def answers(self) -> list[str]:
@@ -185,46 +218,6 @@ def contradictions(facts: list[Fact]) -> list[tuple[int, int]]:
         if facts[earlier].target_new.strip() != fact.target_new.strip():
             pairs.append((earlier, index))
     return pairs
-
-
-def _from_counterfact(record: dict[str, Any]) -> dict[str, Any]:
-    """CounterFact's record shape (Meng et al. 2022): `requested_rewrite`, `paraphrase_prompts`, …"""
-    rewrite = record["requested_rewrite"]
-    if not isinstance(rewrite, dict):
-        raise field_error("requested_rewrite", "must be an object with prompt, subject, target_new and target_true")
-    old = _target(rewrite.get("target_true"))
-    neighborhood = record.get("neighborhood_prompts", [])
-    if not isinstance(neighborhood, list):
-        raise field_error("neighborhood_prompts", "must be a list of prompts")
-    return {
-        "prompt": rewrite.get("prompt"),
-        "subject": rewrite.get("subject"),
-        "target_new": _target(rewrite.get("target_new")),
-        "target_old": old,
-        "paraphrases": record.get("paraphrase_prompts", []),
-        "neighbors": [{"prompt": prompt, "target": old} for prompt in neighborhood],
-        "generation_prompts": record.get("generation_prompts", []),
-    }
-
-
-def _target(value: Any) -> Any:
-    return value.get("str") if isinstance(value, dict) else value
-
-
-def _from_zsre(record: dict[str, Any]) -> dict[str, Any]:
-    """zsRE's record shape as in MEND (Mitchell et al. 2022): `src`, `alt`, `answers`, `rephrase`, `loc`, `loc_ans`."""
-    answers = record.get("answers") or []
-    old = answers[0] if isinstance(answers, list) and answers else None
-    same = isinstance(old, str) and isinstance(record["alt"], str) and old.strip() == record["alt"].strip()
-    rephrase, loc = record.get("rephrase"), record.get("loc")
-    return {
-        "prompt": record["src"],
-        "subject": record.get("subject"),
-        "target_new": record["alt"],
-        "target_old": None if same else old,
-        "paraphrases": [rephrase] if rephrase else [],
-        "neighbors": [{"prompt": loc, "target": record.get("loc_ans")}] if loc else [],
-    }
 
 
 FactList = Annotated[list[Fact], Field(json_schema_extra={"minItems": 1})]

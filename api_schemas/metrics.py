@@ -130,9 +130,9 @@ class RevertedMetrics(BaseModel):
 class BatchWarning(BaseModel):
     """What to know of a batch or an evaluation although nothing failed; `facts` are the indices it is about.
 
-    `subject_begins_text`: these facts are edited only for prompts that come after other text. `line_worn`: facts
-    corrected earlier are being lost, or most of the budget is used; consolidate the line. `not_measured`: a metric of
-    an evaluation counted no fact.
+    `subject_begins_text`: these facts are edited only for prompts that come after other text. `subject_shares_token`:
+    their subjects end in a token that holds punctuation, too. `line_worn`: facts corrected earlier are being lost, or
+    most of the budget is used; consolidate the line. `not_measured`: a metric of an evaluation counted no fact.
     """
 
     code: str

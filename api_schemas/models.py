@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from api_schemas.facts import FactOrigin, FactPlace, NumberedFact
 from api_schemas.metrics import BatchMetrics
 from api_schemas.references import VersionName
+from api_schemas.texts import Label
 
 VersionState = Literal["available", "unavailable"]
 Wear = Literal["ok", "worn"]
@@ -19,7 +20,8 @@ Wear = Literal["ok", "worn"]
 class ModelCard(BaseModel):
     """OpenAI's model object, and our own fields: a base model, one of its versions, or an alias.
 
-    `wear` is that of the version that it means.
+    `wear` is that of the version that it means. Of a base model, `family` is its architecture as transformers calls it,
+    `dtype` that of its weights, `devices` where its workers run, and `awaits` what it waits for, null where it answers.
     """
 
     id: str
@@ -31,6 +33,10 @@ class ModelCard(BaseModel):
     aliases: list[str] = []
     max_model_len: int | None = None
     state: str | None = None
+    family: str | None = None
+    dtype: str | None = None
+    devices: list[str] = []
+    awaits: str | None = None
     wear: Wear | None = None
 
 
@@ -165,7 +171,7 @@ class VersionFactPage(BaseModel):
 class AliasUpdate(BaseModel):
     """Compare and set: the alias moves to `version` only while it points at `expected` (where that is given).
 
-    `protected` alone leaves it where it is.
+    `protected` alone leaves it where it is. `reason` is kept in the audit log.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -173,6 +179,7 @@ class AliasUpdate(BaseModel):
     version: Annotated[VersionName | None, Field(examples=["v0"])] = None
     expected: Annotated[VersionName | None, Field(examples=["v1"])] = None
     protected: bool | None = None
+    reason: Annotated[Label | None, Field(examples=["checked by the editors"])] = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:

@@ -6,10 +6,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api_schemas.edits import Label
 from api_schemas.metrics import Budget, Thresholds
 from api_schemas.references import VersionName
-from api_schemas.texts import Clean
+from api_schemas.texts import Clean, Label
 
 
 class RevertRequest(BaseModel):

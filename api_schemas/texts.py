@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_after_validator_function
@@ -44,3 +44,10 @@ PromptText = Annotated[str, Field(max_length=1_000_000)]
 """What a model goes on from, NUL characters too. The limit is far beyond any context, and keeps tokenizers from being
 busy for minutes with what is refused then; having one, pydantic looks at the text and refuses halves of pairs."""
 PrintableText = Annotated[str, BeforeValidator(printable)]
+
+Label = Annotated[str, StringConstraints(max_length=200), Clean()]
+"""What people call something, or why they did it."""
+FilledLabel = Annotated[
+    str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"), Clean()
+]
+"""One that may not be blank, on one line."""

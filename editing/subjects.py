@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tokenizers import Encoding, Tokenizer
 
@@ -29,12 +30,14 @@ class FactTokensError(ValueError):
 class PromptTokens:
     """A prompt with its subject in place, and its continuation.
 
-    `subject_last` is the index in `prompt` of the subject's last token. `target` may be empty.
+    `subject_last` is the index in `prompt` of the subject's last token, which `is_shared` where it holds punctuation
+    after the subject as well. `target` may be empty.
     """
 
     prompt: tuple[int, ...]
     subject_last: int
     target: tuple[int, ...] = ()
+    is_shared: bool = False
 
     @property
     def length(self) -> int:
@@ -85,10 +88,10 @@ def fact_tokens(tokenizer: Tokenizer, fact: Fact, chat_forms: Sequence[ChatForm]
     bare_target = _continuation(tokenizer, text, target, bare)
     if not bare_target:
         raise FactTokensError("target_new", f"target {fact.target_new!r} has no token in this model; give another text")
-    bare_last = _subject_last(tokenizer.encode(text), start, end, fact)
+    bare_end = _subject_end(tokenizer.encode(text), text, start, end, fact)
 
     return FactTokens(
-        bare=PromptTokens(bare, bare_last, bare_target),
+        bare=PromptTokens(bare, bare_end.index, bare_target, bare_end.is_shared),
         continued=_continued(tokenizer, fact, text, start, end, bare_target),
         essence=_essence(tokenizer, fact),
         chat=tuple(_chat(tokenizer, fact, text, start, end, form) for form in chat_forms),
@@ -112,7 +115,7 @@ def unfit_facts(
             if _may_be_too_long(fact, len(encoding.ids), context_length - reserve):
                 check_prompt_length(tokenizer, fact.text, _ids(encoding), [fact.target_new], context_length)
                 check_length(fact_tokens(tokenizer, fact), context_length, reserve)
-            _subject_last(encoding, start, end, fact)
+            _subject_end(encoding, fact.text, start, end, fact)
             if len(before.split()) <= 1:
                 _continued(tokenizer, fact, fact.text, start, end, ())
         except FactTokensError as error:
@@ -190,8 +193,19 @@ def _continuation(tokenizer: Tokenizer, text: str, target: str, prompt: tuple[in
     return tuple(tokenizer.encode(target, add_special_tokens=False).ids)
 
 
-def _subject_last(encoding: Encoding, start: int, end: int, fact: Fact) -> int:
-    """Index of the token in which the subject, characters start..end-1, ends."""
+class _SubjectEnd(NamedTuple):
+    """The token in which a subject ends, and whether it holds something after the subject, too."""
+
+    index: int
+    is_shared: bool
+
+
+def _subject_end(encoding: Encoding, text: str, start: int, end: int, fact: Fact) -> _SubjectEnd:
+    """Where the subject, characters start..end-1 of `text`, ends in its tokens.
+
+    A last token that is shared with punctuation is taken as it is, as ROME's own code does: what is read and written at
+    it is the subject's. One that is shared with letters is another word.
+    """
     found = [
         number
         for number, ((first, stop), special) in enumerate(
@@ -206,13 +220,14 @@ def _subject_last(encoding: Encoding, start: int, end: int, fact: Fact) -> int:
             "write it in characters that the model's tokenizer knows",
         )
     last = found[-1]
-    if encoding.offsets[last][1] > end:
+    beyond = text[end : encoding.offsets[last][1]]
+    if any(character.isalnum() for character in beyond):
         raise FactTokensError(
             "subject",
             f"subject {fact.subject!r} ends inside the token {encoding.tokens[last]!r} of prompt {fact.text!r}, which "
-            "also holds what follows; put a space or punctuation after {}, or make that part of the subject",
+            "also holds letters after it; put a space or punctuation after {}, or make that part of the subject",
         )
-    return last
+    return _SubjectEnd(last, is_shared=beyond != "")
 
 
 def _continued(
@@ -225,8 +240,8 @@ def _continued(
     if encoding.offsets[skipped][0] < len(_SENTENCE_END):  # the full stop is part of the prompt's first token
         lead, skipped = space, 0
         encoding = tokenizer.encode(lead + text, add_special_tokens=False)
-    last = _subject_last(encoding, start + len(lead), end + len(lead), fact)
-    return PromptTokens(tuple(encoding.ids[skipped:]), last - skipped, target)
+    last, is_shared = _subject_end(encoding, lead + text, start + len(lead), end + len(lead), fact)
+    return PromptTokens(tuple(encoding.ids[skipped:]), last - skipped, target, is_shared)
 
 
 def _chat(tokenizer: Tokenizer, fact: Fact, text: str, start: int, end: int, form: ChatForm) -> PromptTokens:
@@ -235,18 +250,17 @@ def _chat(tokenizer: Tokenizer, fact: Fact, text: str, start: int, end: int, for
     encoding = tokenizer.encode(whole, add_special_tokens=False)
     opening = chat_opening_tokens(tokenizer, form)
     skipped = len(opening)
+    read, first = whole, len(form.before)
     if tuple(encoding.ids[:skipped]) != opening:  # the prompt's first word changes how the opening is encoded
         lead = form.before[len(form.opening) :]
-        rest = tokenizer.encode(lead + text + form.after, add_special_tokens=False)
-        encoding, skipped, first = rest, 0, len(lead)
-    else:
-        first = len(form.before)
-    last = _subject_last(encoding, start + first, end + first, fact)
+        read, first = lead + text + form.after, len(lead)
+        encoding, skipped = tokenizer.encode(read, add_special_tokens=False), 0
+    last, is_shared = _subject_end(encoding, read, start + first, end + first, fact)
     answer = form.lead + fact.target_new.strip()
     joint = tokenizer.encode(whole + answer, add_special_tokens=False).ids
     ids = tokenizer.encode(whole, add_special_tokens=False).ids
     target = joint[len(ids) :] if joint[: len(ids)] == ids else tokenizer.encode(answer, add_special_tokens=False).ids
-    return PromptTokens(tuple(encoding.ids[skipped:]), last - skipped, tuple(target))
+    return PromptTokens(tuple(encoding.ids[skipped:]), last - skipped, tuple(target), is_shared)
 
 
 def chat_opening_tokens(tokenizer: Tokenizer, form: ChatForm) -> tuple[int, ...]:
@@ -257,9 +271,10 @@ def chat_opening_tokens(tokenizer: Tokenizer, form: ChatForm) -> tuple[int, ...]
 def _essence(tokenizer: Tokenizer, fact: Fact) -> PromptTokens:
     subject = fact.subject.strip()
     try:
-        encoding = tokenizer.encode(subject + _ESSENCE)
-        last = _subject_last(encoding, 0, len(subject), fact)
+        text = subject + _ESSENCE
+        encoding = tokenizer.encode(text)
+        last, is_shared = _subject_end(encoding, text, 0, len(subject), fact)
     except FactTokensError:
         encoding = tokenizer.encode(subject)
-        last = _subject_last(encoding, 0, len(subject), fact)
-    return PromptTokens(tuple(encoding.ids[: last + 1]), last)
+        last, is_shared = _subject_end(encoding, subject, 0, len(subject), fact)
+    return PromptTokens(tuple(encoding.ids[: last + 1]), last, (), is_shared)

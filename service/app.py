@@ -34,6 +34,7 @@ from service.http.problems import responses
 from service.http.request_log import RequestLog
 from service.http.request_trace import RequestTrace
 from service.http.security_headers import SecurityHeaders
+from service.keys import endpoints as keys
 from service.metrics import ServiceMetrics
 from service.models import endpoints as models
 from service.operations import endpoints as operations
@@ -104,6 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
         statistics,
         algorithms,
         audit,
+        keys,
     ):
         app.include_router(resource.router, responses=responses(UnavailableError))
     for resource in (completions, chat, tokenization):

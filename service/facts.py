@@ -21,6 +21,9 @@ _ELEMENTS_OF_A_FACT: Final = 200
 
 _FACTS: Final = TypeAdapter(list[Fact])
 
+NumberedPair = tuple[int, Fact]
+"""A fact after its index in the request."""
+
 
 def most_elements(settings: Settings) -> int:
     """Of a body with facts: a record of CounterFact has about fifty, and the texts' commas count too."""
@@ -32,6 +35,11 @@ def read_facts(values: Any, settings: Settings, errors: FieldErrors) -> list[Fac
 
     Raises InvalidFieldsError at once where there is no list of facts, or one that is too long to look at.
     """
+    return [fact for _, fact in read_numbered(values, settings, errors)]
+
+
+def read_numbered(values: Any, settings: Settings, errors: FieldErrors) -> list[NumberedPair]:
+    """As `read_facts`, each fact with its index in the request."""
     if not isinstance(values, list):
         raise invalid("facts", f"is {shown(values)}; it must be a list of facts")
     if not values:
@@ -40,56 +48,88 @@ def read_facts(values: Any, settings: Settings, errors: FieldErrors) -> list[Fac
         raise invalid(
             "facts", f"has {len(values)} facts, at most {settings.max_facts} are taken at once; send several batches"
         )
-    facts: list[Fact] = []
+    facts: list[NumberedPair] = []
     for first in range(0, len(values), _CHUNK):
-        try:
-            facts += _FACTS.validate_python(values[first : first + _CHUNK], strict=True)
-        except ValidationError as error:
-            if errors.is_full:
-                errors.total += error.error_count()
-                continue
-            for detail in error.errors(include_url=False):
-                index, *rest = detail["loc"]
-                errors.add_one({**detail, "loc": tuple(rest)}, Fact, ("facts", first + int(index)))
-    for index, fact in enumerate(facts if not errors.total else ()):
+        facts += _read_chunk(values[first : first + _CHUNK], first, errors)
+    for index, fact in facts if not errors.total else ():
         _check_filled(index, fact, errors)
         _check_lengths_of_text(index, fact, settings.max_text_chars, errors)
     return facts
 
 
-def check_contradictions(facts: list[Fact], errors: FieldErrors) -> None:
+def _read_chunk(values: list[Any], first: int, errors: FieldErrors) -> list[NumberedPair]:
+    """Facts that are right in themselves; `errors` has what is wrong with the others."""
+    try:
+        return list(enumerate(_FACTS.validate_python(values, strict=True), start=first))
+    except ValidationError as error:
+        if errors.is_full:
+            errors.total += error.error_count()
+            return []
+        wrong = set()
+        for detail in error.errors(include_url=False):
+            index, *rest = detail["loc"]
+            wrong.add(int(index))
+            errors.add_one({**detail, "loc": tuple(rest)}, Fact, ("facts", first + int(index)))
+    numbers = [number for number in range(len(values)) if number not in wrong]
+    right = _FACTS.validate_python([values[number] for number in numbers], strict=True)
+    return [(first + number, fact) for number, fact in zip(numbers, right, strict=True)]
+
+
+def check_contradictions(facts: Sequence[NumberedPair], errors: FieldErrors) -> None:
     """One prompt and subject cannot have two answers."""
-    for earlier, later in contradictions(facts):
+    for one, other in contradictions([fact for _, fact in facts]):
+        (earlier, first), (later, second) = facts[one], facts[other]
         errors.add(
             f"facts[{later}].target_new",
-            f"{shown(facts[later].target_new)} contradicts facts[{earlier}], which has the same prompt and subject and "
-            f"the target {shown(facts[earlier].target_new)}; keep one of the two",
+            f"{shown(second.target_new)} contradicts facts[{earlier}], which has the same prompt and subject and "
+            f"the target {shown(first.target_new)}; keep one of the two",
         )
 
 
-def check_editable(facts: list[Fact], tokenizer: Tokenizer, context_length: int, reserve: int) -> FieldErrors:
+def placed(facts: Sequence[NumberedPair], tokenizer: Tokenizer, context_length: int) -> list[NumberedPair]:
+    """Facts whose subject was taken from their prompt, with the longest one that `tokenizer` can place.
+
+    One of which it can place none stays as it is, to be refused as any other.
+    """
+
+    def fits(fact: Fact) -> bool:
+        return not any(error.field == "subject" for _, error in unfit_facts(tokenizer, [fact], context_length))
+
+    found = []
+    for index, fact in facts:
+        others = fact.with_other_subjects()
+        found.append((index, next((one for one in (fact, *others) if fits(one)), fact) if others else fact))
+    return found
+
+
+def check_editable(
+    facts: Sequence[NumberedPair], tokenizer: Tokenizer, context_length: int, reserve: int, errors: FieldErrors
+) -> None:
     """Whether each fact's subject can be found in its tokens, and whether its prompts fit into the model's context.
 
     `reserve` tokens are kept for a context text before each prompt.
     """
-    errors = FieldErrors()
-    for index, error in unfit_facts(tokenizer, facts, context_length, reserve):
-        errors.add(f"facts[{index}].{error.field}", error.message)
+    for place, error in unfit_facts(tokenizer, [fact for _, fact in facts], context_length, reserve):
+        errors.add(f"facts[{facts[place][0]}].{error.field}", error.message)
     _check_measurable(facts, tokenizer, context_length, errors, with_prompt=False)
-    return errors
 
 
 def check_measurable(facts: list[Fact], tokenizer: Tokenizer, context_length: int) -> FieldErrors:
     """Whether each prompt with its target fits into the model's context."""
     errors = FieldErrors()
-    _check_measurable(facts, tokenizer, context_length, errors, with_prompt=True)
+    _check_measurable(list(enumerate(facts)), tokenizer, context_length, errors, with_prompt=True)
     return errors
 
 
 def _check_measurable(
-    facts: list[Fact], tokenizer: Tokenizer, context_length: int, errors: FieldErrors, *, with_prompt: bool
+    facts: Sequence[NumberedPair],
+    tokenizer: Tokenizer,
+    context_length: int,
+    errors: FieldErrors,
+    *,
+    with_prompt: bool,
 ) -> None:
-    for index, fact in enumerate(facts):
+    for index, fact in facts:
         for field, prompt, targets in _measured(fact, with_prompt):
             # No text has more tokens than bytes, and one that begins all texts: most need no tokenizer to be short.
             if len(prompt.encode()) + max(len(target.encode()) for target in targets) + 2 <= context_length:

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from api_schemas.access import KeyRequest
 from api_schemas.consolidations import ConsolidationRequest
 from api_schemas.edits import EditEvent, EditProgress, EditRequest
 from api_schemas.evaluations import EvaluationRequest
@@ -69,6 +70,7 @@ _READ_BY_HAND: Final = (
     ConsolidationRequest,
     ExportJob,
     StatisticRequest,
+    KeyRequest,
     CompletionRequest,
     CompletionChunk,
     ChatRequest,

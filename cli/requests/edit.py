@@ -35,7 +35,9 @@ def edit(
     prompt: Annotated[
         str | None, typer.Option("--prompt", help="In place of a file: a prompt with {} for the subject.")
     ] = None,
-    subject: Annotated[str | None, typer.Option("--subject", help="Whom the fact is about.")] = None,
+    subject: Annotated[
+        str | None, typer.Option("--subject", help='Whom the fact is about; "auto" takes it from a prompt without {}.')
+    ] = None,
     target: Annotated[str | None, typer.Option("--target", help="What the model shall say next.")] = None,
     target_old: Annotated[str | None, typer.Option("--target-old", help="What it says today.")] = None,
     algorithm: Annotated[
@@ -53,6 +55,9 @@ def edit(
         list[str],
         typer.Option("--budget", metavar="NAME=VALUE", help="On its lineage, such as drift=1.2.", show_default=False),
     ] = [],  # noqa: B006
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Edit the other facts where some are wrong, and list those.")
+    ] = False,
     label: Annotated[str | None, typer.Option("--label", help="A note beside the version.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Everything but publishing.")] = False,
     urgent: Annotated[bool, typer.Option("--urgent", help="Before those that wait.")] = False,
@@ -77,12 +82,16 @@ def edit(
         "settings": pairs(settings, "--set"),
         "thresholds": pairs(thresholds, "--threshold"),
         "budget": pairs(budget, "--budget"),
+        "invalid_facts": "skip" if skip_invalid else None,
         "label": label,
         "dry_run": dry_run or None,
         "urgent": urgent or None,
     }
     with connected(url, key, file) as client:
         job = client.edits.create(model=model or only_model(client), facts=told, **batch)
+        if job.n_left_out and not as_json:
+            for one in job.left_out():
+                typer.echo(f"left out: {one.loc}: {one.msg}", err=True)
         if wait:
             awaited_job(job, timeout, as_json)
         elif as_json:

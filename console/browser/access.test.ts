@@ -47,6 +47,11 @@ test.each(Object.keys(OFFERED))("a key for %s is offered what it may do, and not
   await room(page, "models/tiny/versions/v0");
   await page.getByRole("heading", { level: 1, name: "v0" }).waitFor();
   expect(await page.getByRole("heading", { name: "Move an alias here" }).count()).toBe(mayEdit ? 1 : 0);
+  await room(page, "health");
+  await page.getByRole("heading", { name: "Workers" }).waitFor();
+  for (const ofAdmins of ["API keys", "Audit log"]) {
+    expect(await page.getByRole("heading", { name: ofAdmins }).count()).toBe(scope === "admin" ? 1 : 0);
+  }
   // What is not offered is refused if tried.
   const status = await page.evaluate(async (key) => {
     const body = JSON.stringify({ version: "v0" });
@@ -54,8 +59,45 @@ test.each(Object.keys(OFFERED))("a key for %s is offered what it may do, and not
     return (await fetch("v1/models/tiny/aliases/tried", { method: "PUT", headers, body })).status;
   }, keys[scope]);
   expect(status).toBe(mayEdit ? 200 : 403);
+  const other = await page.evaluate(async (key) => (await fetch("v1/keys", { headers: { Authorization: `Bearer ${key}` } })).status, keys[scope]);
+  expect(other).toBe(scope === "admin" ? 200 : 403);
   const kept = await page.evaluate(() => [Object.values(sessionStorage), Object.values(localStorage), document.cookie, location.href]);
   expect(kept).toEqual([[keys[scope]], [], "", expect.not.stringContaining(keys[scope] ?? "")]);
+  await context.close();
+});
+
+test("an administrator makes a key that is shown once, and revokes it: whoever has it is asked for another", async () => {
+  const { page, context, wrong } = await visit(browser, proxy.url);
+  await give(page, keys["admin"] ?? "");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await room(page, "health");
+  await page.getByLabel("For whom or what").fill("a notebook");
+  await page.getByLabel("evaluate: measure them").check();
+  await page.getByRole("button", { name: "Make a key" }).click();
+  const secret = (await page.locator("code.secret").textContent()) ?? "";
+  const id = secret.slice(0, 16);
+  await page.getByRole("region", { name: "API keys, newest first" }).getByText(id).waitFor();
+  await check(page, "the keys");
+  await page.locator("#keys").scrollIntoViewIfNeeded();
+  await shoot(page, "keys", false);
+  const holder = await visit(browser, proxy.url);
+  await give(holder.page, secret);
+  await holder.page.getByRole("dialog").waitFor({ state: "detached" });
+  await room(holder.page, "playground");
+  await holder.page.getByLabel("Prompt", { exact: true }).fill("Lyon is located in");
+  await page.getByRole("button", { name: "I have it" }).click();
+  await page.reload();
+  await page.getByRole("button", { name: `Revoke ${id}`, exact: true }).waitFor();
+  expect(await page.content()).not.toContain(secret);
+  await page.getByRole("button", { name: `Revoke ${id}`, exact: true }).click();
+  await page.getByRole("button", { name: `Revoke ${id} for ever` }).click();
+  await page.locator("tr", { hasText: id }).getByText(/^revoked/).waitFor();
+  await holder.page.getByRole("button", { name: "Ask" }).click();
+  await holder.page.getByRole("dialog", { name: "API key" }).waitFor();
+  await holder.page.getByText("was revoked").waitFor();
+  expect(await holder.page.getByLabel("Prompt", { exact: true }).inputValue()).toBe("Lyon is located in");
+  expect(wrong).toEqual([]);
+  await holder.context.close();
   await context.close();
 });
 

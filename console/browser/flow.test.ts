@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { check, open, PATIENCE, room, shoot, visit, wanted, type Seen } from "./harness";
 
 const SUBJECT = "Danielle Darrieux";
+const REASON = "checked by the editors";
 const PROMPT = `The mother tongue of ${SUBJECT} is`;
 let browser: Browser;
 let seen: Seen;
@@ -25,9 +26,13 @@ async function ends(state: string): Promise<void> {
 
 test("a fact is corrected through the form, and the old and the new answer stand side by side", async () => {
   const { page } = seen;
+  await page.getByRole("heading", { name: /Correct what the model says/ }).waitFor();
+  await check(page, "the first page");
+  await shoot(page, "first");
   await page.getByRole("link", { name: "Correct a fact" }).click();
   const prompt = page.getByLabel("Prompt", { exact: true });
   await prompt.fill(PROMPT);
+  await page.getByRole("button", { name: `Take “${SUBJECT}” as the subject` }).waitFor();
   await prompt.evaluate((box: HTMLTextAreaElement, [start, end]) => {
     box.focus();
     box.setSelectionRange(start ?? 0, end ?? 0);
@@ -58,7 +63,10 @@ test("a fact is corrected through the form, and the old and the new answer stand
   const cells = await row.locator("td").allTextContents();
   expect(cells.at(-1)).toContain(target);
   expect(cells.at(-2)).not.toContain(target);
-  await page.getByRole("cell", { name: "EM" }).or(page.getByRole("rowheader", { name: "EM" })).first().waitFor();
+  const answers = page.getByRole("group", { name: "The answer before and after the correction" });
+  await answers.locator(".new strong", { hasText: target }).waitFor();
+  expect(await answers.locator("strong").first().textContent()).not.toContain(target);
+  await page.getByRole("rowheader", { name: "EM" }).first().waitFor();
   await check(page, "the job");
   await shoot(page, "job");
 });
@@ -82,6 +90,29 @@ test("both versions answer in the playground, streamed and with probabilities", 
   await shoot(page, "playground");
 });
 
+test("a conversation is asked through the chat template, and a link asks it again", async () => {
+  const { page } = seen;
+  await page.getByRole("button", { name: "Conversation" }).click();
+  await page.getByLabel("Message", { exact: true }).fill("Where is Lyon?");
+  await page.getByRole("button", { name: "Ask" }).click();
+  await page.locator("article.answer[aria-busy=false]").nth(1).waitFor();
+  const said = await page.locator(".said").allTextContents();
+  expect(said.every((text) => text.trim() !== "")).toBe(true);
+  await page.locator(".token").first().hover();
+  expect(await page.locator(".reading").first().textContent()).toMatch(/“.+” \d/);
+  await check(page, "a conversation");
+  await shoot(page, "conversation");
+  const link = (await page.getByRole("link", { name: "Share link" }).getAttribute("href")) ?? "";
+  const guest = await visit(browser, link);
+  await guest.page.getByLabel("Message", { exact: true }).waitFor();
+  expect(await guest.page.getByLabel("Message", { exact: true }).inputValue()).toBe("Where is Lyon?");
+  await guest.page.getByRole("button", { name: "Ask" }).click();
+  await guest.page.locator("article.answer[aria-busy=false]").nth(1).waitFor();
+  expect(await guest.page.locator(".said").allTextContents()).toEqual(said);
+  expect(guest.wrong).toEqual([]);
+  await guest.context.close();
+});
+
 test("production moves by compare-and-set, and only from where it was seen", async () => {
   const { page } = seen;
   await room(page, "models/tiny/versions/v0");
@@ -97,6 +128,7 @@ test("production moves by compare-and-set, and only from where it was seen", asy
   const known: unknown = await stale.json();
   await late.page.route("**/v1/models/tiny/aliases", (route) => route.fulfill({ json: known }));
   await room(late.page, "models/tiny/versions/v1");
+  await page.getByLabel("Reason (optional)").first().fill(REASON);
   await move.click();
   await page.getByText("production points at v1 now.").waitFor();
   await late.page.getByRole("button", { name: "Move production from v0 to v1" }).click();
@@ -110,21 +142,38 @@ test("a ticked fact is reverted, and its old answer is back", async () => {
   await room(page, "models/tiny/versions/v1");
   await page.getByLabel("Search").fill("darrieux");
   await page.getByLabel(/^Take out: The mother tongue of Danielle Darrieux/).check();
-  await page.getByLabel("Reason (optional)").fill("it was wrong");
+  await page.locator("form", { has: page.getByRole("button", { name: "Revert 1 fact" }) }).getByLabel("Reason (optional)").fill("it was wrong");
   await page.getByRole("button", { name: "Revert 1 fact" }).click();
   await ends("succeeded");
   await page.getByRole("link", { name: "tiny@v2" }).waitFor();
   await check(page, "the revert");
 });
 
-test("the lineage shows the revert, the flags and what it weighs", async () => {
+test("a version is consolidated, and what is made of it stands on the base", async () => {
+  const { page } = seen;
+  await room(page, "models/tiny/versions/v1");
+  await page.getByLabel("Label (optional)").fill("a short line");
+  await page.getByRole("button", { name: "Consolidate v1" }).click();
+  await ends("succeeded");
+  await page.getByRole("link", { name: "tiny@v3" }).click();
+  await page.getByRole("heading", { level: 1, name: "v3" }).waitFor();
+  await page.getByText("a consolidation", { exact: true }).waitFor();
+  expect(await page.locator(".glance div", { hasText: "Consolidates" }).textContent()).toContain("v1");
+  await check(page, "the consolidation");
+  await shoot(page, "consolidation");
+});
+
+test("the lineage shows the revert, the consolidation, the flags and what it weighs", async () => {
   const { page } = seen;
   await room(page, "models");
   const rows = page.locator(".virtual tbody tr");
-  await page.getByText("revert", { exact: true }).waitFor();
-  expect(await rows.count()).toBe(3);
+  await rows.getByText("revert", { exact: true }).waitFor();
+  await rows.getByText("consolidation", { exact: true }).waitFor();
+  expect(await rows.count()).toBe(4);
   await page.locator(".flag", { hasText: /^production$/ }).waitFor();
-  await page.getByRole("figure").first().waitFor();
+  for (const plotted of ["Drift", "Facts in force", "Size"]) await page.getByRole("figure", { name: plotted }).waitFor();
+  const glance = page.locator(".glance");
+  for (const told of ["float32", "cpu", "production → v1"]) await glance.getByText(told).first().waitFor();
   await check(page, "the models");
   await shoot(page, "models");
   await page.getByLabel("From", { exact: true }).selectOption("v0");
@@ -132,7 +181,11 @@ test("the lineage shows the revert, the flags and what it weighs", async () => {
   await page.getByRole("button", { name: "Compare" }).click();
   await page.getByText("Facts that came").waitFor();
   await page.locator("main li", { hasText: PROMPT }).waitFor();
+  const norms = page.getByRole("region", { name: "Norms by layer" }).locator("tbody tr");
+  await norms.first().waitFor();
+  expect(Number(await norms.first().locator("td").nth(1).textContent())).toBeGreaterThan(0);
   await check(page, "the comparison");
+  await shoot(page, "comparison");
 });
 
 test("two versions are measured on the lineage's facts and stand on one chart", async () => {
@@ -145,7 +198,7 @@ test("two versions are measured on the lineage's facts and stand on one chart", 
   await shoot(page, "evaluation");
   await room(page, "evaluations");
   await page.getByLabel(/^Chart the evaluation of tiny@v1/).check();
-  await page.getByText("Scores (1 is best)").waitFor();
+  await page.getByText("Scores (100% is best)").waitFor();
   await check(page, "the evaluations");
 });
 
@@ -153,9 +206,16 @@ test("all of it is in the audit log", async () => {
   const { page } = seen;
   await room(page, "health");
   await page.getByText("Edits and completions are served.").waitFor();
-  for (const action of ["edit.accepted", "version.published", "alias.moved", "evaluation.accepted"]) {
-    await page.getByRole("cell", { name: action }).first().waitFor();
+  const log = page.getByRole("region", { name: "Changes, newest first" });
+  const actions = ["edit.accepted", "version.published", "alias.moved", "revert.accepted", "consolidation.accepted", "evaluation.accepted"];
+  for (const action of actions) {
+    await page.getByLabel("Kind of change").fill(action);
+    await log.getByRole("cell", { name: action }).first().waitFor();
   }
+  await page.getByLabel("Kind of change").fill("alias.moved");
+  await log.getByText(`reason ${REASON}`).waitFor();
+  await page.getByLabel("Kind of change").fill("");
+  await page.getByRole("region", { name: "Workers" }).getByText("ready").waitFor();
   await page.getByText("Latency of edits").waitFor();
   await check(page, "the health room");
   await shoot(page, "health");

@@ -75,14 +75,30 @@ export async function axe(page: Page): Promise<string[]> {
 export const isTooWide = (page: Page): Promise<boolean> =>
   page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth + 1);
 
+/** Milliseconds that the page's own thread worked while `what` happened: what it took on a machine that does nothing
+ * else. Time in which others had the processor does not count. */
+export async function worked(page: Page, what: () => Promise<void>): Promise<number> {
+  const inspector = await page.context().newCDPSession(page);
+  await inspector.send("Performance.enable", { timeDomain: "threadTicks" });
+  const taken = async (): Promise<number> => {
+    const { metrics } = await inspector.send("Performance.getMetrics");
+    return metrics.find((one) => one.name === "ThreadTime")?.value ?? metrics.find((one) => one.name === "TaskDuration")?.value ?? 0;
+  };
+  const before = await taken();
+  await what();
+  const after = await taken();
+  await inspector.detach();
+  return Math.round((after - before) * 1000);
+}
+
 export async function check(page: Page, where: string): Promise<void> {
   expect(await axe(page), `axe in ${where}`).toEqual([]);
   expect(await isTooWide(page), `${where} is wider than its window`).toBe(false);
 }
 
 /** For the documentation, where a folder was named. */
-export async function shoot(page: Page, name: string): Promise<void> {
+export async function shoot(page: Page, name: string, isFromTop = true): Promise<void> {
   const folder = process.env["FIGURES"];
-  await page.evaluate(() => scrollTo(0, 0));
+  if (isFromTop) await page.evaluate(() => scrollTo(0, 0));
   if (folder) await page.screenshot({ path: `${folder}/${name}.png`, fullPage: false });
 }

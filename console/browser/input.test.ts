@@ -64,8 +64,30 @@ test("200 records with three bad ones: the three are named, left out, and the re
   await page.locator("h1 .state", { hasText: "cancelled" }).waitFor();
   await page.goto(first);
   await page.locator("h1 .state", { hasText: /succeeded|rejected/ }).waitFor();
-  await page.getByText("Before and after").waitFor();
+  await page.getByRole("heading", { name: "Before and after" }).waitFor();
   await check(page, "a job of many facts");
+  expect(wrong).toEqual([]);
+  await context.close();
+});
+
+test("questions without subjects have them offered, and what only the server sees is left out and listed", async () => {
+  const { page, context, wrong } = await visit(browser, wanted("CONSOLE_URL"));
+  await many(page);
+  const rows = ["Where is Danielle Lyon?,Spain", "who knows?,nobody", `Where was ${"Lyon ".repeat(60)}born?,Spain`];
+  await upload(page, "questions.csv", ["question,answer", ...rows].join("\n"));
+  await page.getByText("questions.csv: CSV, 3 rows, 1 with errors.").waitFor();
+  await page.getByText("no capitalised or quoted words to offer").waitFor();
+  expect(await page.locator("tbody mark").first().textContent()).toBe("Danielle Lyon");
+  await page.getByLabel("Leave 1 row with errors out").check();
+  expect(await page.getByRole("button", { name: "Publish" }).isDisabled()).toBe(true);
+  await page.getByLabel("Take the 2 subjects that were found in the prompts").check();
+  await check(page, "subjects that were found");
+  await shoot(page, "subjects");
+  await page.getByRole("button", { name: "Try it" }).click();
+  await page.getByRole("heading", { name: /Left out 1 fact/ }).waitFor();
+  await page.getByText(/the model reads at most/).waitFor();
+  await page.locator("h1 .state", { hasText: /succeeded|rejected/ }).waitFor();
+  await check(page, "a job with facts that were left out");
   expect(wrong).toEqual([]);
   await context.close();
 });

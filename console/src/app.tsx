@@ -36,6 +36,12 @@ export function App() {
       </a>
       <header class="top">
         <a class="brand" href={href("models")}>
+          <svg viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">
+            <path d="M4 3v14M4 10h5a5 5 0 0 0 5-5V3" />
+            <circle cx="4" cy="3" r="2.2" />
+            <circle cx="4" cy="17" r="2.2" />
+            <circle class="tip" cx="14" cy="3" r="2.6" />
+          </svg>
           emmetd <small>{serverVersion.value}</small>
         </a>
         <nav aria-label="Rooms">
@@ -63,11 +69,11 @@ export function App() {
             <Room />
           </>
         ) : (
-          !keyIsWanted.value && serverIsHere.value && <p role="status">Asking the server…</p>
+          !keyIsWanted.value && serverIsHere.value && <p role="status" class="soft">Asking the server…</p>
         )}
       </main>
       <footer>
-        <a href="docs">The API</a> <a href="openapi.json">OpenAPI</a> <a href="metrics">Metrics</a>
+        <span class="soft">Everything here can be done over HTTP:</span> <a href="openapi.json">the API's document</a> <a href="metrics">metrics</a>
       </footer>
       {keyIsWanted.value && <KeyDialog />}
     </>

@@ -21,6 +21,7 @@ export function KeyDialog() {
   });
   return (
     <Dialog title="API key">
+      <p class="soft">This server answers only to those who have a key.</p>
       <form
         onSubmit={(event) => {
           event.preventDefault();
@@ -33,7 +34,7 @@ export function KeyDialog() {
           value={typed}
           onInput={setTyped}
           error={keyProblem.value ?? undefined}
-          hint="Kept in this tab until it is closed, and sent to this server only. An administrator makes keys with: emmetd keys create"
+          hint="Kept in this tab until it is closed, and sent to this server alone. Administrators make keys under Health, or with: emmetd keys create"
         />
         {give.problem && <p class="wrong" role="alert">{give.problem.detail}</p>}
         <button type="submit" disabled={typed.trim() === "" || give.isRunning}>

@@ -28,6 +28,11 @@ class TokenizedFact:
         is: its key is nearly that of every other text's first token, and writing there would change them all."""
         return self.tokens.bare.subject_last == 0
 
+    @property
+    def shares_token(self) -> bool:
+        """The subject's last token holds the punctuation that follows it, too."""
+        return self.tokens.bare.is_shared or self.tokens.continued.is_shared
+
 
 @dataclass(frozen=True)
 class SubjectGroup:

@@ -60,6 +60,13 @@ class Caller:
                 f"{what} is of a model that this API key is not for; it is for {self._granted()}"
             )
 
+    def check_all_models(self, what: str) -> None:
+        """Raises ModelNotGrantedError unless it is for all models: `what` is of no model."""
+        if self.models is not None:
+            raise ModelNotGrantedError(
+                f"{what} are for who may see all models; this API key: it is for {self._granted()}"
+            )
+
     def _granted(self) -> str:
         return ", ".join(sorted(self.models or ())) or "none"
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from api_schemas.edits import EditJob, EditPage
+from api_schemas.edits import EditJob, EditPage, LeftOutPage
 from api_schemas.facts import FactPage
 from api_schemas.references import ReferenceText
 from editing.methods import ALGORITHMS
@@ -122,14 +122,16 @@ async def submit(
         str | None, Query(max_length=50, description=_FOR_NDJSON, json_schema_extra={"enum": [*ALGORITHMS]})
     ] = None,
     label: Annotated[str | None, Query(max_length=200, description=_FOR_NDJSON)] = None,
+    invalid_facts: Annotated[Literal["refuse", "skip"] | None, Query(description=_FOR_NDJSON)] = None,
 ) -> EditJob:
     """All facts become one new version, or none does.
 
     An edit on `NAME` or an alias joins that alias's line: its batches run one after the other, and publishing moves the
     alias. An edit on `NAME@v3` is a branch and moves nothing. An `urgent` one goes before those that wait, and passes
     one that is still planned or optimised and edits the same layers, which is then carried over to its version.
-    `application/x-ndjson` has one fact on each line, with `model`, `algorithm` and `label` in the query; `facts[17]` in
-    an error is then line 18. Records of CounterFact and of zsRE are taken as facts too.
+    `application/x-ndjson` has one fact on each line, with `model`, `algorithm`, `label` and `invalid_facts` in the
+    query; `facts[17]` in an error is then line 18. Records of CounterFact and of zsRE are taken as facts too, and
+    `{"question": …, "answer": …, "subject": …}`. A subject that is `"auto"` is taken from the prompt.
     """
     kind = media_type(request, JSON_TYPE, NDJSON_TYPE)
     async with resources.large_bodies.body_of(request) as body:
@@ -208,6 +210,18 @@ async def follow_edit(
 )
 def list_facts(resources: ResourcesDependency, edit_id: EditId, cursor: Cursor = None, limit: Limit = 100) -> FactPage:
     return service.facts(resources, edit_id, cursor, limit)
+
+
+@router.get(
+    "/{edit_id}/left-out",
+    summary="List the facts that a batch was accepted without",
+    responses=responses(BatchNotFoundError, CursorError, InvalidFieldsError),
+)
+def list_left_out(
+    resources: ResourcesDependency, edit_id: EditId, cursor: Cursor = None, limit: Limit = 100
+) -> LeftOutPage:
+    """Of one that was sent with `"invalid_facts": "skip"`; an index is a fact's place in that request."""
+    return service.left_out(resources, edit_id, cursor, limit)
 
 
 @router.post("/{edit_id}/cancel", summary="Cancel a batch", responses=responses(BatchNotFoundError))

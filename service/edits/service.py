@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import structlog
 from sqlalchemy.orm import Session
 
-from api_schemas.edits import EditJob, EditPage
+from api_schemas.edits import EditJob, EditPage, LeftOutPage
 from api_schemas.facts import FactPage
 from api_schemas.references import version_name
 from editing.methods import EditSettings, context_reserve
@@ -22,7 +24,7 @@ from service.edits.thresholds import (
     with_defaults,
 )
 from service.edits.views import edit_job, numbered
-from service.facts import check_contradictions, check_editable
+from service.facts import check_contradictions, check_editable, placed
 from service.http.cursors import read_cursor, write_cursor
 from service.http.fields import FieldErrors
 from service.models.views import fact_place
@@ -52,7 +54,8 @@ def submit(resources: Resources, submission: EditSubmission) -> EditJob:
     request = batch.request
     resources.caller.check_model(batch.reference.name)
     algorithm = known_algorithm(request.algorithm)
-    check_contradictions(batch.facts, errors)
+    check_contradictions(batch.numbered, batch.odd)
+    batch = batch.without_odd() if request.invalid_facts == "skip" else batch
     check_batch_limit(algorithm, [fact.subject for fact in batch.facts], errors)
     check_thresholds(request.thresholds, batch.facts, errors)
     errors.raise_if_any()
@@ -65,7 +68,7 @@ def submit(resources: Resources, submission: EditSubmission) -> EditJob:
     budget = budget_of(asked_budget(request.budget), request.thresholds)
     check_budget(budget, measured, version_name(resolved.version))
     settings = complete_settings(model, algorithm, request.settings)
-    _check_tokens(resources, model, batch, settings)
+    batch = _checked_tokens(resources, model, batch, settings)
     new = NewBatch(
         reference=batch.reference,
         algorithm=algorithm.name,
@@ -73,6 +76,7 @@ def submit(resources: Resources, submission: EditSubmission) -> EditJob:
         thresholds=with_defaults(request.thresholds),
         budget=budget,
         facts=[fact.model_dump(mode="json") for fact in batch.facts],
+        left_out=batch.left_out,
         label=request.label,
         dry_run=request.dry_run,
         urgent=request.urgent,
@@ -128,6 +132,15 @@ def facts(resources: Resources, edit_id: str, cursor: str | None, limit: int) ->
     return FactPage.model_validate({"data": found, "next_cursor": more})
 
 
+def left_out(resources: Resources, edit_id: str, cursor: str | None, limit: int) -> LeftOutPage:
+    """What the batch was accepted without, in the order of the request."""
+    first = read_cursor("left_out", cursor) or 0
+    with resources.database.reading() as session:
+        found = owned(resources, session, edit_id).left_out or []
+    more = write_cursor("left_out", first + limit) if first + limit < len(found) else None
+    return LeftOutPage.model_validate({"data": found[first : first + limit], "next_cursor": more})
+
+
 def cancel(resources: Resources, edit_id: str) -> EditJob:
     """Cancel what no worker is at; ask what runs to stop. What has ended stays as it is."""
     row = jobs.cancel(resources, EDIT, edit_id)
@@ -157,20 +170,26 @@ def keep(resources: Resources, session: Session, new: NewBatch) -> tuple[EditJob
             facts=row.facts,
             dry_run=row.dry_run,
             edit_label=row.label,
+            **({"left_out": row.left_out_count} if row.left_out_count else {}),
         )
     return edit_job(row), is_new
 
 
-def _check_tokens(resources: Resources, model: ModelRow, batch: Batch, settings: EditSettings | None) -> None:
-    """Where the model's tokenizer is not known yet, or blobs are away, its worker makes the same checks later."""
+def _checked_tokens(resources: Resources, model: ModelRow, batch: Batch, settings: EditSettings | None) -> Batch:
+    """With the subjects that the tokenizer can place. Raises InvalidFieldsError for facts that it cannot.
+
+    Where the model's tokenizer is not known yet, or blobs are away, its worker makes the same checks later.
+    """
     if settings is None or model.tokenizer_blob is None or model.context_length is None:
-        return
+        return batch
     try:
         tokenizer = resources.tokenizers.get(model.tokenizer_blob)
     except (BlobError, OSError) as error:
         log.warning("the model's tokenizer cannot be read; its worker will check the facts", error=str(error))
-        return
-    check_editable(batch.facts, tokenizer, model.context_length, context_reserve(settings)).raise_if_any()
+        return batch
+    batch = replace(batch, numbered=placed(batch.numbered, tokenizer, model.context_length))
+    check_editable(batch.numbered, tokenizer, model.context_length, context_reserve(settings), batch.odd)
+    return batch.without_odd()
 
 
 def _accept(resources: Resources, new: NewBatch) -> tuple[EditJob, bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -14,14 +14,15 @@ from api_schemas.edits import EditRequest
 from api_schemas.facts import Fact
 from api_schemas.references import ModelReference, version_number
 from configuration.settings import Settings
+from service.edits.left_out import LeftOut
 from service.errors import MalformedRequestError
-from service.facts import most_elements, read_facts
+from service.facts import NumberedPair, most_elements, read_numbered
 from service.http.bodies import NDJSON_TYPE, parse_json, parse_ndjson
 from service.http.fields import FieldErrors, invalid, shown
 from service.http.metric_names import CHECKED_NAMES
 from service.models.references import reference_in
 
-_NDJSON_PARAMETERS: Final = ("model", "algorithm", "label")
+_NDJSON_PARAMETERS: Final = ("model", "algorithm", "label", "invalid_facts")
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,32 @@ class EditSubmission:
 
 @dataclass(frozen=True)
 class Batch:
-    """A submission that is right in itself. `request.facts` is empty: the facts stand beside it."""
+    """A submission that is right in itself. `request.facts` is empty: the facts stand beside it, each after its index
+    in the request. What is wrong with one of them is added to `odd`: all errors, or what is left out."""
 
     request: EditRequest
     reference: ModelReference
-    facts: list[Fact]
+    numbered: list[NumberedPair]
+    odd: FieldErrors
+
+    @property
+    def facts(self) -> list[Fact]:
+        return [fact for _, fact in self.numbered]
+
+    @property
+    def left_out(self) -> list[dict[str, Any]]:
+        """What is left out, as the batch's row keeps it."""
+        return self.odd.kept() if isinstance(self.odd, LeftOut) else []
+
+    def without_odd(self) -> Batch:
+        """Without the facts that are left out. Raises InvalidFieldsError where none stays, or none is left out."""
+        if isinstance(self.odd, LeftOut):
+            right = [(index, fact) for index, fact in self.numbered if index not in self.odd.facts]
+            if not right:
+                self.odd.raise_all()
+            return replace(self, numbered=right)
+        self.odd.raise_if_any()
+        return self
 
 
 def read_batch(submission: EditSubmission, settings: Settings, errors: FieldErrors) -> Batch:
@@ -80,10 +102,11 @@ def read_batch(submission: EditSubmission, settings: Settings, errors: FieldErro
         request = EditRequest.model_validate({**envelope, "facts": []}, strict=True, context=CHECKED_NAMES)
     except ValidationError as error:
         errors.add_all(error, EditRequest)
-    checked = read_facts(facts, settings, errors)
+    odd = LeftOut() if request is not None and request.invalid_facts == "skip" else errors
+    numbered = read_numbered(facts, settings, odd)
     errors.raise_if_any()
     assert request is not None
-    return Batch(request, reference_in(request.model), checked)
+    return Batch(request, reference_in(request.model), numbered, odd).without_odd()
 
 
 def _from_json(value: Any) -> tuple[dict[str, Any], Any]:

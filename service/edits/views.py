@@ -27,6 +27,7 @@ def edit_job(row: BatchRow) -> EditJob:
             "algorithm": row.algorithm,
             "settings": row.settings,
             "facts": row.facts,
+            "left_out": row.left_out_count or 0,
             "reverts": row.reverts or [],
             "consolidates": _named(row.consolidates),
             "label": row.label,

@@ -37,6 +37,7 @@ STORE_ANSWERS: Final[Mapping[type[store.StoreError], tuple[int, str]]] = {
     store.EvaluationNotFoundError: (404, "No such evaluation"),
     store.ExportNotFoundError: (404, "No such export"),
     store.StatisticNotFoundError: (404, "No such statistic"),
+    store.KeyNotFoundError: (404, "No such API key"),
     store.NotFoundError: (404, "Not found"),
     store.AliasMovedError: (409, "The alias has moved"),
     store.AliasReservedError: (409, "That alias is reserved"),

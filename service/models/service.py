@@ -21,6 +21,7 @@ from api_schemas.references import LATEST, ModelReference, version_name, version
 from service.http.cursors import read_cursor, write_cursor
 from service.models.references import model_named, reference_in, version_reference
 from service.models.views import (
+    ModelWorkers,
     alias_card,
     alias_info,
     base_card,
@@ -54,7 +55,7 @@ def all_cards(resources: Resources) -> ModelList:
             rows = lineage.page(session, model.name, None, model.next_version)
             numbered = {row.number: row for row in rows}
             latest = next((numbered[alias.version] for alias in pointing if alias.alias == LATEST), None)
-            cards.append(base_card(model, pointing, _stage(resources, model.name), latest))
+            cards.append(base_card(model, pointing, _workers(resources, model.name), latest))
             cards += [version_card(model, row, pointing) for row in reversed(rows)]
             cards += [alias_card(model, alias, numbered[alias.version]) for alias in pointing]
     return ModelList(data=cards)
@@ -68,7 +69,7 @@ def card(resources: Resources, model_id: str) -> ModelCard:
         pointing = lineage.aliases_of(session, model.name)
         row = lineage.resolve(session, reference)
         if "@" not in model_id:
-            return base_card(model, pointing, _stage(resources, model.name), row)
+            return base_card(model, pointing, _workers(resources, model.name), row)
         if reference.alias is not None:
             return next(alias_card(model, alias, row) for alias in pointing if alias.alias == reference.alias)
         return version_card(model, row, pointing)
@@ -156,6 +157,7 @@ def put_alias(resources: Resources, name: str, alias: str, update: AliasUpdate) 
                 "alias.moved" if stood is None or stood[0] != row.version else "alias.protected",
                 row,
                 before=None if stood is None else version_name(stood[0]),
+                **({} if update.reason is None else {"reason": update.reason}),
             )
         return alias_info(row)
 
@@ -186,10 +188,13 @@ def _reference(model_id: str) -> ModelReference:
     return reference_in(model_id, "path.model")
 
 
-def _stage(resources: Resources, name: str) -> str:
-    """How far the furthest of the model's workers is."""
+def _workers(resources: Resources, name: str) -> ModelWorkers:
+    """What the model's workers say of themselves. `state` is how far the furthest of them is."""
     try:
-        found = {status.stage for status in resources.workers.of_model(name)}
+        statuses = resources.workers.of_model(name)
+        awaits = resources.workers.awaited(name)
     except RedisError:
-        return "unknown"
-    return next((stage for stage in _STAGES if stage in found), "no worker")
+        return ModelWorkers("unknown", (), None)
+    stages = {status.stage for status in statuses}
+    state = next((stage for stage in _STAGES if stage in stages), "no worker")
+    return ModelWorkers(state, tuple(sorted({status.device for status in statuses})), awaits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -32,7 +33,18 @@ def wear_of(row: VersionRow) -> Wear:
     return "worn" if any(one.get("code") == LINE_WORN for one in warnings) else "ok"
 
 
-def base_card(row: ModelRow, aliases: Sequence[AliasRow], state: str | None, latest: VersionRow | None) -> ModelCard:
+@dataclass(frozen=True)
+class ModelWorkers:
+    """How far a model's workers are, where they run, and what is awaited of them."""
+
+    state: str
+    devices: tuple[str, ...]
+    awaits: str | None
+
+
+def base_card(
+    row: ModelRow, aliases: Sequence[AliasRow], workers: ModelWorkers, latest: VersionRow | None
+) -> ModelCard:
     """The model under its NAME, which means its `latest`."""
     return ModelCard(
         id=row.name,
@@ -41,7 +53,11 @@ def base_card(row: ModelRow, aliases: Sequence[AliasRow], state: str | None, lat
         parent=None,
         aliases=[alias.alias for alias in aliases],
         max_model_len=row.context_length,
-        state=state,
+        state=workers.state,
+        family=row.model_type,
+        dtype=row.dtype,
+        devices=list(workers.devices),
+        awaits=workers.awaits,
         wear=None if latest is None else wear_of(latest),
     )
 

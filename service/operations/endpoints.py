@@ -1,4 +1,4 @@
-"""`/livez`, `/readyz` and `/metrics`."""
+"""`/livez`, `/readyz`, `/metrics` and `/v1/workers`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from api_schemas.workers import WorkerInfo, WorkerList
 from service.errors import UnavailableError
 from service.http.problems import responses
 from service.operations.readiness import awaited
@@ -35,6 +36,14 @@ async def readyz(resources: ResourcesDependency) -> Health:
     if missing:
         raise UnavailableError(f"waiting: {'; '.join(missing)}", retry_seconds=2)
     return Health()
+
+
+@router.get("/v1/workers", summary="List the workers that live", responses=responses(UnavailableError))
+def list_workers(resources: ResourcesDependency) -> WorkerList:
+    """As they said of themselves some seconds ago. A key for some models sees those models' workers."""
+    statuses = resources.workers.statuses()
+    seen = [status for status in statuses if resources.caller.sees(status.model)]
+    return WorkerList(data=[WorkerInfo.model_validate(status, from_attributes=True) for status in seen])
 
 
 @router.get(

@@ -97,6 +97,12 @@ def all_keys(session: Session) -> list[KeyRow]:
     return list(session.scalars(select(KeyRow).order_by(KeyRow.created_at.desc(), KeyRow.id)))
 
 
+def page(session: Session, first: int, limit: int) -> list[KeyRow]:
+    """As `all_keys` from the one at `first` on; one more than `limit` says that there are others."""
+    query = select(KeyRow).order_by(KeyRow.created_at.desc(), KeyRow.id).offset(first).limit(limit + 1)
+    return list(session.scalars(query))
+
+
 def revoke(session: Session, actor: Actor, key_id: str) -> KeyRow:
     """From now on the key opens nothing. One that is revoked already stays as it is. Raises KeyNotFoundError."""
     row = session.get(KeyRow, key_id)

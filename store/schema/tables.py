@@ -149,7 +149,8 @@ class BatchRow(StoppableRow, SequencedRow):
     A batch of kind `revert` takes facts of earlier batches out: `reverts` is a list of {"edit": id, "facts": [index]}.
     `base_version` is its parent from the head of its line on, the version that its values are made on; `carried_to` the
     one that it is solved again on since its alias was moved meanwhile. `if_match` is the only parent that its caller
-    wants. `traceparent` is the place of the request that brought it in that request's trace (W3C), if it has one.
+    wants. `left_out` is what was sent and is not edited, read only where it is asked for. `traceparent` is the place of
+    the request that brought it in that request's trace (W3C), if it has one.
     """
 
     __tablename__ = "batches"
@@ -173,6 +174,8 @@ class BatchRow(StoppableRow, SequencedRow):
     dry_run: Mapped[bool]
     urgent: Mapped[bool]
     facts: Mapped[int]
+    left_out_count: Mapped[int | None]
+    left_out: Mapped[list[Any] | None] = mapped_column(deferred=True)
     reverts: Mapped[list[Any] | None]
     consolidates: Mapped[int | None]
     budget: Mapped[dict[str, Any] | None]

@@ -125,6 +125,7 @@ def _remove_texts(session: Session, batch: BatchRow, actor: Actor) -> None:
         for number, fact in enumerate(blank)
     ]
     session.execute(update(FactRow), rows)
+    batch.left_out = None  # which quotes facts
     if batch.error is not None:  # which may quote a fact
         batch.error = {**batch.error, "detail": REMOVED}
         events.replace_error_details(session, batch.id, REMOVED)

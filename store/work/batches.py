@@ -46,6 +46,7 @@ class NewBatch:
     `if_match` is the only version that the caller wants it to be made on.
     `budget` is what its lineage may use up.
     A revert names in `reverts` the facts it takes out, [{"edit": id, "facts": [index]}]; `facts` are those facts.
+    `left_out` is what was sent and is not edited, [{"index": number, "loc": field, "msg": what is wrong}].
     A consolidation names in `consolidates` the version that says its facts, and in `origins` where each is from.
     """
 
@@ -54,6 +55,7 @@ class NewBatch:
     settings: dict[str, Any]
     thresholds: dict[str, float]
     facts: Sequence[dict[str, Any]]
+    left_out: Sequence[dict[str, Any]] = ()
     reverts: list[dict[str, Any]] | None = None
     consolidates: int | None = None
     origins: Sequence[dict[str, Any]] | None = None
@@ -133,6 +135,8 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
         dry_run=new.dry_run,
         urgent=new.urgent,
         facts=len(new.facts),
+        left_out=list(new.left_out) or None,
+        left_out_count=len(new.left_out) or None,
         reverts=new.reverts,
         consolidates=new.consolidates,
         if_match=new.if_match,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -15,6 +17,21 @@ from tests.service.conftest import tokenizer as tokenizer
 from tests.support.programs import missing, program
 
 SOURCE = Path(__file__).parents[2] / "console"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{% if message['role'] == 'user' %}{{ 'Lyon. ' + message['content'] }}"
+    "{% else %}{{ ' is ' + message['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %} is{% endif %}"
+)
+"""In words that the tiny model knows."""
+
+
+@pytest.fixture(scope="session")
+def talking_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with a chat template, so that it can be asked in conversation."""
+    folder = tmp_path_factory.mktemp("models") / "talking"
+    copytree(tiny_model, folder)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": CHAT_TEMPLATE}))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -30,10 +30,10 @@ MOST_SECONDS = 1500
 
 
 @pytest.fixture(scope="module")
-def open_server(source: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def open_server(source: Path, talking_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Without keys, as on one's own machine."""
     program("chromium")
-    with Server(tiny_model, tmp_path_factory.mktemp("open") / "data") as server:
+    with Server(talking_model, tmp_path_factory.mktemp("open") / "data") as server:
         yield server
 
 

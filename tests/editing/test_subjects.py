@@ -128,13 +128,29 @@ def test_a_targets_tokens_are_those_of_a_continuation() -> None:
     assert [*prompt, *target] == tokenizer.encode("The mother tongue is French").ids
 
 
-def test_a_subject_merged_with_what_follows_is_refused() -> None:
+def test_a_subject_whose_last_token_holds_punctuation_too_ends_at_that_token() -> None:
     tokenizer = byte_level()
     assert "!," in tokenizer.encode("Comic High!, created in").tokens
-    with pytest.raises(
-        FactTokensError, match=r"'Comic High!' ends inside the token '!,' of prompt 'Comic High!, cr"
-    ) as e:
-        fact_tokens(tokenizer, fact("{}, created in", "Comic High!"))
+
+    tokens = fact_tokens(tokenizer, fact("{}, created in", "Comic High!"))
+
+    assert text_up_to_subject(tokenizer, tokens.bare) == "Comic High!,"
+    assert text_up_to_subject(tokenizer, tokens.continued).strip() == "Comic High!,"
+    assert (tokens.bare.is_shared, tokens.continued.is_shared, tokens.essence.is_shared) == (True, True, False)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "subject"), [("The mother tongue of {} is", "Danielle"), ("{}, created in", "Lyon")]
+)
+def test_a_subject_with_a_last_token_of_its_own_shares_none(prompt: str, subject: str) -> None:
+    tokens = fact_tokens(byte_level(), fact(prompt, subject))
+
+    assert [one.is_shared for one in (tokens.bare, tokens.continued, tokens.essence)] == [False, False, False]
+
+
+def test_a_subject_merged_with_letters_that_follow_is_refused() -> None:
+    with pytest.raises(FactTokensError, match=r"'Fren' ends inside the token '.*French' of prompt 'He is French'") as e:
+        fact_tokens(byte_level(), fact("He is {}ch", "Fren"))
     assert e.value.field == "subject"
     assert "make that part of the subject" in e.value.message
 

@@ -104,7 +104,8 @@ class FactsFile(Sequence[dict[str, Any]]):
 def read_facts(path: str | Path) -> FactsFile:
     """The facts of a file: a JSON object on each line, or one JSON array of them.
 
-    They are in emmetd's own shape, CounterFact's or zsRE's. Raises FactsError with line and column.
+    They are in emmetd's own shape, CounterFact's, zsRE's, or questions with answers. Raises FactsError with line and
+    column.
     """
     shown = str(path)
     try:
@@ -173,7 +174,7 @@ def _check(path: str, text: str, offset: int, fact: Any) -> None:
     """What a mistaken file shows at once. All else is the server's to say."""
     if not isinstance(fact, dict):
         raise _wrong(path, text, offset, f"is a {type(fact).__name__}; a fact is an object with {', '.join(_REQUIRED)}")
-    if "requested_rewrite" in fact or ("src" in fact and "alt" in fact):
+    if "requested_rewrite" in fact or ("src" in fact and "alt" in fact) or "question" in fact:
         return
     missing = [name for name in _REQUIRED if name not in fact]
     if missing:

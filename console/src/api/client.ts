@@ -70,7 +70,7 @@ export function get<P extends PathsWith<"get">>(
   return getUntyped(path, asked as Asked);
 }
 
-/** For paths that this release's document has not: the caller asks `offers` before. */
+/** For the document itself, which does not describe itself. */
 export async function getUntyped<T>(path: string, asked: Asked = {}): Promise<T> {
   return (await (await send("get", path, asked)).json()) as T;
 }

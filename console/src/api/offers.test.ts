@@ -14,12 +14,6 @@ test("an operation is met by any of its scopes, by admin, or by any key where it
   expect(isMet([{ "API key": [] }], [])).toBe(true);
 });
 
-test("scopes are read from a refusal", async () => {
-  const { scopesIn } = await import("./offers");
-  expect(scopesIn("this needs an API key with the scope admin; this one has edit, generate")).toEqual(["generate", "edit"]);
-  expect(scopesIn("this needs an API key with the scope admin; this one has none")).toEqual([]);
-});
-
 test("addresses are below the page's own, and names in them are escaped", async () => {
   const { address } = await import("./client");
   expect(address("/v1/models/{model}", { path: { model: "a/b?" }, query: { limit: 1, cursor: undefined } }).href).toBe(

@@ -31,7 +31,7 @@ describe("a file of facts", () => {
   test("with a wrong column names it, and the missing ones", async () => {
     const { rows, error } = await readFacts("prompt,subjekt,target_new\n{} is,Rome,Spain\n");
     expect(rows).toEqual([]);
-    expect(error).toContain("Column “subjekt” is not known, column “subject” is missing");
+    expect(error).toContain("Column “subjekt” is not known");
     expect(error).toContain("target_new, target_old");
   });
 
@@ -66,6 +66,21 @@ describe("a file of facts", () => {
     ]);
     expect(rows[1]?.errors[0]?.message).toContain("does not contain the subject “Spain”");
     expect(rows[2]?.errors[0]?.message).toContain("contradicts line 1");
+  });
+
+  test("without subjects has them offered, and each says so", async () => {
+    const { rows } = await readFacts("question,answer\nWho wrote Hamlet?,Marlowe\nwho knows?,nobody\n");
+    expect(rows.map((row) => [row.fact?.prompt, row.fact?.subject, row.fact?.target_new, row.isOffered])).toEqual([
+      ["Who wrote {}?", "Hamlet", "Marlowe", true],
+      [undefined, undefined, undefined, false],
+    ]);
+    expect(rows[1]?.errors).toEqual([{ field: "subject", message: expect.stringContaining("no capitalised or quoted words") }]);
+  });
+
+  test("takes “auto” for a subject only where the prompt has neither {} nor that word", async () => {
+    const lines = ["The capital of France is", "My auto is", "{} is a word"].map((prompt) => JSON.stringify({ prompt, subject: "auto", target_new: "x" }));
+    const { rows } = await readFacts(lines.join("\n"));
+    expect(rows.map((row) => [row.fact?.subject, row.isOffered])).toEqual([["France", true], ["auto", false], ["auto", false]]);
   });
 
   test("that is empty or no list says so", async () => {

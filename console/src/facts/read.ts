@@ -3,7 +3,7 @@
 import type { Fact } from "../api/types";
 import { contradictions, factErrors, type FactError } from "./check";
 import { rowsOf, separatorOf } from "./csv";
-import { COLUMNS, NEEDED, readRecord, type Read } from "./records";
+import { COLUMNS, NEEDED, readRecord, RENAMED, type Read } from "./records";
 
 export interface FactRow {
   /** Where it stands in the file, from 1. */
@@ -12,6 +12,8 @@ export interface FactRow {
   /** What is to be seen of it where it is no fact. */
   shown: string;
   errors: FactError[];
+  /** No subject was named; that of `fact` was found in its prompt. */
+  isOffered: boolean;
 }
 
 export interface Table {
@@ -89,7 +91,7 @@ function* lineRows(text: string): Generator<FactRow> {
     try {
       record = JSON.parse(one);
     } catch {
-      yield { line, fact: null, shown: one, errors: [{ field: "line", message: "is not JSON" }] };
+      yield { line, fact: null, shown: one, errors: [{ field: "line", message: "is not JSON" }], isOffered: false };
       continue;
     }
     yield rowOf(line, readRecord(record), () => one);
@@ -110,13 +112,13 @@ function* csvRows(text: string): Generator<FactRow> {
   const rows = rowsOf(text, separator);
   const head = rows.next();
   if (head.done) return;
-  const names = head.value.cells.map((name) => name.trim().toLowerCase());
+  const names = head.value.cells.map((name) => name.trim().toLowerCase()).map((name) => RENAMED[name] ?? name);
   checkColumns(names);
   for (const row of rows) {
     const shown = row.cells.join(" · ");
     if (row.cells.length > names.length) {
       const message = `has ${row.cells.length} cells, and the head names ${names.length}; quote cells that contain “${separator}”`;
-      yield { line: row.line, fact: null, shown, errors: [{ field: "row", message }] };
+      yield { line: row.line, fact: null, shown, errors: [{ field: "row", message }], isOffered: false };
       continue;
     }
     yield rowOf(row.line, readRecord(recordOf(names, row.cells)), () => shown);
@@ -126,7 +128,8 @@ function* csvRows(text: string): Generator<FactRow> {
 function checkColumns(names: readonly string[]): void {
   const known: readonly string[] = COLUMNS;
   const wrong = names.filter((name) => !known.includes(name));
-  const missing = NEEDED.filter((name) => !names.includes(name));
+  // A subject that no column names is looked for in each prompt.
+  const missing = NEEDED.filter((name) => name !== "subject" && !names.includes(name));
   const twice = names.filter((name, index) => names.indexOf(name) < index);
   const problems = [
     ...wrong.map((name) => `column “${name}” is not known`),
@@ -164,8 +167,9 @@ function listOf(name: string, cell: string): unknown {
   return name === "paraphrases" ? texts : texts.map((prompt) => ({ prompt }));
 }
 
-function rowOf(line: number, { fact, errors }: Read, shown: () => string): FactRow {
-  return { line, fact, shown: fact ? "" : shown().slice(0, 300), errors: fact ? factErrors(fact) : errors };
+function rowOf(line: number, { fact, errors, isOffered }: Read, shown: () => string): FactRow {
+  const wrong = fact ? factErrors(fact) : errors;
+  return { line, fact, shown: fact ? "" : shown().slice(0, 300), errors: wrong, isOffered: isOffered === true && wrong.length === 0 };
 }
 
 function markContradictions(rows: FactRow[]): void {

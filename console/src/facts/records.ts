@@ -1,17 +1,27 @@
-/** A record of a file as a fact: our own shape, CounterFact's or zsRE's, turned as the API turns them. */
+/** A record of a file as a fact: our own shape, CounterFact's, zsRE's or a question's, turned as the API turns them. */
 
 import type { Fact } from "../api/types";
 import type { FactError } from "./check";
+import { SLOT } from "./mark";
+import { offeredSubject } from "./offer";
 
 export interface Read {
   fact: Fact | null;
   errors: FactError[];
+  /** The file names no subject; this one was found in the prompt, and somebody must look at it. */
+  isOffered?: boolean;
 }
+
+const NO_SUBJECT = "is missing, and the prompt has no capitalised or quoted words to offer; name it";
 
 type Record_ = Record<string, unknown>;
 
 export const COLUMNS = ["prompt", "subject", "target_new", "target_old", "paraphrases", "neighbors"] as const;
 export const NEEDED = ["prompt", "subject", "target_new"] as const;
+/** Columns and fields that may be called otherwise: of a question and its answer. */
+export const RENAMED: Readonly<Record<string, string>> = { question: "prompt", answer: "target_new" };
+/** In the place of a subject: one is to be found in the prompt. */
+const AUTO = "auto";
 /** What a fact of a newer server may carry besides; passed on as it is, for the server knows what it takes. */
 const PASSED_ON = ["aliases", "portability", "locality", "generation_prompts"];
 
@@ -25,8 +35,17 @@ export function readRecord(value: unknown): Read {
   return fromOwn(record);
 }
 
-function fromOwn(record: Record_): Read {
+/** `question` and `answer` in the place of `prompt` and `target_new`. */
+function renamed(record: Record_): Record_ {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [RENAMED[name] ?? name, value]));
+}
+
+function fromOwn(given: Record_): Read {
   const errors: FactError[] = [];
+  for (const [name, own] of Object.entries(RENAMED)) {
+    if (name in given && own in given) errors.push({ field: name, message: `stands for ${own}, which is there too; keep one of the two` });
+  }
+  const record = renamed(given);
   for (const name of Object.keys(record)) {
     if (![...COLUMNS, ...PASSED_ON].includes(name)) {
       errors.push({ field: name, message: `is no field of a fact; there are ${COLUMNS.join(", ")}` });
@@ -84,10 +103,24 @@ function fromZsre(record: Record_): Read {
   });
 }
 
+/** Where no subject is named and no {} says where one stands, the one that the prompt offers. */
+function withSubject(given: Record_): { given: Record_; isOffered: boolean } {
+  const { prompt, subject } = given;
+  const isNamed = subject != null && subject !== "" && (subject !== AUTO || (typeof prompt === "string" && /(?<![\p{L}\p{N}_])auto(?![\p{L}\p{N}_])/u.test(prompt)));
+  if (isNamed || typeof prompt !== "string" || prompt.includes(SLOT)) return { given, isOffered: false };
+  const span = offeredSubject(prompt);
+  if (span === null) return { given, isOffered: false };
+  const placed = `${prompt.slice(0, span.start)}${SLOT}${prompt.slice(span.start + span.text.length)}`;
+  return { given: { ...given, prompt: placed, subject: span.text }, isOffered: true };
+}
+
 /** A fact of texts, or what is no text in it. */
-function built(given: Record_, errors: FactError[] = []): Read {
+function built(told: Record_, errors: FactError[] = []): Read {
+  const { given, isOffered } = withSubject(told);
   for (const field of NEEDED) {
-    if (typeof given[field] !== "string") errors.push({ field, message: given[field] == null ? "is missing" : "is not a text" });
+    if (typeof given[field] === "string") continue;
+    const isNone = given[field] == null;
+    errors.push({ field, message: isNone ? (field === "subject" ? NO_SUBJECT : "is missing") : "is not a text" });
   }
   const old = given["target_old"] ?? undefined;
   if (old !== undefined && typeof old !== "string") errors.push({ field: "target_old", message: "is not a text" });
@@ -106,7 +139,7 @@ function built(given: Record_, errors: FactError[] = []): Read {
     neighbors: neighbors as Fact["neighbors"],
     ...others,
   };
-  return { fact, errors };
+  return { fact, errors, isOffered };
 }
 
 const isTexts = (value: unknown): value is string[] =>

@@ -1,11 +1,11 @@
 /** What a version is, to be marked in a graph. */
 
-import type { Consolidated, Version } from "../api/types";
+import type { Version } from "../api/types";
 
 export type Mark = "base" | "edit" | "revert" | "consolidation";
 
-export function markOf(version: Version & Consolidated): Mark {
-  if (version.consolidates) return "consolidation";
+export function markOf(version: Version): Mark {
   if (version.parent === null) return "base";
+  if (version.consolidates) return "consolidation";
   return version.metrics?.reverted || version.algorithm === "revert" ? "revert" : "edit";
 }

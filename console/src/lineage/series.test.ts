@@ -1,28 +1,29 @@
 import { expect, test } from "vitest";
-import type { LineagePoint, Version } from "../api/types";
-import { lineOf, seriesOf } from "./series";
+import type { LineageEntry } from "../api/types";
+import { bytesIn, seriesOf } from "./series";
 
-const version = (name: string, parent: string | null, drift: number | null): Version =>
-  ({ version: name, parent, bytes: 10, metrics: drift === null ? null : { drift: { value: drift, n: 9 } } }) as unknown as Version;
-
-const ALL = [version("v3", "v1", 1.4), version("v2", "v1", 1.2), version("v1", "v0", 1.1), version("v0", null, null)];
-
-test("a line goes from the base by way of the parents", () => {
-  expect(lineOf(ALL, "v3").map((one) => one.version)).toEqual(["v0", "v1", "v3"]);
-  expect(lineOf(ALL, "v9")).toEqual([]);
+const entry = (version: string, told: Partial<LineageEntry>): LineageEntry => ({
+  version, parent: "v0", kind: "edit", facts: 1, facts_in_force: 1, drift: null, drift_parent: null, retained: null,
+  retained_before: null, retained_facts: 0, relative_norms: {}, bytes: 10, wear: "ok", created_at: "", aliases: [], ...told,
 });
 
-test("series come from the versions, without those of which nothing is known", () => {
-  const series = seriesOf(lineOf(ALL, "v3"), undefined);
-  expect(series.map((one) => one.name)).toEqual(["drift", "size"]);
-  expect(series[0]?.points.map((point) => point.value)).toEqual([1, 1.1, 1.4]);
+test("series begin at the base, and are left out where nothing is known", () => {
+  const series = seriesOf([entry("v1", { drift: 1.1 }), entry("v3", { drift: 1.4, facts_in_force: 2 })]);
+  expect(series.map((one) => one.name)).toEqual(["Drift", "Facts in force", "Size"]);
+  expect(series[0]?.points).toEqual([
+    { version: "v0", value: 1 },
+    { version: "v1", value: 1.1 },
+    { version: "v3", value: 1.4 },
+  ]);
+  expect(series[1]?.points.map((point) => point.value)).toEqual([0, 1, 2]);
 });
 
-test("series of the server's own are read whether they are numbers or measurements", () => {
-  const told: LineagePoint[] = [
-    { version: "v0", parent: null, facts: 0, drift: 1, retained: null, bytes: 0, created_at: "" },
-    { version: "v1", parent: "v0", facts: 1, drift: { value: 1.1, n: 3 }, retained: { EM: { value: 0.9, n: 8 } }, bytes: { delta: 5, matrices: 7 }, created_at: "" },
-  ];
-  const series = seriesOf([], told);
-  expect(Object.fromEntries(series.map((one) => [one.name, one.points[1]?.value]))).toEqual({ drift: 1.1, retained: 0.9, size: 12 });
+test("what is retained of earlier facts has no value at the base", () => {
+  const retained = seriesOf([entry("v1", {}), entry("v2", { retained: 0.9 })]).find((one) => one.name === "Retained");
+  expect(retained?.points.map((point) => point.value)).toEqual([null, null, 0.9]);
+});
+
+test("bytes are those that a list tells, or delta and matrices together", () => {
+  expect(bytesIn(12)).toBe(12);
+  expect(bytesIn({ delta: 5, matrices: 7 })).toBe(12);
 });

@@ -14,6 +14,7 @@ const MOST_DOTS = 60;
 /** Values along named places. Whoever cannot see it has the same numbers as a table below. */
 export function LineChart(props: {
   title: string;
+  meaning?: string;
   labels: readonly string[];
   lines: readonly ChartLine[];
   format: (value: number | null) => string;
@@ -38,6 +39,7 @@ export function LineChart(props: {
             `${labels[at]}: ${lines.map((line) => `${lines.length > 1 ? `${line.name} ` : ""}${format(line.values[at] ?? null)}`).join(", ")}`}
         </span>
       </figcaption>
+      {props.meaning && <p class="soft small">{props.meaning}</p>}
       <svg
         viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
         role="img"
@@ -62,8 +64,10 @@ export function LineChart(props: {
         {lines.map((line, number) => (
           <g key={line.name} class={`line hue${number % 6}`}>
             <path d={pathOf(line.values.map((value, index) => (value === null ? null : { x: x(index), y: y(value) })))} />
-            {line.values.length <= MOST_DOTS &&
-              line.values.map((value, index) => value !== null && <circle key={index} cx={x(index)} cy={y(value)} r={3} />)}
+            {line.values.map(
+              (value, index) =>
+                value !== null && (line.values.length <= MOST_DOTS || isAlone(line.values, index)) && <circle key={index} cx={x(index)} cy={y(value)} r={3} />,
+            )}
           </g>
         ))}
       </svg>
@@ -98,6 +102,10 @@ export function LineChart(props: {
     </figure>
   );
 }
+
+/** Whether no line leads to or from a value: without a dot it would not be seen. */
+const isAlone = (values: readonly (number | null)[], index: number): boolean =>
+  (values[index - 1] ?? null) === null && (values[index + 1] ?? null) === null;
 
 export function Legend({ names }: { names: readonly string[] }) {
   return (

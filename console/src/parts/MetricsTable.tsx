@@ -1,24 +1,12 @@
-import type { MeasurementWithInterval, Measurements } from "../api/types";
-import { ratio } from "../text/numbers";
+import type { Measurement, Measurements } from "../api/types";
+import { inUnit, meaningOf } from "../text/metrics";
 
-const MEANING: Record<string, string> = {
-  ES: "efficacy: the new target is likelier than the old",
-  PS: "paraphrase: the same, reworded",
-  NS: "neighborhood: other subjects keep their answer",
-  S: "harmonic mean of the three",
-  EM: "exact match: the target is said, token for token",
-  GA: "greedy answer: what is said begins with the target",
-  GA_paraphrase: "greedy answer, reworded",
-  GA_chat: "greedy answer in conversation",
-  GE: "generation entropy: low where text repeats itself",
-  portability: "conclusions that follow are drawn",
-  locality: "unrelated answers are kept",
-  drift: "perplexity of ordinary text, over the base's",
-};
+type Columns = Record<string, Measurements | null | undefined>;
 
-/** Measurements side by side: a row a metric, a column a version or a moment. */
-export function MetricsTable({ caption, columns }: { caption: string; columns: Record<string, Measurements | null | undefined> }) {
-  const names = [...new Set(Object.values(columns).flatMap((column) => Object.keys(column ?? {})))];
+/** Measurements side by side: a row a metric, a column a version or a moment. What counted nothing is left out. */
+export function MetricsTable({ caption, columns }: { caption: string; columns: Columns }) {
+  const all = Object.values(columns).flatMap((column) => Object.entries(column ?? {}));
+  const names = [...new Set(all.filter(([, measured]) => measured.value !== null).map(([name]) => name))];
   if (names.length === 0) return null;
   return (
     <div class="scroller" tabIndex={0} role="region" aria-label={caption}>
@@ -32,19 +20,20 @@ export function MetricsTable({ caption, columns }: { caption: string; columns: R
                 {name}
               </th>
             ))}
-            <th scope="col">meaning</th>
           </tr>
         </thead>
         <tbody>
           {names.map((name) => (
             <tr key={name}>
-              <th scope="row">{name}</th>
+              <th scope="row">
+                {meaningOf(name).title} <abbr title={meaningOf(name).meaning}>{name}</abbr>
+                <span class="meaning">{meaningOf(name).meaning}</span>
+              </th>
               {Object.entries(columns).map(([column, values]) => (
                 <td key={column} class="number">
-                  <Value of={values?.[name]} />
+                  <Value name={name} of={values?.[name]} />
                 </td>
               ))}
-              <td class="soft">{MEANING[name] ?? ""}</td>
             </tr>
           ))}
         </tbody>
@@ -53,13 +42,15 @@ export function MetricsTable({ caption, columns }: { caption: string; columns: R
   );
 }
 
-function Value({ of }: { of: MeasurementWithInterval | undefined }) {
-  if (!of) return <>–</>;
-  const interval = of.low != null && of.high != null ? ` (${ratio(of.low)} to ${ratio(of.high)})` : "";
+function Value({ name, of }: { name: string; of: Measurement | undefined }) {
+  if (!of || of.value === null) return <span class="soft">–</span>;
+  const interval = of.low != null && of.high != null && of.low !== of.high;
   return (
     <>
-      {ratio(of.value)}
-      <span class="soft"> n {of.n}{interval}</span>
+      {inUnit(name, of.value)}
+      <span class="meaning">
+        {interval && `${inUnit(name, of.low ?? null)} to ${inUnit(name, of.high ?? null)}, `}of {of.n.toLocaleString("en")}
+      </span>
     </>
   );
 }

@@ -1,21 +1,24 @@
 /** What the rooms show of the server, each with its name and how long it holds. */
 
-import { get, getUntyped } from "../api/client";
+import { get } from "../api/client";
 import { offers } from "../api/offers";
 import {
   FINAL_STATES,
   type EditFact,
   type EditJob,
   type EvaluationJob,
-  type LineagePage,
-  type LineagePoint,
+  type ApiKey,
+  type LeftOutFact,
+  type LineageEntry,
   type Version,
   type VersionFact,
+  type Worker,
 } from "../api/types";
 import { useResource, type Resource } from "./resource";
 
 const MOST_VERSIONS = 5_000;
 const MOST_FACTS = 20_000;
+const MOST_KEYS = 5_000;
 const PAGE = 1_000;
 
 const often = () => 3;
@@ -25,7 +28,13 @@ const untilFinal = (job: { state: string } | undefined) => (job && FINAL_STATES.
 export interface Model {
   name: string;
   state: string | null;
+  /** What it still waits for, in the server's words; null where it answers. */
+  awaits: string | null;
+  family: string | null;
+  dtype: string | null;
+  devices: string[];
   contextLength: number | null;
+  isWorn: boolean;
   aliases: { alias: string; version: string }[];
 }
 
@@ -38,7 +47,12 @@ async function listModels(): Promise<Model[]> {
     .map((card) => ({
       name: card.id,
       state: card.state ?? null,
+      awaits: card.awaits ?? null,
+      family: card.family ?? null,
+      dtype: card.dtype ?? null,
+      devices: card.devices ?? [],
       contextLength: card.max_model_len ?? null,
+      isWorn: card.wear === "worn",
       aliases: cards
         .filter((other) => other.root === card.id && other.id !== card.id && other.parent && !/@v\d+$/.test(other.id))
         .map((other) => ({ alias: after(other.id), version: after(other.parent ?? "") })),
@@ -67,16 +81,11 @@ export const useAliases = (model: string | null) =>
     seldom,
   );
 
-/** The series along the lineage of `latest`; nothing where the server has none. */
-export function useLineage(model: string | null): Resource<LineagePoint[]> {
-  const path = "/v1/models/{model}/lineage";
-  return useResource(model && offers("get", path) ? `lineage ${model}` : null, () =>
-    all(
-      (cursor) => getUntyped<LineagePage>(path, { path: { model: model ?? "" }, query: { of: "latest", cursor, limit: PAGE } }),
-      MOST_VERSIONS,
-    ),
+/** The versions that lead to `of`, oldest first, as points of series. */
+export const useLineage = (model: string, of: string): Resource<LineageEntry[]> =>
+  useResource(`lineage ${model} ${of}`, () =>
+    all((cursor) => get("/v1/models/{model}/lineage", { path: { model }, query: { of, cursor, limit: PAGE } }), MOST_VERSIONS),
   );
-}
 
 export const useVersionFacts = (model: string, version: string): Resource<VersionFact[]> =>
   useResource(`facts ${model} ${version}`, () =>
@@ -103,6 +112,18 @@ export const useJobFacts = (id: string, limit: number): Resource<EditFact[]> =>
   useResource(`edit facts ${id}`, async () =>
     (await get("/v1/edits/{edit_id}/facts", { path: { edit_id: id }, query: { limit } })).data,
   );
+
+export const useLeftOut = (id: string, count: number): Resource<LeftOutFact[]> =>
+  useResource(count > 0 ? `left out ${id}` : null, () =>
+    all((cursor) => get("/v1/edits/{edit_id}/left-out", { path: { edit_id: id }, query: { cursor, limit: PAGE } }), MOST_FACTS),
+  );
+
+export const useWorkers = (): Resource<Worker[]> =>
+  useResource("workers", async () => (await get("/v1/workers")).data, often);
+
+export const useKeys = (): Resource<ApiKey[]> =>
+  useResource(offers("get", "/v1/keys") ? "keys" : null, () =>
+    all((cursor) => get("/v1/keys", { query: { cursor, limit: PAGE } }), MOST_KEYS), seldom);
 
 export const useEvaluations = () =>
   useResource("evaluations", async () => (await get("/v1/evaluations", { query: { limit: 100 } })).data, often);

@@ -26,7 +26,11 @@ export function seconds(value: number | null | undefined): string {
   return `${(value / 3600).toFixed(1)} h`;
 }
 
-export const percent = (value: number): string => `${(value * 100).toFixed(value >= 0.1 ? 0 : 1)}%`;
+/** Whole from a tenth on, but never 100% of what is less. */
+export function percent(value: number): string {
+  const digits = value < 0.1 || (value > 0.995 && value < 1) ? 1 : 0;
+  return `${(value * 100).toFixed(value === 0 ? 0 : digits)}%`;
+}
 
 export const count = (value: number, one: string, many = `${one}s`): string =>
   `${value.toLocaleString("en")} ${value === 1 ? one : many}`;

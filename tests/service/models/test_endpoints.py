@@ -67,6 +67,8 @@ def test_models_are_listed_as_openai_does(api: Api, published: str) -> None:
     assert cards[f"{MODEL}@v1"]["aliases"] == ["latest"]
     assert cards[MODEL]["max_model_len"] == CONTEXT_LENGTH
     assert cards[MODEL]["state"] == "no worker"
+    assert (cards[MODEL]["family"], cards[MODEL]["dtype"], cards[MODEL]["devices"]) == ("llama", "float32", [])
+    assert "no worker of model 'tiny' is running" in cards[MODEL]["awaits"]
 
 
 @pytest.mark.parametrize("name", [MODEL, f"{MODEL}@v0", f"{MODEL}@v1", f"{MODEL}@latest"])
@@ -165,6 +167,17 @@ def test_an_alias_moves_only_from_where_it_is_expected(api: Api, published: str)
     assert (answer.status_code, answer.json()["code"]) == (409, "alias_moved")
     assert "points at v1, not at v0" in answer.json()["detail"]
     assert api.http.get(f"/v1/models/{MODEL}/versions/latest").json()["version"] == "v1"
+
+
+def test_why_an_alias_moved_is_in_the_audit_log(api: Api, published: str) -> None:
+    path = f"/v1/models/{MODEL}/aliases/production"
+    moved = api.http.put(path, json={"version": "v1", "reason": "checked by the editors"})
+    assert moved.status_code == 200
+
+    (entry,) = api.http.get("/v1/audit?action=alias.moved&limit=1").json()["data"]
+
+    assert entry["details"]["reason"] == "checked by the editors"
+    assert api.http.put(path, json={"version": "v0", "reason": "x" * 201}).status_code == 422
 
 
 def test_a_model_has_only_so_many_aliases(api: Api, published: str, monkeypatch: pytest.MonkeyPatch) -> None:

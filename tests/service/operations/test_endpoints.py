@@ -57,6 +57,18 @@ def test_readyz_says_how_far_the_worker_is(api: Api, worker: StandInWorker) -> N
     assert answer.headers["retry-after"] == "2"
 
 
+def test_workers_are_listed_with_what_they_do(api: Api, worker: StandInWorker) -> None:
+    worker.say("statistics", "C0 of layer 8: 40%")
+
+    (listed,) = api.http.get("/v1/workers").json()["data"]
+
+    assert (listed["model"], listed["stage"], listed["detail"]) == (MODEL, "statistics", "C0 of layer 8: 40%")
+    assert listed.keys() == {"id", "model", "stage", "detail", "device", "memory_bytes", "busy_with"}
+    card = api.http.get(f"/v1/models/{MODEL}").json()
+    assert card["devices"] == [listed["device"]]
+    assert "statistics (C0 of layer 8: 40%)" in card["awaits"]
+
+
 def test_readyz_is_200_when_everything_answers(api: Api, worker: StandInWorker) -> None:
     assert api.http.get("/readyz").json() == {"status": "ok"}
 

@@ -159,7 +159,10 @@ def test_texts_go_and_versions_stay(database: Database, blobs: FolderBlobStore, 
 
 def test_no_row_of_any_table_has_a_text_that_was_removed(database: Database) -> None:
     with database.writing() as session:
-        new = batches.NewBatch(parse_reference("tiny"), "emmet", {}, {}, [fact(17)], label="about a country")
+        odd = {"index": 1, "loc": "facts[1].subject", "msg": "'Country 18' is not in the prompt"}
+        new = batches.NewBatch(
+            parse_reference("tiny"), "emmet", {}, {}, [fact(17)], left_out=[odd], label="about a country"
+        )
         batch, _ = batches.accept(session, new, most_queued=9)
         lifecycle.end(
             session,

@@ -14,6 +14,7 @@ from emmetd_client._async.diffs import AsyncDiffs
 from emmetd_client._async.edits import AsyncEdits
 from emmetd_client._async.evaluations import AsyncEvaluations
 from emmetd_client._async.exports import AsyncExports
+from emmetd_client._async.keys import AsyncKeys
 from emmetd_client._async.models import AsyncModels
 from emmetd_client._async.operations import AsyncOperations
 from emmetd_client._async.statistics import AsyncCorpora, AsyncStatistics
@@ -56,6 +57,7 @@ class AsyncEmmetd:
         self.edits = AsyncEdits(self._transport)
         self.evaluations = AsyncEvaluations(self._transport)
         self.exports = AsyncExports(self._transport)
+        self.keys = AsyncKeys(self._transport)
         self.models = AsyncModels(self._transport)
         self.operations = AsyncOperations(self._transport)
         self.statistics = AsyncStatistics(self._transport)

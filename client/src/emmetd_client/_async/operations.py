@@ -12,14 +12,14 @@ from emmetd_client._calls import Call, Repeat, reading, text
 from emmetd_client._pausing import async_pause
 from emmetd_client._server import ServerInfo
 from emmetd_client.errors import ConnectionFailedError, UnavailableError
-from emmetd_client.models.operations import Health
+from emmetd_client.models.operations import Health, WorkerInfo, WorkerList
 
 _PAUSE_SECONDS = 1.0
 """Between two questions of `wait_until_ready`."""
 
 
 class AsyncOperations:
-    """`client.operations`. None of it needs a key."""
+    """`client.operations`. None of it but `workers` needs a key."""
 
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
@@ -47,6 +47,10 @@ class AsyncOperations:
     async def metrics(self) -> str:
         """The server's metrics in Prometheus's text format."""
         return await self._transport.send(Call("GET", "/metrics", text, headers={"Accept": "text/plain"}))
+
+    async def workers(self) -> list[WorkerInfo]:
+        """The workers that live, as they said of themselves some seconds ago. It needs a key where the server does."""
+        return (await self._transport.send(Call("GET", "/v1/workers", reading(WorkerList)))).data
 
     async def server(self) -> ServerInfo:
         """The server's release, and all operations that it offers."""

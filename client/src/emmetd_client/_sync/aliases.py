@@ -29,12 +29,14 @@ class Aliases:
         *,
         expected: str | None = None,
         protected: bool | None = None,
+        reason: str | None = None,
     ) -> Alias:
         """Point `alias` at `version`; where `expected` is given, only if it points there now (else ConflictError).
 
-        Going back is `set(model, "latest", "v0", expected="v1")`. `protected` needs the scope admin.
+        Going back is `set(model, "latest", "v0", expected="v1")`. `protected` needs the scope admin; `reason` is kept
+        in the audit log.
         """
-        body = {"version": version, "expected": expected, "protected": protected}
+        body = {"version": version, "expected": expected, "protected": protected, "reason": reason}
         # After a lost answer, a comparison with the version of before would fail because the first attempt succeeded.
         repeat = Repeat.ALWAYS if expected is None else Repeat.REFUSED
         path = {"model": model, "alias": alias}

@@ -16,6 +16,7 @@ from emmetd_client._sync.diffs import Diffs
 from emmetd_client._sync.edits import Edits
 from emmetd_client._sync.evaluations import Evaluations
 from emmetd_client._sync.exports import Exports
+from emmetd_client._sync.keys import Keys
 from emmetd_client._sync.models import Models
 from emmetd_client._sync.operations import Operations
 from emmetd_client._sync.statistics import Corpora, Statistics
@@ -57,6 +58,7 @@ class Emmetd:
         self.edits = Edits(self._transport)
         self.evaluations = Evaluations(self._transport)
         self.exports = Exports(self._transport)
+        self.keys = Keys(self._transport)
         self.models = Models(self._transport)
         self.operations = Operations(self._transport)
         self.statistics = Statistics(self._transport)

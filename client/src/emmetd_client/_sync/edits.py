@@ -21,7 +21,7 @@ from emmetd_client._sync.jobs import awaited
 from emmetd_client._sync.listing import Listing, page_reader
 from emmetd_client._sync.transport import Transport
 from emmetd_client.errors import UnexpectedAnswerError
-from emmetd_client.models.edits import EditData, EditEvent, EditProgress
+from emmetd_client.models.edits import EditData, EditEvent, EditProgress, LeftOutFact
 from emmetd_client.models.facts import KeptFact
 from emmetd_client.models.jobs import FINAL_STATES
 
@@ -74,6 +74,10 @@ class Edit(EditData):
         """Its facts, in the order in which they were sent."""
         return facts_of(self._transport, self.id, page_size)
 
+    def left_out(self, *, page_size: int | None = None) -> Listing[LeftOutFact]:
+        """What was sent and is not edited, with what is wrong with it."""
+        return left_out_of(self._transport, self.id, page_size)
+
     def cancel(self) -> Edit:
         """What waits is cancelled at once; what runs stops at its next step."""
         return self._renew(self._transport.send(_cancel(self.id)))
@@ -92,6 +96,7 @@ class Edits:
         facts: Iterable[FactInput],
         algorithm: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        invalid_facts: str | None = None,
         label: str | None = None,
         thresholds: Mapping[str, float] | None = None,
         budget: Mapping[str, float] | None = None,
@@ -104,13 +109,15 @@ class Edits:
 
         `model` is NAME or NAME@alias (the batch joins that alias's line) or NAME@v3 (a branch). `thresholds` are on
         what this batch changes, `budget` ({"drift": 1.2}) on what its lineage has used up. `if_match` is the only
-        version that it may be made on. It is submitted once, however often the request has to be sent.
+        version that it may be made on. With `invalid_facts="skip"` facts with something wrong are left out, and
+        listed by `left_out`. It is submitted once, however often the request has to be sent.
         """
         body = {
             "model": model,
             "facts": written(facts),
             "algorithm": algorithm,
             "settings": settings,
+            "invalid_facts": invalid_facts,
             "label": label,
             "thresholds": thresholds,
             "budget": budget,
@@ -131,6 +138,10 @@ class Edits:
     def facts(self, edit_id: str, *, page_size: int | None = None) -> Listing[KeptFact]:
         return facts_of(self._transport, edit_id, page_size)
 
+    def left_out(self, edit_id: str, *, page_size: int | None = None) -> Listing[LeftOutFact]:
+        """As `left_out` of the job."""
+        return left_out_of(self._transport, edit_id, page_size)
+
     def cancel(self, edit_id: str) -> EditData:
         return self._transport.send(_cancel(edit_id))
 
@@ -149,6 +160,12 @@ def _cancel(edit_id: str) -> Call[EditData]:
 
 def facts_of(transport: Transport, edit_id: str, page_size: int | None) -> Listing[KeptFact]:
     call = Call("GET", f"{_JOB}/facts", page_reader(KeptFact), path={"edit_id": edit_id}, query={"limit": page_size})
+    return Listing(transport, call)
+
+
+def left_out_of(transport: Transport, edit_id: str, page_size: int | None) -> Listing[LeftOutFact]:
+    query = {"limit": page_size}
+    call = Call("GET", f"{_JOB}/left-out", page_reader(LeftOutFact), path={"edit_id": edit_id}, query=query)
     return Listing(transport, call)
 
 

@@ -13,14 +13,14 @@ from emmetd_client._pausing import pause_for
 from emmetd_client._server import ServerInfo
 from emmetd_client._sync.transport import Transport
 from emmetd_client.errors import ConnectionFailedError, UnavailableError
-from emmetd_client.models.operations import Health
+from emmetd_client.models.operations import Health, WorkerInfo, WorkerList
 
 _PAUSE_SECONDS = 1.0
 """Between two questions of `wait_until_ready`."""
 
 
 class Operations:
-    """`client.operations`. None of it needs a key."""
+    """`client.operations`. None of it but `workers` needs a key."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -48,6 +48,10 @@ class Operations:
     def metrics(self) -> str:
         """The server's metrics in Prometheus's text format."""
         return self._transport.send(Call("GET", "/metrics", text, headers={"Accept": "text/plain"}))
+
+    def workers(self) -> list[WorkerInfo]:
+        """The workers that live, as they said of themselves some seconds ago. It needs a key where the server does."""
+        return (self._transport.send(Call("GET", "/v1/workers", reading(WorkerList)))).data
 
     def server(self) -> ServerInfo:
         """The server's release, and all operations that it offers."""

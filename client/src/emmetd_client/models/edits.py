@@ -23,7 +23,8 @@ class RevertedFacts(Answer):
 class EditData(Job):
     """An edit batch. `kind` is edit, revert or consolidation; `n_facts` is how many facts it edits or takes out.
 
-    `base_version` is None until it reaches the head of its line, `version` until it has succeeded.
+    `n_left_out` is how many of those that were sent it does not edit. `base_version` is None until it reaches the head
+    of its line, `version` until it has succeeded.
     """
 
     kind: str = "edit"
@@ -34,6 +35,7 @@ class EditData(Job):
     algorithm: str | None = None
     settings: dict[str, Any] = {}
     n_facts: int = Field(0, alias="facts")
+    n_left_out: int = Field(0, alias="left_out")
     reverts: list[RevertedFacts] = []
     label: str | None = None
     thresholds: dict[str, float] = {}
@@ -52,6 +54,14 @@ class EditData(Job):
 
     def _repr_html_(self) -> str:
         return self.table().html
+
+
+class LeftOutFact(Answer):
+    """A fact that is not edited: its `index` in what was sent, the field at fault, and what is wrong with it."""
+
+    index: int
+    loc: str
+    msg: str
 
 
 class EditEvent(Answer):

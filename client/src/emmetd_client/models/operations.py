@@ -14,6 +14,22 @@ class Health(Answer):
     status: str
 
 
+class WorkerInfo(Answer):
+    """One worker. `stage` is starting, loading, statistics, ready or stopping; `detail` says how far it is."""
+
+    id: str
+    model: str
+    stage: str
+    detail: str = ""
+    device: str | None = None
+    memory_bytes: int = 0
+    busy_with: str | None = None
+
+
+class WorkerList(Answer):
+    data: list[WorkerInfo]
+
+
 class AuditEntry(Answer):
     """One change: who made it, from where, when, and what became different."""
 

@@ -1,16 +1,18 @@
 import { post } from "../../api/client";
-import { offers } from "../../api/offers";
 import type { Fact } from "../../api/types";
 import { factErrors } from "../../facts/check";
 import { useAction } from "../../parts/action";
 import { Notice, ProblemNotice } from "../../parts/Notice";
+import { TextField } from "../../parts/Field";
 import { chosenModel } from "../../parts/ModelSelect";
+import { Tabs } from "../../parts/Tabs";
+import { Title } from "../../parts/Title";
 import { VersionSelect } from "../../parts/VersionSelect";
 import { go } from "../../router";
 import { useAlgorithms } from "../../state/queries";
 import { refreshAll } from "../../state/resource";
 import { count } from "../../text/numbers";
-import { choice, factDraft, factOf, fresh, leaveOut, mode, onto, requestOf, settingError, table } from "./draft";
+import { choice, factDraft, factOf, fresh, leaveOut, mode, onto, requestOf, sentRows, settingError, table, takeOffered } from "./draft";
 import { FactForm } from "./FactForm";
 import { ManyForm } from "./ManyForm";
 import { MethodForm } from "./MethodForm";
@@ -28,7 +30,8 @@ export function EditRoom() {
   const facts = chosenFacts();
   const sendIt = useAction(async (isTrial: boolean) => {
     const reference = onto.value === "latest" ? (model ?? "") : `${model}@${onto.value}`;
-    const body = requestOf(reference, facts, choice.value, settings, isTrial);
+    const leavesOut = mode.value === "many" && leaveOut.value;
+    const body = requestOf(reference, facts, choice.value, settings, { isTrial, leavesOut });
     const job = await post("/v1/edits", body, { headers: { "Idempotency-Key": idempotencyKey(body) } });
     if (!isTrial && mode.value === "one") factDraft.value = fresh;
     refreshAll("edits");
@@ -40,35 +43,35 @@ export function EditRoom() {
   const isReady = facts.length > 0 && !wrongSetting && !isTooMany && !sendIt.isRunning;
   return (
     <>
-      <h1>New edit</h1>
-      <div class="tabs" role="group" aria-label="How many facts">
-        {MODES.map(([value, text]) => (
-          <button
-            key={value}
-            type="button"
-            aria-pressed={mode.value === value}
-            onClick={() => {
-              mode.value = value;
-            }}
-          >
-            {text}
-          </button>
-        ))}
-      </div>
+      <Title name="New edit">
+        Say what the model shall answer from now on. A new version of it is made and measured; the ones before stay as they are.
+      </Title>
+      <Tabs
+        label="How many facts"
+        options={MODES}
+        value={mode.value}
+        onChange={(value) => {
+          mode.value = value;
+        }}
+      />
       {mode.value === "one" ? <FactForm model={model} /> : <ManyForm most={most} problem={sendIt.problem} />}
-      <div class="row">
-        <VersionSelect
-          label="On top of"
-          model={model}
-          value={onto.value}
-          withAliases
-          onChange={(version) => {
-            onto.value = version;
-          }}
-        />
-      </div>
-      <ProblemNotice problem={algorithms.problem} />
-      {algorithms.data && <MethodForm algorithms={algorithms.data.data} />}
+      <section class="card" aria-labelledby="how">
+        <h2 id="how">How it is edited</h2>
+        <div class="pair">
+          <VersionSelect
+            label="On top of"
+            model={model}
+            value={onto.value}
+            withAliases
+            onChange={(version) => {
+              onto.value = version;
+            }}
+          />
+          <LabelField />
+        </div>
+        <ProblemNotice problem={algorithms.problem} />
+        {algorithms.data && <MethodForm algorithms={algorithms.data.data} />}
+      </section>
       {isTooMany && (
         <Notice kind="bad">
           {count(facts.length, "fact")}, and at most {most?.toLocaleString("en")} are taken at once: part the file.
@@ -82,14 +85,23 @@ export function EditRoom() {
         <button type="button" disabled={!isReady} onClick={() => void sendIt.run(false)}>
           Publish {facts.length > 1 ? count(facts.length, "fact") : ""}
         </button>
-        <span class="soft">
-          {facts.length === 0
-            ? reasonForNone()
-            : "Try it measures everything and publishes nothing."}
-          {!offers("post", "/v1/completions") && " This key may not ask for completions."}
-        </span>
+        <span class="soft">{facts.length === 0 ? reasonForNone() : "“Try it” does and measures everything, and publishes nothing."}</span>
       </div>
     </>
+  );
+}
+
+function LabelField() {
+  return (
+    <TextField
+      label="Label (optional)"
+      value={choice.value.label}
+      placeholder="corrections of November"
+      onInput={(label) => {
+        choice.value = { ...choice.value, label };
+      }}
+      hint="How people find the version again."
+    />
   );
 }
 
@@ -99,15 +111,15 @@ function chosenFacts(): Fact[] {
     const fact = factOf(factDraft.value);
     return factErrors(fact).length === 0 ? [fact] : [];
   }
-  const rows = table.value?.rows ?? [];
-  const good = rows.flatMap((row) => (row.fact && row.errors.length === 0 ? [row.fact] : []));
-  return good.length === rows.length || leaveOut.value ? good : [];
+  return sentRows(table.value, leaveOut.value, takeOffered.value).flatMap((row) => row.fact ?? []);
 }
 
-const reasonForNone = (): string =>
-  mode.value === "one"
-    ? "Prompt, subject and new target are needed."
-    : "Every row must be right, or those with errors be left out.";
+function reasonForNone(): string {
+  if (mode.value === "one") return "Prompt, subject and new target are needed.";
+  if (table.value === null || table.value.error) return "Choose a file, or paste facts.";
+  const hasErrors = table.value.rows.some((row) => row.errors.length > 0) && !leaveOut.value;
+  return hasErrors ? "Every row must be right, or those with errors be left out." : "Look at the subjects that were found, and take them.";
+}
 
 const keys = new Map<string, string>();
 

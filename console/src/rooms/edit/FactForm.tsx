@@ -25,7 +25,8 @@ export function FactForm({ model }: { model: string }) {
   const errors = shownErrors(draft);
   return (
     <div class="beside">
-      <div>
+      <section class="card" aria-labelledby="fact">
+        <h2 id="fact">The fact</h2>
         <PromptField draft={draft} onChange={change} errors={{ prompt: errors["prompt"], subject: errors["subject"] }} />
         <div class="pair">
           <TextField
@@ -42,7 +43,7 @@ export function FactForm({ model }: { model: string }) {
             placeholder="French"
             error={errors["target_old"]}
             onInput={(targetOld) => change({ targetOld })}
-            hint="What it says now; measures how likely either is."
+            hint="What it says now; to compare how likely either is."
           />
         </div>
         <TextField
@@ -52,7 +53,7 @@ export function FactForm({ model }: { model: string }) {
           placeholder="Everybody knows that Danielle Darrieux speaks"
           error={errors["paraphrases"]}
           onInput={(rewordings) => change({ rewordings })}
-          hint="One a line. They are measured, and not trained on."
+          hint="Other ways to ask, one a line. They are measured, and not edited with."
         />
         <button
           type="button"
@@ -64,7 +65,7 @@ export function FactForm({ model }: { model: string }) {
         >
           Clear
         </button>
-      </div>
+      </section>
       <SaidNow model={model} draft={draft} />
     </div>
   );

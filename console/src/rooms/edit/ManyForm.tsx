@@ -6,11 +6,13 @@ import { Check, Field, TextField } from "../../parts/Field";
 import { Notice } from "../../parts/Notice";
 import { VirtualTable, type Column } from "../../parts/VirtualTable";
 import { bytes, count } from "../../text/numbers";
-import { fileName, leaveOut, pasted, table } from "./draft";
+import { fileName, leaveOut, pasted, sentRows, table, takeOffered } from "./draft";
 import { serverErrors } from "./server_errors";
 
 const LARGEST_BYTES = 200_000_000;
-const SHAPES = "CSV with a head (prompt, subject, target_new, target_old, paraphrases), JSON, JSON lines, CounterFact's or zsRE's records.";
+const SHAPES =
+  "CSV with a head (prompt, subject, target_new, target_old, paraphrases; or question and answer), JSON, JSON lines, " +
+  "records of CounterFact or zsRE. Subjects may be left out: the console offers some.";
 
 /** A file or a paste, shown as a table with what is wrong in each row before anything is sent. */
 export function ManyForm({ most, problem }: { most: number | null; problem: Problem | null }) {
@@ -20,6 +22,7 @@ export function ManyForm({ most, problem }: { most: number | null; problem: Prob
     setReading(true);
     fileName.value = name;
     leaveOut.value = false;
+    takeOffered.value = false;
     table.value = await readFacts(text);
     setReading(false);
   };
@@ -29,7 +32,8 @@ export function ManyForm({ most, problem }: { most: number | null; problem: Prob
     if (file.size <= LARGEST_BYTES) await read(await file.text(), file.name);
   };
   return (
-    <>
+    <section class="card" aria-labelledby="facts-in">
+      <h2 id="facts-in">The facts</h2>
       <div class="pair">
         <Field label="A file" hint={SHAPES} error={tooLarge ?? undefined}>
           {(given) => (
@@ -62,7 +66,7 @@ export function ManyForm({ most, problem }: { most: number | null; problem: Prob
       </div>
       {isReading && <p role="status">Reading…</p>}
       {!isReading && table.value && <FactTable most={most} problem={problem} />}
-    </>
+    </section>
   );
 }
 
@@ -71,12 +75,14 @@ function FactTable({ most, problem }: { most: number | null; problem: Problem | 
   const shown = table.value;
   if (shown === null) return null;
   if (shown.error) return <Notice kind="bad">{shown.error}</Notice>;
-  const refused = serverErrors(problem, shown.rows, leaveOut.value);
+  const refused = serverErrors(problem, sentRows(shown, leaveOut.value, takeOffered.value));
   const errorsOf = (row: FactRow) => [...row.errors, ...(refused.get(row) ?? [])];
   const wrong = shown.rows.filter((row) => errorsOf(row).length > 0);
+  const offered = shown.rows.filter((row) => row.isOffered).length;
   const columns: Column<FactRow>[] = [
     { head: "line", class: "number", cell: (row) => row.line },
     { head: "prompt", class: "wide", cell: (row) => (row.fact ? filled(row.fact) : <span class="soft">{row.shown}</span>) },
+    { head: "subject", cell: (row) => row.fact && <Subject row={row} /> },
     { head: "new target", cell: (row) => row.fact?.target_new },
     { head: "old target", cell: (row) => row.fact?.target_old },
     {
@@ -96,6 +102,15 @@ function FactTable({ most, problem }: { most: number | null; problem: Problem | 
         {fileName.value ?? "The paste"}: {shown.format}, {count(shown.rows.length, "row")}, {wrong.length === 0 ? "all right" : `${wrong.length.toLocaleString("en")} with errors`}.
         {most !== null && ` At most ${most.toLocaleString("en")} facts are taken at once.`}
       </p>
+      {offered > 0 && (
+        <Check
+          label={`Take the ${offered === 1 ? "subject that was" : `${offered.toLocaleString("en")} subjects that were`} found in the prompts`}
+          checked={takeOffered.value}
+          onChange={(checked) => {
+            takeOffered.value = checked;
+          }}
+        />
+      )}
       {wrong.length > 0 && (
         <div class="row">
           <Check label="Show only rows with errors" checked={onlyWrong} onChange={setOnlyWrong} />
@@ -116,6 +131,15 @@ function FactTable({ most, problem }: { most: number | null; problem: Problem | 
         height={420}
         rowClass={(row) => (errorsOf(row).length > 0 ? "bad" : "")}
       />
+    </>
+  );
+}
+
+function Subject({ row }: { row: FactRow }) {
+  if (!row.isOffered) return <>{row.fact?.subject}</>;
+  return (
+    <>
+      <mark>{row.fact?.subject}</mark> <span class="soft">found</span>
     </>
   );
 }

@@ -4,7 +4,9 @@ import { choice, settingError } from "./draft";
 
 const THRESHOLDS = [
   ["EM", "Exact match at least", "Share of the facts that are said, token for token."],
+  ["GA", "Greedy answer at least", "Share of the facts whose answer begins with the target."],
   ["drift", "Drift at most", "Perplexity of ordinary text after, over before."],
+  ["retained", "Loss of earlier facts at most", "Share of the facts corrected earlier that may be lost."],
 ] as const;
 
 /** Method and settings, with what the server's own documentation says of each. */
@@ -14,7 +16,7 @@ export function MethodForm({ algorithms }: { algorithms: readonly Algorithm[] })
   const changed = Object.values(choice.value.settings).filter((typed) => typed.trim() !== "").length;
   return (
     <>
-      <div class="pair">
+      <div>
         <SelectField
           label="Method"
           value={chosen.name}
@@ -28,16 +30,8 @@ export function MethodForm({ algorithms }: { algorithms: readonly Algorithm[] })
             </>
           }
         />
-        <TextField
-          label="Label (optional)"
-          value={choice.value.label}
-          onInput={(label) => {
-            choice.value = { ...choice.value, label };
-          }}
-          hint="How people find the version again."
-        />
       </div>
-      <details class="card">
+      <details class="more">
         <summary>Settings and thresholds{changed > 0 && ` (${changed} changed)`}</summary>
         <div class="settings">
           {chosen.settings.map((setting) => (

@@ -1,5 +1,6 @@
 import { useRef, useState } from "preact/hooks";
-import { partsOf, subjectOf } from "../../facts/mark";
+import { partsOf, SLOT, subjectOf } from "../../facts/mark";
+import { offeredSubject } from "../../facts/offer";
 import { Field, TextField } from "../../parts/Field";
 import type { FactDraft } from "./draft";
 
@@ -21,13 +22,14 @@ export function PromptField(props: {
     const found = seen && subjectOf(seen.value, seen.selectionStart, seen.selectionEnd);
     if (found) onChange({ subject: found.subject, near: found.start });
   };
+  const offered = draft.subject === "" && !draft.prompt.includes(SLOT) ? offeredSubject(draft.prompt) : null;
   const parts = draft.subject ? partsOf(draft.prompt, draft.subject, draft.near) : null;
   return (
     <>
       <Field
         label="Prompt"
         error={errors.prompt}
-        hint="A text that the answer follows. Select the subject in it, then press the button; Alt+M does the same."
+        hint="A sentence that breaks off where the answer belongs. Select in it what the fact is about, and mark that (Alt+M)."
       >
         {(given) => (
           <textarea
@@ -50,9 +52,15 @@ export function PromptField(props: {
         )}
       </Field>
       <p class="marking">
-        <button type="button" class="second" disabled={selected === ""} onClick={mark}>
-          Mark {selected ? `“${selected}”` : "the selection"} as the subject
-        </button>
+        {offered && selected === "" ? (
+          <button type="button" class="second" onClick={() => onChange({ subject: offered.text, near: offered.start })}>
+            Take “{offered.text}” as the subject
+          </button>
+        ) : (
+          <button type="button" class="second" disabled={selected === ""} onClick={mark}>
+            Mark {selected ? `“${selected}”` : "the selection"} as the subject
+          </button>
+        )}
         {parts && (
           <output class="marked" aria-label="The prompt with its subject marked">
             {parts.before}
@@ -67,6 +75,7 @@ export function PromptField(props: {
         error={errors.subject}
         placeholder="Danielle Darrieux"
         onInput={(subject) => onChange({ subject })}
+        hint="Whom or what the fact is about: the correction is tied to these words."
       />
     </>
   );

@@ -45,7 +45,7 @@ export function SaidNow({ model, draft }: { model: string; draft: FactDraft }) {
   return (
     <aside class="card" aria-labelledby="said-now">
       <h2 id="said-now">What is said now</h2>
-      {said === null && <p class="soft">The base's own answer appears here when a prompt stands at the left.</p>}
+      {said === null && <p class="soft">Type a prompt: how the model goes on from it today appears here.</p>}
       <dl class="answers" aria-live="polite">
         {said?.map((one) => (
           <div key={one.version}>

@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import type { EditRequest, Fact, Setting } from "../../api/types";
 import { withSlot } from "../../facts/mark";
-import type { Table } from "../../facts/read";
+import type { FactRow, Table } from "../../facts/read";
 
 export interface FactDraft {
   prompt: string;
@@ -33,6 +33,16 @@ export const table = signal<Table | null>(null);
 export const pasted = signal("");
 export const fileName = signal<string | null>(null);
 export const leaveOut = signal(false);
+/** Whether somebody looked at the subjects that were found in the prompts of a file, and takes them. */
+export const takeOffered = signal(false);
+
+/** The rows that are sent; none where something must be decided or mended first. */
+export function sentRows(read: Table | null, leavesOut: boolean, takesOffered: boolean): FactRow[] {
+  const rows = read?.rows ?? [];
+  const good = rows.filter((row) => row.fact !== null && row.errors.length === 0);
+  if (good.length < rows.length && !leavesOut) return [];
+  return good.some((row) => row.isOffered) && !takesOffered ? [] : good;
+}
 
 export function factOf(draft: FactDraft): Fact {
   const rewordings = draft.rewordings.split("\n").map((line) => line.trim()).filter(Boolean);
@@ -72,7 +82,13 @@ export function settingError(setting: Setting, typed: string): string | undefine
   return undefined;
 }
 
-export function requestOf(model: string, facts: Fact[], chosen: Choice, settings: readonly Setting[], dryRun: boolean): EditRequest {
+export interface Sending {
+  isTrial: boolean;
+  /** Edit the rest where the server finds something wrong that could not be seen here. */
+  leavesOut: boolean;
+}
+
+export function requestOf(model: string, facts: Fact[], chosen: Choice, settings: readonly Setting[], how: Sending): EditRequest {
   const given = settings.map((one) => [one.name, settingValue(one, chosen.settings[one.name] ?? "")] as const);
   const limits = Object.entries(chosen.thresholds).filter(([, typed]) => typed.trim() !== "");
   return {
@@ -82,6 +98,7 @@ export function requestOf(model: string, facts: Fact[], chosen: Choice, settings
     settings: Object.fromEntries(given.filter(([, value]) => value !== undefined)),
     thresholds: Object.fromEntries(limits.map(([name, typed]) => [name, Number(typed)])),
     ...(chosen.label.trim() === "" ? {} : { label: chosen.label.trim() }),
-    dry_run: dryRun,
+    ...(how.leavesOut ? { invalid_facts: "skip" as const } : {}),
+    dry_run: how.isTrial,
   };
 }

@@ -4,11 +4,10 @@ import type { Problem } from "../../api/problem";
 import type { FactError } from "../../facts/check";
 import type { FactRow } from "../../facts/read";
 
-/** `facts[17].subject` counts in what was sent: all rows, or those without errors of their own. */
-export function serverErrors(problem: Problem | null, rows: readonly FactRow[], leftOut: boolean): Map<FactRow, FactError[]> {
+/** `facts[17].subject` counts in what was sent. */
+export function serverErrors(problem: Problem | null, sent: readonly FactRow[]): Map<FactRow, FactError[]> {
   const found = new Map<FactRow, FactError[]>();
   if (problem === null) return found;
-  const sent = leftOut ? rows.filter((row) => row.errors.length === 0) : rows;
   for (const { loc, msg } of problem.fields) {
     const place = /^facts\[(\d+)\](?:\.(.+))?$/.exec(loc);
     const row = place && sent[Number(place[1])];

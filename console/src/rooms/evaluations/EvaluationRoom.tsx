@@ -5,6 +5,7 @@ import { useAction } from "../../parts/action";
 import { MetricsTable } from "../../parts/MetricsTable";
 import { Notice, ProblemNotice } from "../../parts/Notice";
 import { State } from "../../parts/State";
+import { Title } from "../../parts/Title";
 import { VirtualTable, type Column } from "../../parts/VirtualTable";
 import { href } from "../../router";
 import { useEvaluation } from "../../state/queries";
@@ -29,10 +30,15 @@ export function EvaluationRoom({ id }: { id: string }) {
       <p class="crumbs">
         <a href={href("evaluations")}>Evaluations</a>
       </p>
-      <h1>
-        {job.model} {job.compare_with && `beside ${job.compare_with}`} <State of={job.state} />
-      </h1>
-      <p class="soft">{count(job.n_facts, "fact")}</p>
+      <Title
+        name={
+          <>
+            {job.model} {job.compare_with && `beside ${job.compare_with}`} <State of={job.state} />
+          </>
+        }
+      >
+        Measured on {count(job.n_facts, "fact")}.
+      </Title>
       {!hasEnded && (
         <div class="progress">
           <progress max={1} value={share} aria-label={job.progress.stage} />

@@ -1,12 +1,14 @@
 import { useState } from "preact/hooks";
 import type { EvaluationSummary } from "../../api/types";
 import { chosenModel } from "../../parts/ModelSelect";
-import { ProblemNotice } from "../../parts/Notice";
+import { Notice, ProblemNotice } from "../../parts/Notice";
 import { State } from "../../parts/State";
+import { Title } from "../../parts/Title";
 import { VirtualTable, type Column } from "../../parts/VirtualTable";
 import { href, route } from "../../router";
 import { useEvaluations } from "../../state/queries";
-import { ratio, when } from "../../text/numbers";
+import { inUnit } from "../../text/metrics";
+import { when } from "../../text/numbers";
 import { Plots } from "./Plots";
 import { StartForm } from "./StartForm";
 
@@ -40,10 +42,10 @@ export function EvaluationsRoom() {
   ];
   return (
     <>
-      <h1>Evaluations</h1>
+      <Title name="Evaluations">Measure any version: are its facts said, and is everything else left alone?</Title>
       {model && <StartForm key={model + (query.get("of") ?? "")} model={model} of={query.get("of") ?? "latest"} />}
       <ProblemNotice problem={evaluations.problem} />
-      {evaluations.data?.length === 0 && <p class="soft">Nothing was measured yet.</p>}
+      {evaluations.data?.length === 0 && <Notice kind="plain">Nothing was measured yet. Start above; what was measured is listed here.</Notice>}
       {evaluations.data && evaluations.data.length > 0 && (
         <VirtualTable
           label="Evaluations, newest first"
@@ -60,5 +62,5 @@ export function EvaluationsRoom() {
 
 const result = (one: EvaluationSummary): string =>
   Object.entries(one.metrics?.[one.model] ?? {})
-    .map(([name, measured]) => `${name} ${ratio(measured.value)}`)
+    .map(([name, measured]) => `${name} ${inUnit(name, measured.value)}`)
     .join(", ");

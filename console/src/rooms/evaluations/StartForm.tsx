@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
-import { get, post } from "../../api/client";
-import { knowsField, offers } from "../../api/offers";
+import { post } from "../../api/client";
+import { offers } from "../../api/offers";
 import { Problem } from "../../api/problem";
 import type { EvaluationRequest, Fact } from "../../api/types";
 import { readFacts } from "../../facts/read";
@@ -10,11 +10,12 @@ import { ProblemNotice } from "../../parts/Notice";
 import { VersionSelect } from "../../parts/VersionSelect";
 import { go } from "../../router";
 import { refreshAll } from "../../state/resource";
+import { meaningOf } from "../../text/metrics";
 
 const SAMPLE = 200;
-const METRICS = ["ES", "PS", "NS", "S", "EM", "GA", "GE", "drift"] as const;
+const METRICS = ["EM", "GA", "GA_paraphrase", "GA_chat", "ES", "PS", "NS", "S", "portability", "locality", "GE", "drift"] as const satisfies readonly KnownMetric[];
+type KnownMetric = NonNullable<EvaluationRequest["metrics"]>[number];
 type Metric = (typeof METRICS)[number];
-const FACTS = "/v1/models/{model}/versions/{version}/facts";
 const SOURCES = [
   ["lineage", "the facts in force in its lineage"],
   ["pasted", "facts that I paste"],
@@ -27,10 +28,7 @@ export function StartForm({ model, of }: { model: string; of: string }) {
   const [pasted, setPasted] = useState("");
   const [metrics, setMetrics] = useState<readonly Metric[]>(["EM", "GA", "drift"]);
   const start = useAction(async () => {
-    const facts =
-      source === "pasted" ? { facts: await factsIn(pasted) }
-      : knowsField("EvaluationRequest", "facts_of") ? { facts_of: version, sample: SAMPLE, seed: 0 }
-      : { facts: await factsInForce(model, version) };
+    const facts = source === "pasted" ? { facts: await factsIn(pasted) } : { facts_of: version, sample: SAMPLE, seed: 0 };
     const body = { model: `${model}@${version}`, metrics: [...metrics], ...(compared === version ? {} : { compare_with: compared }), ...facts };
     const job = await post("/v1/evaluations", body as EvaluationRequest);
     refreshAll("evaluations");
@@ -49,7 +47,7 @@ export function StartForm({ model, of }: { model: string; of: string }) {
       <div class="row">
         <VersionSelect label="Version" model={model} value={version} onChange={setVersion} withAliases />
         <VersionSelect label="Compared with" model={model} value={compared} onChange={setCompared} withAliases />
-        <SelectField label="On" value={source} options={offers("get", FACTS) ? SOURCES : SOURCES.slice(1)} onChange={setSource} />
+        <SelectField label="On" value={source} options={SOURCES} onChange={setSource} />
       </div>
       {source === "pasted" && <TextField label="Facts" lines={4} value={pasted} onInput={setPasted} hint="CSV, JSON or JSON lines, as for a new edit." />}
       <fieldset class="chips">
@@ -57,7 +55,11 @@ export function StartForm({ model, of }: { model: string; of: string }) {
         {METRICS.map((metric) => (
           <Check
             key={metric}
-            label={metric}
+            label={
+              <span title={meaningOf(metric).meaning}>
+                {meaningOf(metric).title} <abbr>{metric}</abbr>
+              </span>
+            }
             checked={metrics.includes(metric)}
             onChange={(checked) => setMetrics(checked ? [...metrics, metric] : metrics.filter((one) => one !== metric))}
           />
@@ -80,17 +82,4 @@ async function factsIn(text: string): Promise<Fact[]> {
   const [bad] = read.rows.filter((row) => row.errors.length > 0);
   if (bad) throw wrong(`Line ${bad.line}: ${bad.errors[0]?.field} ${bad.errors[0]?.message}`);
   return read.rows.flatMap((row) => (row.fact ? [row.fact] : []));
-}
-
-async function factsInForce(model: string, version: string): Promise<Fact[]> {
-  const page = await get(FACTS, { path: { model, version }, query: { state: "in_force", limit: SAMPLE } });
-  if (page.data.length === 0) throw wrong(`${version} has no facts in force; paste some.`);
-  return page.data.map(({ prompt, subject, target_new, target_old, paraphrases, neighbors }) => ({
-    prompt,
-    subject,
-    target_new,
-    ...(target_old == null ? {} : { target_old }),
-    ...(paraphrases ? { paraphrases } : {}),
-    ...(neighbors ? { neighbors } : {}),
-  }));
 }

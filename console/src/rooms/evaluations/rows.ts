@@ -1,7 +1,8 @@
 /** An evaluation's facts, worst first, and its measurements as a chart. */
 
-import type { EvaluationJob, EvaluationSummary, MeasurementWithInterval } from "../../api/types";
+import type { EvaluationJob, EvaluationSummary, Measurement } from "../../api/types";
 import type { BarGroup } from "../../parts/BarChart";
+import { isShare } from "../../text/metrics";
 
 interface Reading {
   prompt: string;
@@ -44,9 +45,9 @@ export function worstFacts(job: EvaluationJob): Worst[] {
     .sort((one, other) => Number(one.isSaid) - Number(other.isSaid) || (one.logProbability ?? 0) - (other.logProbability ?? 0));
 }
 
-/** A group a metric, a bar a version; drift, which is no share, is left to its own chart. */
-export function barsOf(jobs: readonly EvaluationSummary[], isDrift: boolean): BarGroup[] {
-  const versions = new Map<string, Record<string, MeasurementWithInterval>>();
+/** A group a metric, a bar a version: those that are shares, or those that are not. What counted nothing is left out. */
+export function barsOf(jobs: readonly EvaluationSummary[], areShares: boolean): BarGroup[] {
+  const versions = new Map<string, Record<string, Measurement>>();
   for (const job of jobs) {
     for (const [version, measured] of Object.entries(job.metrics ?? {})) {
       versions.set(version, { ...versions.get(version), ...measured });
@@ -54,14 +55,14 @@ export function barsOf(jobs: readonly EvaluationSummary[], isDrift: boolean): Ba
   }
   const metrics = [...new Set([...versions.values()].flatMap((measured) => Object.keys(measured)))];
   return metrics
-    .filter((metric) => (metric === "drift" || metric === "GE") === isDrift)
+    .filter((metric) => isShare(metric) === areShares && [...versions.values()].some((measured) => measured[metric]?.value != null))
     .map((metric) => ({
       name: metric,
       bars: [...versions].map(([version, measured]) => ({ name: version, ...interval(measured[metric]) })),
     }));
 }
 
-const interval = (measured: MeasurementWithInterval | undefined) => ({
+const interval = (measured: Measurement | undefined) => ({
   value: measured?.value ?? null,
   low: measured?.low ?? null,
   high: measured?.high ?? null,

@@ -33,6 +33,7 @@ export function AuditLog() {
   return (
     <section aria-labelledby="audit">
       <h2 id="audit">Audit log</h2>
+      <p class="soft">Every change, with who made it and from where.</p>
       <div class="row">
         <TextField label="Kind of change" value={action} onInput={setAction} placeholder="alias.moved" />
         <TextField label="Who" value={actor} onInput={setActor} />

@@ -1,14 +1,18 @@
 import { send } from "../../api/client";
 import { offers } from "../../api/offers";
 import { Problem } from "../../api/problem";
-import { BarChart } from "../../parts/BarChart";
+import type { Worker } from "../../api/types";
+import { Facts } from "../../parts/Facts";
 import { Notice, ProblemNotice } from "../../parts/Notice";
-import { useJobs } from "../../state/queries";
+import { State } from "../../parts/State";
+import { Title } from "../../parts/Title";
+import { useWorkers } from "../../state/queries";
 import { useResource } from "../../state/resource";
 import { bytes, seconds } from "../../text/numbers";
 import { named, samplesOf, type Sample } from "../../text/prometheus";
-import { quantile } from "../../text/quantile";
 import { AuditLog } from "./AuditLog";
+import { KeysPart } from "./KeysPart";
+import { Latency } from "./Latency";
 
 export function HealthRoom() {
   const ready = useResource("readyz", whatIsAwaited, () => 5);
@@ -16,13 +20,17 @@ export function HealthRoom() {
   const samples = metrics.data ?? [];
   return (
     <>
-      <h1>Health</h1>
+      <Title name="Health">Whether everything answers, what waits, and who changed what.</Title>
       {ready.data !== undefined &&
         (ready.data === null ? <Notice kind="good">Edits and completions are served.</Notice> : <Notice kind="warning">{ready.data}</Notice>)}
       <ProblemNotice problem={metrics.problem} />
       <Numbers samples={samples} />
-      <Queues samples={samples} />
+      <div class="cards">
+        <Workers />
+        <Queues samples={samples} />
+      </div>
       {offers("get", "/v1/edits") && <Latency />}
+      {offers("get", "/v1/keys") && <KeysPart />}
       {offers("get", "/v1/audit") && <AuditLog />}
     </>
   );
@@ -42,85 +50,84 @@ async function whatIsAwaited(): Promise<string | null> {
 function Numbers({ samples }: { samples: readonly Sample[] }) {
   const sum = (name: string) => named(samples, name).reduce((total, one) => total + one.value, 0);
   const free = named(samples, "emmetd_store_free_bytes")[0]?.value;
-  const memory = named(samples, "process_resident_memory_bytes")[0]?.value;
-  const workers = named(samples, "emmetd_worker_up");
   const tasks = named(samples, "emmetd_tasks_running").filter((one) => one.value > 0);
   const ended = named(samples, "emmetd_edits_total").filter((one) => one.value > 0);
   if (samples.length === 0) return null;
+  const rows = [
+    ["Running now", tasks.length === 0 ? "nothing" : tasks.map((one) => `${one.labels["kind"]} ×${one.value}`).join(", ")],
+    ["Edits that ended", ended.length === 0 ? "none yet" : ended.map((one) => `${one.value} ${one.labels["state"]}`).join(", ")],
+    ["Versions take", bytes(sum("emmetd_store_bytes"))],
+    ["Free for more", free !== undefined && bytes(free)],
+  ] as const;
+  return <Facts rows={rows} />;
+}
+
+function Workers() {
+  const workers = useWorkers();
   return (
-    <dl class="facts">
-      <dt>Workers that are ready</dt>
-      <dd>{workers.length === 0 ? "none" : workers.map((one) => `${one.labels["model"]}: ${one.value}`).join(", ")}</dd>
-      <dt>Running now</dt>
-      <dd>{tasks.length === 0 ? "nothing" : tasks.map((one) => `${one.labels["kind"]} ×${one.value}`).join(", ")}</dd>
-      <dt>Edits that ended</dt>
-      <dd>{ended.length === 0 ? "none" : ended.map((one) => `${one.value} ${one.labels["state"]}`).join(", ")}</dd>
-      <dt>Versions weigh</dt>
-      <dd>{bytes(sum("emmetd_store_bytes"))}</dd>
-      {free !== undefined && (
-        <>
-          <dt>Free for more</dt>
-          <dd>{bytes(free)}</dd>
-        </>
+    <section class="card" aria-labelledby="workers">
+      <h2 id="workers">Workers</h2>
+      <ProblemNotice problem={workers.problem} />
+      {workers.data?.length === 0 && <p class="soft">None is running. Start one with `emmetd worker`.</p>}
+      {workers.data && workers.data.length > 0 && (
+        <Table label="Workers" heads={["model", "state", "device", "memory", "works on"]} rows={workers.data.map(workerRow)} />
       )}
-      {memory !== undefined && (
-        <>
-          <dt>Memory of the API</dt>
-          <dd>{bytes(memory)}</dd>
-        </>
-      )}
-    </dl>
+    </section>
   );
 }
+
+const workerRow = (worker: Worker) => ({
+  key: worker.id,
+  cells: [
+    worker.model,
+    <span key="state" title={worker.detail}>
+      <State of={worker.stage} />
+    </span>,
+    worker.device,
+    bytes(worker.memory_bytes),
+    worker.busy_with ?? <span class="soft">nothing</span>,
+  ],
+});
 
 function Queues({ samples }: { samples: readonly Sample[] }) {
   const depths = named(samples, "emmetd_queue_depth");
   const ages = new Map(named(samples, "emmetd_queue_oldest_age_seconds").map((one) => [one.labels["queue"], one.value]));
   if (depths.length === 0) return null;
+  const rows = depths.map((one) => ({
+    key: one.labels["queue"] ?? "",
+    cells: [one.labels["queue"], one.value, seconds(ages.get(one.labels["queue"]) ?? null)],
+  }));
   return (
-    <section aria-labelledby="queues">
+    <section class="card" aria-labelledby="queues">
       <h2 id="queues">Queues</h2>
-      <div class="scroller" tabIndex={0} role="region" aria-label="What waits in each queue">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">queue</th>
-              <th scope="col" class="number">
-                waiting
-              </th>
-              <th scope="col" class="number">
-                oldest
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {depths.map((one) => (
-              <tr key={one.labels["queue"]}>
-                <th scope="row">{one.labels["queue"]}</th>
-                <td class="number">{one.value}</td>
-                <td class="number">{seconds(ages.get(one.labels["queue"]) ?? null)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table label="What waits in each queue" heads={["queue", "waiting", "oldest"]} rows={rows} />
     </section>
   );
 }
 
-/** Where the time of the last edits went. */
-function Latency() {
-  const finished = (useJobs().data ?? []).filter((job) => job.metrics !== null);
-  const stages = [...new Set(finished.flatMap((job) => Object.keys(job.metrics?.seconds ?? {})))];
-  if (stages.length === 0) return null;
-  const groups = stages.map((stage) => {
-    const took = finished.flatMap((job) => job.metrics?.seconds?.[stage] ?? []);
-    return { name: stage, bars: [{ name: "median", value: quantile(took, 0.5) }, { name: "90th percentile", value: quantile(took, 0.9) }] };
-  });
+function Table({ label, heads, rows }: { label: string; heads: readonly string[]; rows: readonly { key: string; cells: preact.ComponentChildren[] }[] }) {
   return (
-    <section aria-labelledby="latency">
-      <h2 id="latency">Latency of edits</h2>
-      <BarChart title={`By stage, of the last ${finished.length} that were measured`} groups={groups} format={seconds} />
-    </section>
+    <div class="scroller" tabIndex={0} role="region" aria-label={label}>
+      <table>
+        <thead>
+          <tr>
+            {heads.map((head) => (
+              <th key={head} scope="col">
+                {head}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={row.key}>
+              {row.cells.map((cell, index) => (
+                <td key={heads[index]}>{cell}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }

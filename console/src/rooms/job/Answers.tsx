@@ -12,6 +12,8 @@ const MOST_FACTS = 1_000;
 const ASKED_AT_ONCE = 16;
 const MOST_ASKED = 64;
 const TOKENS = 10;
+/** So many facts are shown large besides. */
+const MOST_PAIRS = 3;
 
 interface Row {
   fact: EditFact;
@@ -53,13 +55,16 @@ export function Answers({ job, hasEnded }: { job: EditJob; hasEnded: boolean }) 
     { head: "target", cell: ({ fact }) => <strong>{fact.target_new}</strong> },
     ...(mayAsk && hasEnded && versions[0] ? [{ head: `${versions[0]} says`, class: "wide", cell: ({ before }: Row) => before }] : []),
     ...(mayAsk && job.version
-      ? [{ head: `${job.version} says`, class: "wide", cell: ({ fact, after }: Row) => <Said text={after} target={fact.target_new} /> }]
+      ? [{ head: `${job.version} says`, class: "wide", cell: ({ fact, after }: Row) => <Said text={after} target={fact.target_new} isWanted={job.kind !== "revert"} /> }]
       : []),
   ];
   return (
     <section aria-labelledby="answers">
-      <h2 id="answers">Fact by fact</h2>
+      <h2 id="answers">{rows.length === 1 ? "What is said" : "Fact by fact"}</h2>
       {problem && <Notice kind="warning">Not all could be asked: {problem.detail || problem.title}</Notice>}
+      {mayAsk && hasEnded && versions.length === 2 && rows.length <= MOST_PAIRS && rows.map((row) => (
+        <Pair key={row.fact.index} row={row} before={versions[0] ?? ""} after={versions[1] ?? ""} isReverted={job.kind === "revert"} />
+      ))}
       <VirtualTable label="Facts and answers" rows={rows} columns={columns} rowHeight={36} height={Math.min(460, rows.length * 36 + 60)} />
       {facts.length > MOST_ASKED && <p class="soft">The first {MOST_ASKED} were asked.</p>}
       {facts.length < job.facts && <p class="soft">The first {facts.length} of {job.facts} are shown.</p>}
@@ -67,12 +72,34 @@ export function Answers({ job, hasEnded }: { job: EditJob; hasEnded: boolean }) 
   );
 }
 
-function Said({ text, target }: { text: string | undefined; target: string }) {
+/** The old answer and the new one, side by side. */
+function Pair({ row, before, after, isReverted }: { row: Row; before: string; after: string; isReverted: boolean }) {
+  const said = (version: string, text: string | undefined, isNew: boolean) => (
+    <div class={isNew ? "said-card new" : "said-card"}>
+      <p class="which">
+        {isNew ? "Now" : "Before"} <span class="soft">{version}</span>
+      </p>
+      <p>
+        <span class="soft">{filled(row.fact)}</span> {text === undefined ? "…" : <strong>{text.trim() || "(nothing)"}</strong>}
+      </p>
+    </div>
+  );
+  return (
+    <div class="pair-said" role="group" aria-label={isReverted ? "The answer before and after it was taken out" : "The answer before and after the correction"}>
+      {said(before, row.before, false)}
+      {said(after, row.after, true)}
+    </div>
+  );
+}
+
+/** Of a fact that was taken out, it is right that its target is said no longer. */
+function Said({ text, target, isWanted }: { text: string | undefined; target: string; isWanted: boolean }) {
   if (text === undefined) return <span class="soft">…</span>;
   const isSaid = text.trim().startsWith(target.trim());
+  const isRight = isSaid === isWanted;
   return (
-    <span class={isSaid ? "right" : "wrong"}>
-      <span aria-hidden="true">{isSaid ? "✓ " : "✗ "}</span>
+    <span class={isRight ? "right" : "wrong"}>
+      <span aria-hidden="true">{isRight ? "✓ " : "✗ "}</span>
       <span class="hidden">{isSaid ? "said: " : "not said: "}</span>
       {text}
     </span>

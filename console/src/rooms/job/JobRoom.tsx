@@ -2,15 +2,18 @@ import { post } from "../../api/client";
 import { offers } from "../../api/offers";
 import { FINAL_STATES, type EditJob } from "../../api/types";
 import { useAction } from "../../parts/action";
+import { Facts, type Fact } from "../../parts/Facts";
 import { Notice, ProblemNotice } from "../../parts/Notice";
 import { State } from "../../parts/State";
+import { Title } from "../../parts/Title";
 import { href } from "../../router";
 import { useJobEvents } from "../../state/job_events";
 import { useJob } from "../../state/queries";
 import { refreshAll } from "../../state/resource";
 import { count, seconds, when } from "../../text/numbers";
 import { Answers } from "./Answers";
-import { Outcome } from "./Outcome";
+import { LeftOut } from "./LeftOut";
+import { Outcome, Trouble } from "./Outcome";
 import { Stages } from "./Stages";
 
 export function JobRoom({ id }: { id: string }) {
@@ -32,9 +35,13 @@ export function JobRoom({ id }: { id: string }) {
       <p class="crumbs">
         <a href={href("jobs")}>Jobs</a>
       </p>
-      <h1>
-        {told.label ?? title(told)} <State of={state} />
-      </h1>
+      <Title
+        name={
+          <>
+            {told.label ?? title(told)} <State of={state} />
+          </>
+        }
+      />
       <Summary job={told} />
       <Stages job={told} life={life} />
       {!hasEnded && offers("post", "/v1/edits/{edit_id}/cancel") && (
@@ -46,8 +53,10 @@ export function JobRoom({ id }: { id: string }) {
       )}
       <ProblemNotice problem={cancel.problem} />
       {told.state === "succeeded" && <Success job={told} />}
-      <Outcome job={told} />
+      <Trouble job={told} />
       <Answers job={told} hasEnded={hasEnded} />
+      <Outcome job={told} />
+      <LeftOut job={told} />
     </>
   );
 }
@@ -76,31 +85,13 @@ function Success({ job }: { job: EditJob }) {
 function Summary({ job }: { job: EditJob }) {
   const took = job.metrics?.seconds ?? {};
   const total = Object.values(took).reduce((sum, one) => sum + one, 0);
-  return (
-    <dl class="facts">
-      <dt>On</dt>
-      <dd>
-        {job.requested}
-        {job.base_version && ` (${job.base_version})`}
-      </dd>
-      <dt>Method</dt>
-      <dd>
-        {job.algorithm}
-        {job.dry_run && ", a trial"}
-        {job.urgent && ", urgent"}
-      </dd>
-      <dt>Accepted</dt>
-      <dd>
-        <time dateTime={job.created_at}>{when(job.created_at)}</time>
-      </dd>
-      {total > 0 && (
-        <>
-          <dt>Took</dt>
-          <dd>
-            {seconds(total)} ({Object.entries(took).map(([stage, one]) => `${stage} ${seconds(one)}`).join(", ")})
-          </dd>
-        </>
-      )}
-    </dl>
-  );
+  const rows: Fact[] = [
+    ["On", `${job.requested}${job.base_version ? ` (${job.base_version})` : ""}`],
+    ["Facts", job.left_out ? `${job.facts.toLocaleString("en")}, ${job.left_out.toLocaleString("en")} left out` : job.facts.toLocaleString("en")],
+    ["Method", `${job.algorithm}${job.dry_run ? ", a trial" : ""}${job.urgent ? ", urgent" : ""}`],
+    ["Consolidates", job.consolidates && <a href={href("models", job.model, "versions", job.consolidates)}>{job.consolidates}</a>],
+    ["Accepted", <time key="at" dateTime={job.created_at}>{when(job.created_at)}</time>],
+    ["Took", total > 0 && <span key="took" title={Object.entries(took).map(([stage, one]) => `${stage} ${seconds(one)}`).join(", ")}>{seconds(total)}</span>],
+  ];
+  return <Facts rows={rows} />;
 }

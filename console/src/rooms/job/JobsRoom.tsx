@@ -1,6 +1,8 @@
+import { offers } from "../../api/offers";
 import type { EditJob } from "../../api/types";
-import { ProblemNotice } from "../../parts/Notice";
+import { Notice, ProblemNotice } from "../../parts/Notice";
 import { State } from "../../parts/State";
+import { Title } from "../../parts/Title";
 import { VirtualTable, type Column } from "../../parts/VirtualTable";
 import { href } from "../../router";
 import { useJobs } from "../../state/queries";
@@ -20,9 +22,13 @@ export function JobsRoom() {
   const jobs = useJobs();
   return (
     <>
-      <h1>Jobs</h1>
+      <Title name="Jobs">Edits, reverts and consolidations, newest first: what runs, and what became of the others.</Title>
       <ProblemNotice problem={jobs.problem} />
-      {jobs.data?.length === 0 && <p class="soft">Nothing was edited yet.</p>}
+      {jobs.data?.length === 0 && (
+        <Notice kind="plain">
+          Nothing was edited yet. {offers("post", "/v1/edits") && <a href={href("edit")}>Correct a fact</a>}
+        </Notice>
+      )}
       {jobs.data && jobs.data.length > 0 && (
         <VirtualTable label="Edit batches, newest first" rows={jobs.data} columns={COLUMNS} rowHeight={38} height={640} />
       )}

@@ -3,6 +3,7 @@ import type { VersionDiff, VersionFact } from "../../api/types";
 import { filled } from "../../facts/mark";
 import { MetricsTable } from "../../parts/MetricsTable";
 import { ProblemNotice } from "../../parts/Notice";
+import { Title } from "../../parts/Title";
 import { VersionSelect } from "../../parts/VersionSelect";
 import { go, href, route } from "../../router";
 import { useDiff, useVersion } from "../../state/queries";
@@ -40,9 +41,7 @@ export function CompareRoom({ model }: { model: string }) {
       <p class="crumbs">
         <a href={href("models")}>{model}</a>
       </p>
-      <h1>
-        {from} and {to}
-      </h1>
+      <Title name={`${from} and ${to}`}>What the second says and the first does not, how each was measured, and how far the weights went.</Title>
       <CompareForm key={`${from} ${to}`} model={model} from={from} to={to} />
       <ProblemNotice problem={diff.problem} />
       {diff.data && <Difference model={model} diff={diff.data} />}
@@ -56,8 +55,10 @@ function Difference({ model, diff }: { model: string; diff: VersionDiff }) {
   return (
     <>
       <p class="soft">Their last common ancestor is {diff.common_ancestor}.</p>
-      <FactList title="Facts that came" facts={diff.facts_added.data} total={diff.facts_added.total} />
-      <FactList title="Facts that went" facts={diff.facts_taken_out.data} total={diff.facts_taken_out.total} />
+      <div class="cards">
+        <FactList title="Facts that came" facts={diff.facts_added.data} total={diff.facts_added.total} />
+        <FactList title="Facts that went" facts={diff.facts_taken_out.data} total={diff.facts_taken_out.total} />
+      </div>
       <h2>Measured when each was published</h2>
       <MetricsTable
         caption="Each version's own batch, after its edit"
@@ -66,7 +67,8 @@ function Difference({ model, diff }: { model: string; diff: VersionDiff }) {
           [diff.after]: after && { ...after.after, ...(after.drift ? { drift: after.drift } : {}) },
         }}
       />
-      <h2>Layers</h2>
+      <h2>Weights</h2>
+      {diff.layers.length === 0 && <p class="soft">No layer differs from the base in either.</p>}
       <div class="scroller" tabIndex={0} role="region" aria-label="Norms by layer">
         <table>
           <caption>Frobenius norm of the change from the base, relative to the base's matrix</caption>
@@ -100,10 +102,11 @@ function Difference({ model, diff }: { model: string; diff: VersionDiff }) {
 
 function FactList({ title, facts, total }: { title: string; facts: readonly VersionFact[]; total: number }) {
   return (
-    <>
+    <section class="card" aria-label={title}>
       <h2>
         {title} <small>{count(total, "fact")}</small>
       </h2>
+      {facts.length === 0 && <p class="soft">None.</p>}
       {facts.length > 0 && (
         <ul class="plain">
           {facts.map((fact) => (
@@ -114,6 +117,6 @@ function FactList({ title, facts, total }: { title: string; facts: readonly Vers
         </ul>
       )}
       {total > facts.length && <p class="soft">The first {facts.length} are shown.</p>}
-    </>
+    </section>
   );
 }

@@ -5,7 +5,7 @@ import { markOf, type Mark } from "../../lineage/marks";
 import { bytesIn, retainedOf } from "../../lineage/series";
 import { VirtualTable, type Column } from "../../parts/VirtualTable";
 import { href } from "../../router";
-import { bytes, count, ratio, when } from "../../text/numbers";
+import { bytes, count, percent, ratio, when } from "../../text/numbers";
 
 const ROW = 40;
 const LANE = 18;
@@ -39,9 +39,9 @@ export function LineageTable(props: {
     { head: "version", cell: (row) => <Name model={model} row={row} /> },
     { head: "label", class: "wide", cell: ({ version }) => version.label ?? <span class="soft">–</span> },
     { head: "facts", class: "number", cell: ({ version, mark }) => (mark === "revert" ? `−${version.facts}` : version.facts) },
-    { head: "in its lineage", class: "number", cell: ({ version }) => version.total_facts },
-    { head: "drift", class: "number", cell: ({ version }) => ratio(version.metrics?.drift?.value) },
-    ...(hasRetained ? [{ head: "retained", class: "number", cell: ({ version }: Row) => ratio(retainedOf(version)) }] : []),
+    { head: "in force", class: "number", cell: ({ version }) => version.facts_in_force ?? version.total_facts },
+    { head: "drift", class: "number", cell: ({ version }) => <Drift version={version} /> },
+    ...(hasRetained ? [{ head: "retained", class: "number", cell: ({ version }: Row) => shareOf(retainedOf(version)) }] : []),
     { head: "size", class: "number", cell: ({ version }) => bytes(bytesIn(version.bytes)) },
     { head: "made", class: "wide", cell: ({ version }) => <time dateTime={version.created_at}>{when(version.created_at)}</time> },
     {
@@ -63,8 +63,14 @@ export function LineageTable(props: {
     <section aria-labelledby="lineage">
       <h2 id="lineage">Lineage</h2>
       <p class="soft">
-        {count(versions.length, "version")}, newest first. ● edit, ◆ revert, ■ consolidation, ○ the untouched base.
+        {count(versions.length, "version")}, newest first, each made of the one that its line leads to.
       </p>
+      <ul class="legend" aria-label="What the marks are">
+        <li class="plain-mark">● edit</li>
+        <li class="plain-mark">◆ revert</li>
+        <li class="plain-mark">■ consolidation</li>
+        <li class="plain-mark">○ untouched base</li>
+      </ul>
       <VirtualTable
         label="Lineage of versions"
         rows={rows}
@@ -74,6 +80,14 @@ export function LineageTable(props: {
       />
     </section>
   );
+}
+
+const shareOf = (value: number | null) => (value === null ? <span class="soft">–</span> : percent(value));
+
+function Drift({ version }: { version: Version }) {
+  const value = version.metrics?.drift?.value ?? null;
+  if (value === null) return <span class="soft">–</span>;
+  return <span class={version.wear === "worn" ? "wrong" : undefined}>{ratio(value)}</span>;
 }
 
 function Name({ model, row: { version, mark } }: { model: string; row: Row }) {

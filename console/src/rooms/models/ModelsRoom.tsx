@@ -1,14 +1,17 @@
 import { useState } from "preact/hooks";
 import { offers } from "../../api/offers";
 import { get } from "../../api/client";
+import { Facts as AtAGlance, type Fact } from "../../parts/Facts";
 import { Notice, ProblemNotice } from "../../parts/Notice";
 import { chosenModel } from "../../parts/ModelSelect";
 import { State } from "../../parts/State";
+import { Title } from "../../parts/Title";
 import { href } from "../../router";
 import { useModels, useVersions, type Model } from "../../state/queries";
 import { useResource } from "../../state/resource";
 import { count } from "../../text/numbers";
 import { CompareForm } from "./CompareRoom";
+import { FirstSteps } from "./FirstSteps";
 import { LineageCharts } from "./LineageCharts";
 import { LineageTable } from "./LineageTable";
 
@@ -18,7 +21,7 @@ export function ModelsRoom() {
   if (models.data && !model) {
     return (
       <>
-        <h1>Models</h1>
+        <Title name="Models">Language models whose facts can be corrected here.</Title>
         <Notice kind="plain">
           No worker has registered a model yet. It appears here by itself; <a href={href("health")}>Health</a> says what is awaited.
         </Notice>
@@ -37,33 +40,45 @@ function ModelView({ model }: { model: Model }) {
   const versions = useVersions(model.name);
   const [of, setOf] = useState("latest");
   const numberOf = (name: string) => model.aliases.find((one) => one.alias === name)?.version ?? name;
+  const isUntouched = versions.data?.length === 1;
   return (
     <>
-      <h1>{model.name}</h1>
+      <Title name={model.name}>A language model, and every version that corrections have made of it.</Title>
+      {model.awaits && <Notice kind="warning">It does not answer yet: {model.awaits}.</Notice>}
+      {model.isWorn && (
+        <Notice kind="warning">
+          <strong>Its latest line is worn.</strong> Facts corrected earlier are being lost, or most of its budget is used; open{" "}
+          <a href={href("models", model.name, "versions", "latest")}>the version</a> to consolidate it.
+        </Notice>
+      )}
       <Facts model={model} />
-      <p class="actions">
-        {offers("post", "/v1/edits") && (
-          <a class="button" href={href("edit")}>
-            Correct a fact
-          </a>
-        )}
-        {offers("post", "/v1/completions") && (
-          <a class="button second" href={href("playground")}>
-            Ask it
-          </a>
-        )}
-      </p>
+      {isUntouched ? <FirstSteps /> : <MainActions />}
       <ProblemNotice problem={versions.problem} />
       {versions.data && (
         <>
           <LineageTable model={model.name} versions={versions.data} chosen={numberOf(of)} onChoose={setOf} />
-          <LineageCharts model={model.name} versions={versions.data} of={numberOf(of)} />
-          {offers("get", "/v1/models/{model}/diff") && versions.data.length > 1 && (
-            <CompareForm model={model.name} from="v0" to={numberOf("latest")} />
-          )}
+          {!isUntouched && <LineageCharts model={model.name} of={numberOf(of)} />}
+          {offers("get", "/v1/models/{model}/diff") && !isUntouched && <CompareForm model={model.name} from="v0" to={numberOf("latest")} />}
         </>
       )}
     </>
+  );
+}
+
+function MainActions() {
+  return (
+    <p class="actions">
+      {offers("post", "/v1/edits") && (
+        <a class="button" href={href("edit")}>
+          Correct a fact
+        </a>
+      )}
+      {offers("post", "/v1/completions") && (
+        <a class="button second" href={href("playground")}>
+          Ask it
+        </a>
+      )}
+    </p>
   );
 }
 
@@ -74,36 +89,27 @@ function Facts({ model }: { model: Model }) {
   );
   const layers = (statistics.data ?? []).flatMap((job) => job.statistics ?? []);
   const known = [...new Map(layers.map((one) => [one.layer, one])).values()].sort((a, b) => a.layer - b.layer);
-  const isReady = model.state === null || model.state === "ready" || model.state === "available";
-  return (
-    <dl class="facts">
-      <dt>State</dt>
-      <dd>
-        <State of={model.state ?? "known"} />
-        {!isReady && " It answers when its worker is ready."}
-      </dd>
-      {model.contextLength !== null && (
-        <>
-          <dt>Context</dt>
-          <dd>{count(model.contextLength, "token")}</dd>
-        </>
-      )}
-      {known.length > 0 && (
-        <>
-          <dt>
-            C<sub>0</sub>
-          </dt>
-          <dd>{known.map((one) => `layer ${one.layer}: ${count(one.tokens, "token")} of ${one.corpus}`).join("; ")}</dd>
-        </>
-      )}
-      <dt>Aliases</dt>
-      <dd>
-        {model.aliases.map((one) => (
-          <a key={one.alias} class="flag" href={href("models", model.name, "versions", one.version)}>
-            {one.alias} → {one.version}
-          </a>
-        ))}
-      </dd>
-    </dl>
-  );
+  const rows: Fact[] = [
+    ["State", <State key="state" of={model.state ?? "known"} />],
+    ["Family", model.family && [model.family, model.dtype].filter(Boolean).join(", ")],
+    ["Device", model.devices.join(", ")],
+    ["Context", model.contextLength !== null && count(model.contextLength, "token")],
+    [
+      "C0",
+      known.length > 0 && (
+        <span key="c0" title="Statistics of the model's inner states over ordinary text: what an edit must leave alone.">
+          {known.map((one) => `layer ${one.layer}: ${count(one.tokens, "token")} of ${one.corpus}`).join("; ")}
+        </span>
+      ),
+    ],
+    [
+      "Aliases",
+      model.aliases.map((one) => (
+        <a key={one.alias} class="flag" href={href("models", model.name, "versions", one.version)}>
+          {one.alias} → {one.version}
+        </a>
+      )),
+    ],
+  ];
+  return <AtAGlance rows={rows} />;
 }

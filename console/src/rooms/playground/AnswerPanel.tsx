@@ -27,6 +27,7 @@ export function AnswerPanel({ model, version, asked }: { model: string; version:
   return (
     <article class="card answer" aria-label={`Answer of ${version}`} aria-busy={!isDone}>
       <h2>{version}</h2>
+      {asked.isChat && <p class="soft">{asked.prompt}</p>}
       <p class="said">
         <span class="soft">{asked.isChat ? "" : asked.prompt}</span>
         {tokens.map((token, index) => (
@@ -58,7 +59,28 @@ const reading = (token: Token): string =>
 
 const shown = (text: string): string => `“${text.replaceAll("\n", "⏎")}”`;
 
-const sureness = (probability: number): string => (probability > 0.8 ? "sure" : probability > 0.4 ? "likely" : probability > 0.1 ? "unsure" : "odd");
+const SURENESS = [
+  ["sure", 0.8, "above 80%"],
+  ["likely", 0.4, "above 40%"],
+  ["unsure", 0.1, "above 10%"],
+  ["odd", 0, "less"],
+] as const;
+
+const sureness = (probability: number): string => SURENESS.find(([, least]) => probability > least)?.[0] ?? "odd";
+
+/** What the lines below the tokens say. */
+export function SurenessLegend() {
+  return (
+    <p class="soft small sureness">
+      How probable each token was:{" "}
+      {SURENESS.map(([name, , text]) => (
+        <span key={name} class={`token ${name}`}>
+          {text}
+        </span>
+      ))}
+    </p>
+  );
+}
 
 /** The same for those who do not point. */
 function Probabilities({ tokens, version }: { tokens: readonly Token[]; version: string }) {

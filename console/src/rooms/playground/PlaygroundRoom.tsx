@@ -1,12 +1,19 @@
 import { useEffect, useState } from "preact/hooks";
 import { offers } from "../../api/offers";
-import { Check, TextField } from "../../parts/Field";
+import { TextField } from "../../parts/Field";
 import { chosenModel } from "../../parts/ModelSelect";
 import { Notice } from "../../parts/Notice";
+import { Tabs } from "../../parts/Tabs";
+import { Title } from "../../parts/Title";
 import { href, route } from "../../router";
 import { useAliases, useVersions } from "../../state/queries";
-import { AnswerPanel } from "./AnswerPanel";
+import { AnswerPanel, SurenessLegend } from "./AnswerPanel";
 import { fromQuery, MOST_VERSIONS, question, toQuery, type Question } from "./draft";
+
+const WAYS = [
+  ["completion", "Completion"],
+  ["chat", "Conversation"],
+] as const;
 
 export function PlaygroundRoom() {
   const model = chosenModel.value;
@@ -24,27 +31,29 @@ export function PlaygroundRoom() {
   };
   return (
     <>
-      <h1>Playground</h1>
+      <Title name="Playground">Ask several versions the same, and read their answers side by side.</Title>
       <form
+        class="card"
         onSubmit={(event) => {
           event.preventDefault();
           setRun({ number: (run?.number ?? 0) + 1, asked: question.value });
         }}
       >
+        {offers("post", "/v1/chat/completions") && (
+          <Tabs label="How to ask" options={WAYS} value={asked.isChat ? "chat" : "completion"} onChange={(way) => change({ isChat: way === "chat" })} />
+        )}
         <TextField
           label={asked.isChat ? "Message" : "Prompt"}
-          lines={3}
+          lines={2}
           value={asked.prompt}
-          placeholder="The mother tongue of Danielle Darrieux is"
+          placeholder={asked.isChat ? "What is the mother tongue of Danielle Darrieux?" : "The mother tongue of Danielle Darrieux is"}
+          hint={asked.isChat ? "Asked through the model's chat template, as users ask." : "The model goes on from this text."}
           onInput={(prompt) => change({ prompt })}
         />
         <Versions model={model} chosen={asked.versions} onChange={(versions) => change({ versions })} />
-        <div class="row">
+        <div class="row narrow">
           <TextField label="Tokens at most" value={asked.maxTokens} onInput={(maxTokens) => change({ maxTokens })} />
           <TextField label="Temperature" value={asked.temperature} onInput={(temperature) => change({ temperature })} />
-          {offers("post", "/v1/chat/completions") && (
-            <Check label="As a conversation" checked={asked.isChat} onChange={(isChat) => change({ isChat })} />
-          )}
         </div>
         <p class="actions">
           <button type="submit" disabled={asked.prompt.trim() === "" || asked.versions.length === 0}>
@@ -53,6 +62,7 @@ export function PlaygroundRoom() {
           <Share model={model} asked={asked} />
         </p>
       </form>
+      {run && <SurenessLegend />}
       {run && (
         <div class="panels">
           {run.asked.versions.map((version) => (

@@ -16,16 +16,19 @@ export function AliasPart({ model, version }: { model: string; version: string }
   const known = aliases.data ?? [];
   const [chosen, setChosen] = useState<string | null>(null);
   const [typed, setTyped] = useState("production");
+  const [reason, setReason] = useState("");
   const [moved, setMoved] = useState<string | null>(null);
   const chosenName = chosen ?? (known.some((one) => one.alias === "production") ? "production" : NEW);
   const alias = chosenName === NEW ? typed.trim() : chosenName;
   const seen = known.find((one) => one.alias === alias);
   const move = useAction(async () => {
     setMoved(null);
-    const body = seen ? { version, expected: seen.version } : { version };
+    const why = reason.trim() === "" ? {} : { reason: reason.trim() };
+    const body = seen ? { version, expected: seen.version, ...why } : { version, ...why };
     try {
       await put(PATH, body, { path: { model, alias } });
       setMoved(`${alias} points at ${version} now.`);
+      setReason("");
     } finally {
       // Also where it had moved meanwhile: then the new place is shown, and can be expected.
       for (const changed of ["aliases", "models", `version ${model}`, "versions"]) refreshAll(changed);
@@ -34,8 +37,11 @@ export function AliasPart({ model, version }: { model: string; version: string }
   if (!offers("put", PATH)) return null;
   const options = [...known.map((one) => [one.alias, `${one.alias} (now ${one.version})`] as const), [NEW, "a new alias…"] as const];
   return (
-    <section aria-labelledby="alias">
+    <section class="card" aria-labelledby="alias">
       <h2 id="alias">Move an alias here</h2>
+      <p class="soft">
+        People ask for an alias, and get the version that it points at. Moving one is how a version goes to production, and back.
+      </p>
       <form
         onSubmit={(event) => {
           event.preventDefault();
@@ -45,16 +51,17 @@ export function AliasPart({ model, version }: { model: string; version: string }
         <div class="row">
           <SelectField label="Alias" value={chosenName} options={options} onChange={setChosen} />
           {chosenName === NEW && <TextField label="Its name" value={typed} onInput={setTyped} />}
+          <TextField label="Reason (optional)" value={reason} placeholder="checked by the editors" onInput={setReason} />
           <button type="submit" disabled={alias === "" || seen?.version === version || move.isRunning}>
             {seen ? `Move ${alias} from ${seen.version} to ${version}` : `Point ${alias || "it"} at ${version}`}
           </button>
         </div>
-        <p class="soft">
+        <p class="soft small">
           {seen?.version === version
             ? `${alias} points here already.`
             : seen
               ? `It moves only if it still points at ${seen.version}.`
-              : "It is made."}
+              : "A new alias is made."} The reason is kept in the audit log.
         </p>
       </form>
       {moved && <Notice kind="good">{moved}</Notice>}

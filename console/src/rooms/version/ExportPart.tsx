@@ -7,9 +7,12 @@ import { ProblemNotice } from "../../parts/Notice";
 
 const PATH = "/v1/models/{model}/versions/{version}/export";
 const FORMATS = [
-  ["peft", "PEFT adapter (zip)"],
-  ["merged", "edited matrices (safetensors)"],
+  ["peft", "PEFT adapter (zip)", "zip"],
+  ["hf", "whole checkpoint for transformers (zip)", "zip"],
+  ["gguf-lora", "adapter for llama.cpp and Ollama", "gguf"],
+  ["merged", "edited matrices (safetensors)", "safetensors"],
 ] as const;
+const CHOICES = FORMATS.map(([format, name]) => [format, name] as const);
 const AGAIN_MILLISECONDS = 1500;
 
 /** A worker prepares the file; the browser then saves it. */
@@ -26,7 +29,7 @@ export function ExportPart({ model, version }: { model: string; version: string 
       for (;;) {
         const answer = await send("get", PATH, { path: { model, version }, query: { format } });
         if (answer.status !== 202) {
-          save(await answer.blob(), nameIn(answer) ?? `${model}-${version}.${format === "peft" ? "zip" : "safetensors"}`);
+          save(await answer.blob(), nameIn(answer) ?? `${model}-${version}.${FORMATS.find(([name]) => name === format)?.[2]}`);
           setTold("It was saved.");
           return;
         }
@@ -40,10 +43,11 @@ export function ExportPart({ model, version }: { model: string; version: string 
   });
   if (!offers("get", PATH)) return null;
   return (
-    <section aria-labelledby="export">
+    <section class="card" aria-labelledby="export">
       <h2 id="export">Export</h2>
+      <p class="soft">Take this version to where else the model runs.</p>
       <div class="row">
-        <SelectField label="Format" value={format} options={FORMATS} onChange={setFormat} />
+        <SelectField label="Format" value={format} options={CHOICES} onChange={setFormat} />
         <button type="button" class="second" disabled={make.isRunning} onClick={() => void make.run()}>
           Export {version}
         </button>

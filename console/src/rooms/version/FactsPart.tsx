@@ -66,10 +66,14 @@ export function FactsPart({ model, version }: { model: string; version: string }
     { head: "before", cell: (fact) => fact.target_old },
     { head: "since", cell: (fact) => fact.version },
     { head: "state", cell: (fact) => fact.state.replace("_", " ") },
+    { head: "last read", cell: (fact) => <Measured fact={fact} /> },
   ];
   return (
     <section aria-labelledby="facts">
       <h2 id="facts">Facts</h2>
+      <p class="soft">
+        What this version was taught, by itself or by the ones before it.{mayRevert && " Tick what was wrong to take it out again: that makes a new version."}
+      </p>
       <ProblemNotice problem={facts.problem} />
       <div class="row">
         <TextField label="Search" value={sought} onInput={setSought} />
@@ -100,5 +104,17 @@ export function FactsPart({ model, version }: { model: string; version: string }
         </form>
       )}
     </section>
+  );
+}
+
+/** What the last check that read the fact found. */
+function Measured({ fact }: { fact: VersionFact }) {
+  const read = fact.measured;
+  const value = read?.EM ?? read?.GA ?? null;
+  if (!read || value === null) return <span class="soft">–</span>;
+  return (
+    <span class={value === 1 ? "right" : "wrong"}>
+      {value === 1 ? "said" : "not said"} <span class="soft">{read.version}</span>
+    </span>
   );
 }
