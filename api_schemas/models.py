@@ -19,7 +19,8 @@ Wear = Literal["ok", "worn"]
 class ModelCard(BaseModel):
     """OpenAI's model object, and our own fields: a base model, one of its versions, or an alias.
 
-    `wear` is that of the version that it means.
+    `wear` is that of the version that it means; `description` and `tags` of a NAME alone are the model's, else the
+    version's.
     """
 
     id: str
@@ -32,6 +33,8 @@ class ModelCard(BaseModel):
     max_model_len: int | None = None
     state: str | None = None
     wear: Wear | None = None
+    description: str | None = None
+    tags: list[str] = []
 
 
 class ModelList(BaseModel):
@@ -47,6 +50,8 @@ class _Version(BaseModel):
     edit: str | None
     algorithm: str | None
     label: str | None
+    description: str | None
+    tags: list[str]
     facts: int
     total_facts: int
     facts_in_force: int | None

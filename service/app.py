@@ -36,6 +36,7 @@ from service.http.request_trace import RequestTrace
 from service.http.security_headers import SecurityHeaders
 from service.metrics import ServiceMetrics
 from service.models import endpoints as models
+from service.models import notes
 from service.operations import endpoints as operations
 from service.resources import open_resources
 from service.reverts import endpoints as reverts
@@ -44,7 +45,7 @@ from service.tokenization import endpoints as tokenization
 
 # Keys travel in a header that scripts set themselves: no cookies, so no credentials of the browser's.
 _CORS: Final[dict[str, Any]] = {
-    "allow_methods": ["GET", "POST", "PUT", "DELETE"],
+    "allow_methods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
     "allow_headers": [
         "Authorization",
         "Content-Type",
@@ -93,6 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
     for resource in (
         edits,
         models,
+        notes,
         reverts,
         consolidations,
         diffs,
