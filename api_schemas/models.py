@@ -22,6 +22,7 @@ class ModelCard(BaseModel):
 
     `wear` is that of the version that it means. Of a base model, `family` is its architecture as transformers calls it,
     `dtype` that of its weights, `devices` where its workers run, and `awaits` what it waits for, null where it answers.
+    `description` and `tags` of a NAME alone are the model's, else the version's.
     """
 
     id: str
@@ -38,6 +39,8 @@ class ModelCard(BaseModel):
     devices: list[str] = []
     awaits: str | None = None
     wear: Wear | None = None
+    description: str | None = None
+    tags: list[str] = []
 
 
 class ModelList(BaseModel):
@@ -53,6 +56,8 @@ class _Version(BaseModel):
     edit: str | None
     algorithm: str | None
     label: str | None
+    description: str | None
+    tags: list[str]
     facts: int
     total_facts: int
     facts_in_force: int | None

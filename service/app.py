@@ -37,6 +37,7 @@ from service.http.security_headers import SecurityHeaders
 from service.keys import endpoints as keys
 from service.metrics import ServiceMetrics
 from service.models import endpoints as models
+from service.models import notes
 from service.operations import endpoints as operations
 from service.reference import endpoints as reference
 from service.resources import open_resources
@@ -46,7 +47,7 @@ from service.tokenization import endpoints as tokenization
 
 # Keys travel in a header that scripts set themselves: no cookies, so no credentials of the browser's.
 _CORS: Final[dict[str, Any]] = {
-    "allow_methods": ["GET", "POST", "PUT", "DELETE"],
+    "allow_methods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
     "allow_headers": [
         "Authorization",
         "Content-Type",
@@ -97,6 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
     for resource in (
         edits,
         models,
+        notes,
         reverts,
         consolidations,
         diffs,

@@ -19,6 +19,7 @@ from api_schemas.evaluations import EvaluationRequest
 from api_schemas.exports import ExportJob
 from api_schemas.facts import Fact
 from api_schemas.models import AliasUpdate
+from api_schemas.notes import NotesUpdate
 from api_schemas.openai.chat import ChatCompletionChunk, ChatRequest
 from api_schemas.openai.completions import CompletionChunk, CompletionRequest, OpenAIError
 from api_schemas.problems import Problem
@@ -66,6 +67,7 @@ _READ_BY_HAND: Final = (
     Fact,
     EvaluationRequest,
     AliasUpdate,
+    NotesUpdate,
     RevertRequest,
     ConsolidationRequest,
     ExportJob,

@@ -16,6 +16,7 @@ StoreError
 │   ├── AliasReservedError         `latest` cannot be deleted, `v7` cannot be an alias
 │   ├── AliasLimitError            a model has as many aliases as it may have
 │   ├── AliasProtectedError        only an administrator moves this alias
+│   ├── NotesChangedError          somebody else changed description or tags meanwhile
 │   ├── NotInLineageError          what shall be taken out is not in the version, or not any more
 │   ├── NameClashError             a version from elsewhere has a name that is another's here
 │   ├── VersionNeededError         an alias, a later version or running work needs what shall be deleted
@@ -107,6 +108,10 @@ class AliasLimitError(ConflictError):
 
 class AliasProtectedError(ConflictError):
     code = "alias_protected"
+
+
+class NotesChangedError(ConflictError):
+    code = "notes_changed"
 
 
 class NotInLineageError(ConflictError):

@@ -1,4 +1,4 @@
-"""The subcommands of `emmetd versions` that ask a server: list, show, diff, lineage, revert, consolidate, export."""
+"""The subcommands of `emmetd versions` that ask a server, but for those on descriptions and tags."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.requests.version_notes import describe
 from cli.terminal.served import (
     AsJson,
     Key,
@@ -36,6 +37,7 @@ def add_to(group: typer.Typer) -> None:
     for name, command in (
         ("list", list_),
         ("show", show),
+        ("describe", describe),
         ("diff", diff),
         ("lineage", lineage),
         ("revert", revert),
@@ -47,6 +49,11 @@ def add_to(group: typer.Typer) -> None:
 
 def list_(
     model: ModelArgument,
+    tag: Annotated[str | None, typer.Option("--tag", help="Only those with this tag.", show_default="all")] = None,
+    search: Annotated[
+        str | None,
+        typer.Option("--search", metavar="TEXT", help="Only those with it in label, description or tags."),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Versions, at most.")] = 50,
     as_json: AsJson = False,
     url: Url = None,
@@ -55,11 +62,12 @@ def list_(
     """List the versions of a model, newest first.
 
     \b
-    Example:
+    Examples:
       emmetd versions list smollm2-135m
+      emmetd versions list smollm2-135m --tag legal --search november
     """
     with connected(url, key) as client:
-        listing = client.versions.list(model, page_size=min(limit, 1000))
+        listing = client.versions.list(model, tag=tag, search=search, page_size=min(limit, 1000))
         found = listing.to_list(limit)
     if as_json:
         for one in found:
@@ -190,6 +198,13 @@ def revert(
 
 def consolidate(
     reference: Reference,
+    algorithm: Annotated[
+        str | None, typer.Option("--algorithm", metavar="NAME", help="The method.", show_default="emmet")
+    ] = None,
+    settings: Annotated[
+        list[str],
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as layers=[8].", show_default=False),
+    ] = [],  # noqa: B006 - typer copies it
     label: _Label = None,
     thresholds: _Thresholds = [],  # noqa: B006
     dry_run: _DryRun = False,
@@ -206,6 +221,8 @@ def consolidate(
       emmetd versions consolidate smollm2-135m --wait
     """
     asked: dict[str, Any] = {
+        "algorithm": algorithm,
+        "settings": pairs(settings, "--set"),
         "label": label,
         "thresholds": pairs(thresholds, "--threshold"),
         "dry_run": dry_run or None,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from api_schemas.metrics import BatchMetrics
 from api_schemas.models import (
@@ -25,7 +26,7 @@ from service.http.bodies import JSON_TYPE, media_type, read_model
 from service.http.cursors import Cursor, Limit
 from service.http.problems import responses
 from service.models import service
-from service.models.parameters import Name, Version
+from service.models.parameters import Name, Search, TagFilter, Version
 from service.resources import ResourcesDependency
 from store.errors import (
     AliasLimitError,
@@ -45,10 +46,13 @@ Alias = Annotated[str, Path(max_length=64, examples=["production"])]
 _NOT_FOUND = responses(ModelNotFoundError, VersionNotFoundError)
 
 
-@router.get("", summary="List models, their versions and aliases")
-def list_models(resources: ResourcesDependency) -> ModelList:
-    """In OpenAI's shape: every `id` can stand as `model` in a request."""
-    return service.all_cards(resources)
+@router.get("", summary="List models, their versions and aliases", responses=responses(InvalidFieldsError))
+def list_models(resources: ResourcesDependency, tag: TagFilter = None, q: Search = None) -> ModelList:
+    """In OpenAI's shape: every `id` can stand as `model` in a request.
+
+    With `tag` or `q` those alone whose own description, tags or id match; an alias has those of its version.
+    """
+    return service.all_cards(resources, tag, q)
 
 
 @router.get(
@@ -57,10 +61,14 @@ def list_models(resources: ResourcesDependency) -> ModelList:
     responses=responses(ModelNotFoundError, VersionNotFoundError, InvalidFieldsError),
 )
 def get_model(
+    response: Response,
     resources: ResourcesDependency,
     model: Annotated[ReferenceText, Path(description="NAME, NAME@v3 or NAME@alias", examples=["smollm2-135m@v1"])],
 ) -> ModelCard:
-    return service.card(resources, model)
+    """`ETag` is of its description and tags."""
+    found = service.card(resources, model)
+    response.headers["ETag"] = service.etag_of(found)
+    return found
 
 
 @router.get(
@@ -69,14 +77,23 @@ def get_model(
     responses=responses(ModelNotFoundError, CursorError, InvalidFieldsError),
 )
 def list_versions(
-    resources: ResourcesDependency, model: Name, cursor: Cursor = None, limit: Limit = 100
+    resources: ResourcesDependency,
+    model: Name,
+    tag: TagFilter = None,
+    q: Search = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
 ) -> VersionPage:
-    return service.versions(resources, model, cursor, limit)
+    """With `tag` or `q` those alone that match, in label, description or tags."""
+    return service.versions(resources, model, cursor, limit, tag, q)
 
 
 @router.get("/{model}/versions/{version}", summary="Show a version", responses=_NOT_FOUND)
-def get_version(resources: ResourcesDependency, model: Name, version: Version) -> VersionDetail:
-    return service.version(resources, model, version)
+def get_version(response: Response, resources: ResourcesDependency, model: Name, version: Version) -> VersionDetail:
+    """`ETag` is of its description and tags, which alone can be changed."""
+    found = service.version(resources, model, version)
+    response.headers["ETag"] = service.etag_of(found)
+    return found
 
 
 @router.delete(

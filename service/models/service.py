@@ -35,7 +35,7 @@ from service.models.views import (
 )
 from service.resources import Resources
 from store.access import audit
-from store.lineage import aliases, fact_readings, models, series
+from store.lineage import aliases, fact_readings, models, notes, series
 from store.lineage import fact_pages as lineage_pages
 from store.lineage import versions as lineage
 from store.schema.tables import AliasRow
@@ -44,8 +44,8 @@ from store.upkeep import deletion
 _STAGES = ("ready", "statistics", "loading", "starting", "stopping")
 
 
-def all_cards(resources: Resources) -> ModelList:
-    """Each model, then its versions from the base on, then its aliases."""
+def all_cards(resources: Resources, tag: str | None = None, text: str | None = None) -> ModelList:
+    """Each model, then its versions from the base on, then its aliases; of them those that have `tag` and `text`."""
     cards = []
     with resources.database.reading() as session:
         for model in models.all_models(session):
@@ -58,7 +58,7 @@ def all_cards(resources: Resources) -> ModelList:
             cards.append(base_card(model, pointing, _workers(resources, model.name), latest))
             cards += [version_card(model, row, pointing) for row in reversed(rows)]
             cards += [alias_card(model, alias, numbered[alias.version]) for alias in pointing]
-    return ModelList(data=cards)
+    return ModelList(data=[card for card in cards if _matches(card, tag, text)])
 
 
 def card(resources: Resources, model_id: str) -> ModelCard:
@@ -75,13 +75,20 @@ def card(resources: Resources, model_id: str) -> ModelCard:
         return version_card(model, row, pointing)
 
 
-def versions(resources: Resources, name: str, cursor: str | None, limit: int) -> VersionPage:
-    """Newest first."""
+def versions(
+    resources: Resources,
+    name: str,
+    cursor: str | None,
+    limit: int,
+    tag: str | None = None,
+    text: str | None = None,
+) -> VersionPage:
+    """Newest first, those that have `tag` and `text`."""
     before = read_cursor("versions", cursor)
     with resources.database.reading() as session:
         model = model_named(session, name)
         pointing = lineage.aliases_of(session, model.name)
-        rows = lineage.page(session, model.name, before, limit)
+        rows = lineage.page(session, model.name, before, limit, tag=tag, text=text)
         more = write_cursor("versions", rows[limit - 1].number) if len(rows) > limit else None
         return VersionPage(data=[version_info(row, pointing) for row in rows[:limit]], next_cursor=more)
 
@@ -91,6 +98,11 @@ def version(resources: Resources, name: str, version: str) -> VersionDetail:
         model = model_named(session, name)
         row = lineage.resolve(session, version_reference(name, version))
         return version_detail(model, row, lineage.aliases_of(session, model.name))
+
+
+def etag_of(found: ModelCard | VersionDetail) -> str:
+    """What `If-Match` of a change of its description or tags is compared with."""
+    return f'"{notes.etag(found)}"'
 
 
 def version_facts(
@@ -186,6 +198,13 @@ def _record(session: Session, resources: Resources, action: str, row: AliasRow, 
 
 def _reference(model_id: str) -> ModelReference:
     return reference_in(model_id, "path.model")
+
+
+def _matches(card: ModelCard, tag: str | None, text: str | None) -> bool:
+    if tag is not None and tag not in card.tags:
+        return False
+    texts = (card.id, card.description or "", *card.tags)
+    return text is None or any(text.casefold() in one.casefold() for one in texts)
 
 
 def _workers(resources: Resources, name: str) -> ModelWorkers:

@@ -59,6 +59,8 @@ def base_card(
         devices=list(workers.devices),
         awaits=workers.awaits,
         wear=None if latest is None else wear_of(latest),
+        description=row.description,
+        tags=row.tags or [],
     )
 
 
@@ -73,6 +75,8 @@ def version_card(model: ModelRow, row: VersionRow, aliases: Sequence[AliasRow]) 
         max_model_len=model.context_length,
         state=row.state,
         wear=wear_of(row),
+        description=row.description,
+        tags=row.tags or [],
     )
 
 
@@ -85,6 +89,8 @@ def alias_card(model: ModelRow, alias: AliasRow, version: VersionRow) -> ModelCa
         parent=f"{model.name}@{version_name(alias.version)}",
         max_model_len=model.context_length,
         wear=wear_of(version),
+        description=version.description,
+        tags=version.tags or [],
     )
 
 
@@ -114,6 +120,8 @@ def _version(row: VersionRow, aliases: Sequence[AliasRow]) -> dict[str, object]:
         "edit": row.batch_id,
         "algorithm": row.algorithm,
         "label": row.label,
+        "description": row.description,
+        "tags": row.tags or [],
         "facts": row.facts,
         "total_facts": row.total_facts,
         "facts_in_force": facts_in_force(row),

@@ -14,7 +14,7 @@ from store.access import audit
 from store.access.audit import LOCAL
 from store.clock import now
 from store.errors import AliasProtectedError, ParentMovedError, VersionNotFoundError
-from store.lineage import models
+from store.lineage import models, notes
 from store.schema.tables import AliasRow, BatchRow, VersionRow
 
 _IN_ONE_QUERY: Final = 500
@@ -109,12 +109,18 @@ def alias_named(session: Session, model: str, alias: str) -> AliasRow | None:
     return session.get(AliasRow, (model, alias))
 
 
-def page(session: Session, model: str, after: int | None, limit: int) -> list[VersionRow]:
-    """Versions newest first, those below number `after`; one more than `limit` says that there are others."""
+def page(
+    session: Session, model: str, after: int | None, limit: int, *, tag: str | None = None, text: str | None = None
+) -> list[VersionRow]:
+    """Versions newest first, those below number `after`; one more than `limit` says that there are others.
+
+    Those alone that have `tag`, and `text` in label, description or a tag, capitals or not.
+    """
     query = select(VersionRow).where(VersionRow.model == model, VersionRow.state != "deleted")
     if after is not None:
         # A cursor that a client made up may have more digits than versions have.
         query = query.where(VersionRow.number < literal(after, BigInteger))
+    query = query.where(*notes.having(VersionRow, tag), *notes.containing(VersionRow, text, VersionRow.label))
     return list(session.scalars(query.order_by(VersionRow.number.desc()).limit(limit + 1)))
 
 

@@ -9,6 +9,8 @@ from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, M
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from store.schema.notes import Noted
+
 BIG_ID = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -43,7 +45,7 @@ class Base(DeclarativeBase):
     }
 
 
-class ModelRow(Base):
+class ModelRow(Noted, Base):
     """A NAME bound to exact weights. `fingerprint` is null until the first worker has loaded them."""
 
     __tablename__ = "models"
@@ -65,7 +67,7 @@ class ModelRow(Base):
     created_at: Mapped[datetime]
 
 
-class VersionRow(Base):
+class VersionRow(Noted, Base):
     """One immutable version. Version 0 is the base: no parent, no batch, no blob.
 
     `matrix_blobs` names by layer the blob of each edited matrix; versions made before had all of theirs in
@@ -101,7 +103,8 @@ class VersionRow(Base):
 
 
 class AliasRow(Base):
-    """A name that points at a version. A protected one is moved only by whoever may administer."""
+    """A name that points at a version. A protected one is moved only by whoever may administer; where it demands
+    `approval`, by two keys."""
 
     __tablename__ = "aliases"
 
@@ -109,6 +112,7 @@ class AliasRow(Base):
     alias: Mapped[str] = mapped_column(String(64), primary_key=True)
     version: Mapped[int]
     protected: Mapped[bool] = mapped_column(default=False)
+    approval: Mapped[bool] = mapped_column(default=False)
     updated_at: Mapped[datetime]
 
 

@@ -35,6 +35,8 @@ class ModelRecord(_Record):
     tokenizer_blob: str
     chat_template: str | None
     special_tokens: dict[str, Any] | None
+    description: str | None = None
+    tags: list[str] | None = None
 
 
 class EventRecord(_Record):
@@ -68,6 +70,8 @@ class VersionRecord(_Record):
     parent: int
     algorithm: str | None
     label: str | None
+    description: str | None = None
+    tags: list[str] | None = None
     facts: int
     total_facts: int
     consolidates: int | None = None

@@ -131,6 +131,26 @@ def test_versions_are_seen_compared_reverted_and_exported(run: Run, server: Runn
     assert exported.stdout.startswith(f"{tmp_path}/{server.model}-v1-peft.zip: {server.model}@v1, ")
 
 
+def test_versions_and_models_are_described_and_found(run: Run, server: Running) -> None:
+    told = run("versions", "describe", f"{server.model}@v1", "--description", "read by legal", "--tag", "legal")
+    assert told.output == f"{server.model}@v1: read by legal; tags: legal\n"
+    assert [one["version"] for one in lines(run("versions", "list", server.model, "--tag", "legal", "--json"))] == [
+        "v1"
+    ]
+    assert [one["version"] for one in lines(run("versions", "list", server.model, "--search", "LEGAL", "--json"))] == [
+        "v1"
+    ]
+    shown = run("versions", "show", f"{server.model}@v1").output
+    assert "description" in shown
+    assert "read by legal" in shown
+    (one,) = lines(run("versions", "describe", f"{server.model}@v1", "--untag", "legal", "--tag", "done", "--json"))
+    assert (one["description"], one["tags"]) == ("read by legal", ["done"])
+    assert run("versions", "describe", f"{server.model}@v1", "--description", "", "--untag", "done").exit_code == 0
+    of_model = run("versions", "describe", server.model, "--model", "--tag", "chat")
+    assert of_model.output == f"{server.model}: no description; tags: chat\n"
+    assert run("versions", "describe", server.model).exit_code == 2
+
+
 def test_aliases_are_set(run: Run, server: Running) -> None:
     assert run("alias", "set", server.model, "stage", "v1").output == f"{server.model}@stage is v1\n"
     refused = run("alias", "set", server.model, "stage", "v2", "--expected", "v0")

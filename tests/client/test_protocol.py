@@ -105,10 +105,15 @@ def test_fields_that_this_release_adds_travel_as_the_contract_has_them() -> None
             "thresholds": {"retained": 0.9},
             "budget": {"drift": 1.2},
         }
-        assert client.versions.consolidate("tiny", "v9", thresholds={"drift": 2.0}).kind == "consolidation"
+        assert (
+            client.versions.consolidate(
+                "tiny", "v9", algorithm="memit", settings={"layers": [8]}, thresholds={"drift": 2.0}
+            ).kind
+            == "consolidation"
+        )
+        assert stub.body() == {"algorithm": "memit", "settings": {"layers": [8]}, "thresholds": {"drift": 2.0}}
         assert stub.asked[-1] == "POST /v1/models/tiny/versions/v9/consolidate"
         assert stub.requests[-1].headers["idempotency-key"]
-        assert stub.body() == {"thresholds": {"drift": 2.0}}
     ended = {"id": "eval_1", "state": "succeeded", "model": "tiny@v100", "metrics": {}, "progress": {"stage": "done"}}
     stub = Stub(answer(202, ended))
     with Emmetd(transport=stub.transport) as client:

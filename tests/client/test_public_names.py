@@ -39,11 +39,11 @@ METHODS = {
     "evaluations": {"cancel", "create", "get", "list", "report", "rows", "run"},
     "exports": {"download"},
     "keys": {"create", "list", "own", "revoke"},
-    "models": {"get", "list"},
+    "models": {"get", "list", "update"},
     "operations": {"live", "metrics", "ready", "server", "wait_until_ready", "workers"},
     "statistics": {"cancel", "create", "get", "list"},
     "tokenization": {"detokenize", "info", "tokenize"},
-    "versions": {"consolidate", "delete", "facts", "get", "lineage", "list", "metrics", "revert"},
+    "versions": {"consolidate", "delete", "facts", "get", "lineage", "list", "metrics", "revert", "update"},
 }
 ADDED = {
     "GET /v1/models/{}/lineage",
@@ -124,6 +124,7 @@ def everything(client: Emmetd) -> list[Any]:
         lambda: client.keys.revoke("k"),
         lambda: client.models.get("m"),
         lambda: client.models.list().page(),
+        lambda: client.models.update("m", tags=["a"]),
         lambda: client.operations.live(),
         lambda: client.operations.metrics(),
         lambda: client.operations.ready(),
@@ -143,6 +144,7 @@ def everything(client: Emmetd) -> list[Any]:
         lambda: client.versions.list("m").page(),
         lambda: client.versions.metrics("m", "v1"),
         lambda: client.versions.revert("m", "v1", facts=[0]),
+        lambda: client.versions.update("m", "v1", tags=["a"]),
     ]
 
 

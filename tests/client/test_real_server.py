@@ -110,6 +110,20 @@ def test_versions_are_listed_page_by_page_and_compared(client: Emmetd, server: R
     assert client.versions.metrics(f"{server.model}@v1").after
 
 
+def test_a_description_is_changed_only_as_it_was_read(client: Emmetd, server: Running) -> None:
+    version = client.versions.get(server.model, "v2")
+    changed = client.versions.update(version.reference, description="second", tags=["b", "a"], if_match=version.etag)
+    assert (changed.description, changed.tags, changed.total_facts) == ("second", ["a", "b"], version.total_facts)
+    with pytest.raises(ConflictError):
+        client.versions.update(version.reference, tags=[], if_match=version.etag)
+    assert [one.version for one in client.versions.list(server.model, tag="a", search="SECOND")] == ["v2"]
+    cleared = client.versions.update(server.model, "v2", description="", tags=[], if_match=changed.etag)
+    assert (cleared.description, cleared.tags) == (None, [])
+    card = client.models.update(server.model, tags=["chat"])
+    assert [one.id for one in client.models.list(tag="chat")] == [card.id] == [server.model]
+    assert client.models.update(server.model, tags=[], if_match=card.etag).tags == []
+
+
 def test_facts_are_taken_out_of_a_version(client: Emmetd, server: Running) -> None:
     job = client.versions.revert(f"{server.model}@v2", facts=[0], thresholds={"drift": 1e9}).wait(timeout=120)
     assert job.kind == "revert"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar
@@ -69,6 +69,18 @@ def reading(model: type[M]) -> Callable[[Answer], M]:
     return lambda answer: model.model_validate_json(answer.content)
 
 
+def reading_noted(model: type[M]) -> Callable[[Answer], M]:
+    """`reading` of what has a description and tags: `etag` is their state, for `if_match` of a change."""
+
+    def read(answer: Answer) -> M:
+        body = answer.json()
+        if not isinstance(body, dict):
+            raise ValueError("the answer is no object")
+        return model.model_validate({**body, "etag": answer.headers.get("etag")})
+
+    return read
+
+
 def nothing(answer: Answer) -> None:
     """Of an answer without a body."""
 
@@ -83,6 +95,16 @@ def creation_headers(idempotency_key: str | None, if_match: str | None = None) -
     if if_match is not None:
         headers["If-Match"] = if_match if if_match.startswith(('"', "*")) else f'"{if_match}"'
     return headers
+
+
+def condition_headers(if_match: str | None) -> dict[str, str]:
+    """Of a change that is made only while what it changes has this ETag."""
+    return {} if if_match is None else {"If-Match": if_match}
+
+
+def notes_body(description: str | None, tags: Sequence[str] | None) -> dict[str, Any]:
+    """None leaves as it is; "" and [] take away."""
+    return {"description": description, "tags": None if tags is None else list(tags)}
 
 
 def waiting_headers(seconds: float) -> dict[str, str]:

@@ -118,6 +118,7 @@ def sent(call: Call[Any], wrong: FieldError) -> bool:
 
 KNOWN_FIELDS: Final = frozenset(
     {
+        *("description", "tags", "version", "expected", "protected", "approval", "reason", "url", "events", "paused"),
         *("model", "algorithm", "settings", "facts", "label", "thresholds", "budget", "dry_run", "urgent"),
         *("facts_of", "sample", "seed", "metrics", "compare_with", "of", "edits", "layers", "corpus", "tokens"),
         *("aliases", "portability", "locality", "generation_prompts", "forms", "condition_limit", "format", "weights"),

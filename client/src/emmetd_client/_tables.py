@@ -57,6 +57,7 @@ def versions_table(versions: Iterable[Version], title: str = "") -> Table:
             amount(one.added_bytes),
             one.created_at.strftime("%Y-%m-%d %H:%M") if one.created_at else "",
             one.label or "",
+            ", ".join(one.tags),
         )
         for one in versions
     ]
@@ -72,6 +73,7 @@ def versions_table(versions: Iterable[Version], title: str = "") -> Table:
         "size",
         "created",
         "label",
+        "tags",
     )
     return Table(headings, rows, title)
 
@@ -88,6 +90,8 @@ def version_table(version: Version) -> Table:
         ("edit", version.edit or ""),
         ("algorithm", version.algorithm or ""),
         ("label", version.label or ""),
+        ("description", version.description or ""),
+        ("tags", ", ".join(version.tags)),
         ("facts", facts),
         ("consolidates", version.consolidates or ""),
         ("layers", ", ".join(map(str, version.layers))),

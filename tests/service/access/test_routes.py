@@ -62,8 +62,12 @@ PROBES = {
     ("POST", "/v1/edits/{edit_id}/cancel"): Probe("/v1/edits/{waiting}/cancel", change="edit.cancelled"),
     ("GET", "/v1/models"): Probe("/v1/models", lists=True),
     ("GET", "/v1/models/{model}"): Probe(f"/v1/models/{OTHER}@v1"),
+    ("PATCH", "/v1/models/{model}"): Probe(f"/v1/models/{OTHER}", {"tags": ["a"]}, "model.described"),
     ("GET", "/v1/models/{model}/versions"): Probe(f"/v1/models/{OTHER}/versions"),
     ("GET", "/v1/models/{model}/versions/{version}"): Probe(f"/v1/models/{OTHER}/versions/v1"),
+    ("PATCH", "/v1/models/{model}/versions/{version}"): Probe(
+        f"/v1/models/{OTHER}/versions/v1", {"tags": ["a"]}, "version.described"
+    ),
     ("DELETE", "/v1/models/{model}/versions/{version}"): Probe(
         f"/v1/models/{OTHER}/versions/v2", change="version.deleted"
     ),

@@ -28,7 +28,7 @@ from store.errors import (
     StoreError,
     VersionNotFoundError,
 )
-from store.lineage import models
+from store.lineage import models, notes
 from store.lineage import versions as lineage
 from store.lineage.facts_in_force import lineage_facts
 from store.lineage.versions import NewVersion
@@ -170,6 +170,31 @@ def test_a_version_arrives_with_its_lineage(stores: tuple[Store, Store], bundle:
     there.bind()  # a worker that loaded the same model is welcome
     there.edit(9)
     assert there.violations() == []
+
+
+def test_descriptions_and_tags_travel_and_what_is_written_here_stays(
+    stores: tuple[Store, Store], tmp_path: Path
+) -> None:
+    here, there = stores
+    with here.database.writing() as session:
+        notes.change(session, ACTOR, models.get(session, "tiny"), {"description": "a model", "tags": ["m"]}, None)
+        notes.change(
+            session, ACTOR, lineage.get(session, "tiny", 1), {"description": "first", "tags": ["b", "a"]}, None
+        )
+    bundle = open_bundle(str(tmp_path / "bundle"))
+    here.push(bundle, "tiny@v2")
+    there.pull(bundle, "tiny@v2")
+
+    with there.database.reading() as session:
+        model, first, second = models.get(session, "tiny"), *(lineage.get(session, "tiny", n) for n in (1, 2))
+        assert (model.description, model.tags) == ("a model", ["m"])
+        assert (first.description, first.tags, second.description, second.tags) == ("first", ["a", "b"], None, None)
+        assert [row.number for row in lineage.page(session, "tiny", None, 9, tag="a")] == [1]
+    with there.database.writing() as session:
+        notes.change(session, ACTOR, models.get(session, "tiny"), {"description": "ours", "tags": ["m"]}, None)
+    there.pull(bundle, "tiny@v2")
+    with there.database.reading() as session:
+        assert models.get(session, "tiny").description == "ours"
 
 
 def test_what_is_here_already_stays_as_it_is(stores: tuple[Store, Store], tmp_path: Path) -> None:

@@ -1,13 +1,24 @@
-"""`client.versions`: list, show, take facts out, consolidate, follow a lineage, delete."""
+"""`client.versions`: list, show, describe, take facts out, consolidate, follow a lineage, delete."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from emmetd_client._async.edits import AsyncEdit
 from emmetd_client._async.listing import AsyncListing, page_reader
 from emmetd_client._async.transport import AsyncTransport
-from emmetd_client._calls import Call, creation_headers, nothing, reading, split_reference
+from emmetd_client._calls import (
+    Call,
+    Repeat,
+    condition_headers,
+    creation_headers,
+    notes_body,
+    nothing,
+    reading,
+    reading_noted,
+    split_reference,
+)
 from emmetd_client._tables import lineage_table, versions_table
 from emmetd_client.models.facts import VersionFact
 from emmetd_client.models.metrics import BatchMetrics
@@ -23,14 +34,39 @@ class AsyncVersions:
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
 
-    def list(self, model: str, *, page_size: int | None = None) -> AsyncListing[Version]:
-        """All versions of the model, newest first."""
-        query = {"limit": page_size}
+    def list(
+        self, model: str, *, tag: str | None = None, search: str | None = None, page_size: int | None = None
+    ) -> AsyncListing[Version]:
+        """All versions of the model, newest first; with `tag`, or a text in label, description or tags, those alone."""
+        query = {"tag": tag, "q": search, "limit": page_size}
         call = Call("GET", _ALL, page_reader(Version), path={"model": model.partition("@")[0]}, query=query)
         return AsyncListing(self._transport, call, versions_table)
 
     async def get(self, model: str, version: str | None = None) -> Version:
-        return await self._transport.send(Call("GET", _ONE, reading(Version), path=_path(model, version)))
+        return await self._transport.send(Call("GET", _ONE, reading_noted(Version), path=_path(model, version)))
+
+    async def update(
+        self,
+        model: str,
+        version: str | None = None,
+        *,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        if_match: str | None = None,
+    ) -> Version:
+        """Change description or tags; "" and [] take away. `if_match` is the `etag` that was read: with it, a change
+        that somebody made meanwhile is a ConflictError."""
+        body, headers = notes_body(description, tags), condition_headers(if_match)
+        call = Call(
+            "PATCH",
+            _ONE,
+            reading_noted(Version),
+            path=_path(model, version),
+            body=body,
+            headers=headers,
+            repeat=Repeat.ALWAYS if if_match is None else Repeat.REFUSED,
+        )
+        return await self._transport.send(call)
 
     async def metrics(self, model: str, version: str | None = None) -> BatchMetrics:
         call = Call("GET", f"{_ONE}/metrics", reading(BatchMetrics), path=_path(model, version))
@@ -90,16 +126,26 @@ class AsyncVersions:
         model: str,
         version: str | None = None,
         *,
+        algorithm: str | None = None,
+        settings: Mapping[str, Any] | None = None,
         label: str | None = None,
         thresholds: Mapping[str, float] | None = None,
         dry_run: bool | None = None,
         urgent: bool | None = None,
+        if_match: str | None = None,
         idempotency_key: str | None = None,
     ) -> AsyncEdit:
         """Solve all facts in force anew, as one batch from the base. The job ends in a version whose parent is `v0` and
         which `consolidates` this one; no alias moves to it by itself."""
-        body = {"label": label, "thresholds": thresholds, "dry_run": dry_run, "urgent": urgent}
-        headers = creation_headers(idempotency_key)
+        body = {
+            "algorithm": algorithm,
+            "settings": settings,
+            "label": label,
+            "thresholds": thresholds,
+            "dry_run": dry_run,
+            "urgent": urgent,
+        }
+        headers = creation_headers(idempotency_key, if_match)
         path = _path(model, version)
         call = Call("POST", f"{_ONE}/consolidate", reading(AsyncEdit), path=path, body=body, headers=headers)
         return await self._job(call)

@@ -14,7 +14,10 @@ from emmetd_client.models.metrics import BatchMetrics
 
 
 class ModelCard(Answer):
-    """OpenAI's model object with fields of emmetd: a base model, one of its versions, or an alias."""
+    """OpenAI's model object with fields of emmetd: a base model, one of its versions, or an alias.
+
+    `etag` is that of description and tags, where it was asked for alone.
+    """
 
     id: str
     created: int | None = None
@@ -24,6 +27,9 @@ class ModelCard(Answer):
     aliases: list[str] = []
     max_model_len: int | None = None
     state: str | None = None
+    description: str | None = None
+    tags: list[str] = []
+    etag: str | None = None
 
 
 class VersionBytes(Answer):
@@ -36,7 +42,8 @@ class VersionBytes(Answer):
 class Version(Answer):
     """One immutable version. `n_facts` are those of its own batch, `total_facts` those in force in its lineage.
 
-    `consolidates` names the version that a consolidation stands for.
+    `consolidates` names the version that a consolidation stands for. `etag` is that of description and tags, where the
+    version was asked for alone.
     """
 
     version: str
@@ -45,6 +52,9 @@ class Version(Answer):
     edit: str | None = None
     algorithm: str | None = None
     label: str | None = None
+    description: str | None = None
+    tags: list[str] = []
+    etag: str | None = None
     n_facts: int = Field(0, alias="facts")
     total_facts: int | None = None
     layers: list[int] = []
