@@ -27,7 +27,8 @@ class Measuring:
 
     model: LoadedModel
     statistics: LayerStatistics
-    _base_held_out: HeldOutReading | None = field(default=None, init=False)
+    base_held_out: HeldOutReading | None = field(default=None, init=False)
+    """The base's reading of the held-out text, once there is one."""
 
     def evaluate(
         self,
@@ -36,8 +37,14 @@ class Measuring:
         metrics: Sequence[str],
         should_stop: ShouldStop = never,
         on_progress: ProgressCallback = silent,
+        *,
+        seed: int = 0,
+        prompted: bool | None = None,
     ) -> Evaluation:
-        """The version `matrices` on `facts`; what is measured on held-out text needs no facts."""
+        """The version `matrices` on `facts`; what is measured on held-out text needs no facts.
+
+        `seed` and `prompted` are those of GE's texts (`editing.metrics.evaluation.evaluate`).
+        """
         on_text = any(Reading.HELD_OUT in METRICS[name].reads for name in metrics)
         in_conversation = any(METRICS[name].in_conversation for name in metrics)
         return evaluate(
@@ -49,6 +56,8 @@ class Measuring:
             held_out=self.statistics.held_out(should_stop=should_stop) if on_text else None,
             base_held_out=self._base(should_stop) if on_text else None,
             chat_forms=chat_forms(self.model.tokenizer) if in_conversation else (),
+            seed=seed,
+            prompted=prompted,
             on_progress=on_progress,
             should_stop=should_stop,
         )
@@ -87,7 +96,7 @@ class Measuring:
         return sorted({number for (number, _), (answer,) in zip(questions, scores, strict=True) if not answer.said})
 
     def _base(self, should_stop: ShouldStop) -> HeldOutReading:
-        if self._base_held_out is None:
+        if self.base_held_out is None:
             held_out = self.statistics.held_out(should_stop=should_stop)
-            self._base_held_out = held_out_reading(self.model.decoder, {}, held_out, should_stop=should_stop)
-        return self._base_held_out
+            self.base_held_out = held_out_reading(self.model.decoder, {}, held_out, should_stop=should_stop)
+        return self.base_held_out

@@ -20,6 +20,7 @@ from service.errors import (
 )
 from service.evaluations import service
 from service.http.bodies import JSON_TYPE, media_type
+from service.http.conditions import IdempotencyKey
 from service.http.cursors import Cursor, Limit
 from service.http.preferences import Prefer, awaited
 from service.http.problems import responses
@@ -28,6 +29,7 @@ from store.errors import (
     CursorError,
     EvaluationNotFoundError,
     FactsRemovedError,
+    IdempotencyConflictError,
     ModelNotFoundError,
     VersionNotFoundError,
     VersionUnavailableError,
@@ -79,12 +81,17 @@ _BODY: Final[dict[str, Any]] = {
             TooLargeError,
             UnsupportedMediaTypeError,
             InvalidFieldsError,
+            IdempotencyConflictError,
             BusyError,
         ),
     },
 )
 async def submit(
-    request: Request, response: Response, resources: ResourcesDependency, prefer: Prefer = None
+    request: Request,
+    response: Response,
+    resources: ResourcesDependency,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
 ) -> EvaluationJob:
     """What `model` means is pinned now: a version that is published later changes nothing in this measurement.
 
@@ -93,7 +100,7 @@ async def submit(
     """
     media_type(request, JSON_TYPE)
     async with resources.large_bodies.body_of(request) as body:
-        job = await run_in_threadpool(service.submit, resources, body, _PAGE)
+        job = await run_in_threadpool(service.submit, resources, body, idempotency_key)
         del body  # not kept while the answer waits
     look = partial(service.get, resources, job.id, None, _PAGE)
     job = await awaited(request, resources, response.headers, job, prefer, look)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from api_schemas.edits import EditError, Progress
@@ -9,33 +10,28 @@ from api_schemas.evaluations import EvaluationJob, EvaluationSummary
 from api_schemas.metrics import BatchWarning
 from api_schemas.references import version_name
 from editing.metrics import METRICS
-from service.http.cursors import write_cursor
 from store.schema.tables import EvaluationRow
+from store.work import evaluations
 
 
 def evaluation_summary(row: EvaluationRow) -> EvaluationSummary:
     return EvaluationSummary.model_validate(_summary(row))
 
 
-def evaluation_job(row: EvaluationRow, first: int, limit: int) -> EvaluationJob:
-    """With `limit` of its per-fact rows from number `first` on."""
-    rows = row.rows or []
-    return EvaluationJob.model_validate(
-        {
-            **_summary(row),
-            "facts": rows[first : first + limit],
-            "next_cursor": write_cursor("rows", first + limit) if first + limit < len(rows) else None,
-        }
-    )
+def evaluation_job(
+    row: EvaluationRow, rows: Sequence[dict[str, Any]] = (), next_cursor: str | None = None
+) -> EvaluationJob:
+    """With a page of its per-fact rows."""
+    return EvaluationJob.model_validate({**_summary(row), "facts": rows, "next_cursor": next_cursor})
 
 
 def _summary(row: EvaluationRow) -> dict[str, Any]:
-    compared = None if row.compare_with is None else f"{row.model}@{version_name(row.compare_with)}"
     return {
         "id": row.id,
         "state": row.state,
-        "model": f"{row.model}@{version_name(row.version)}",
-        "compare_with": compared,
+        "model": named(row, row.version),
+        "compare_with": None if row.compare_with is None else named(row, row.compare_with),
+        "versions": [named(row, number) for number in evaluations.versions(row)],
         "requested_metrics": row.requested_metrics,
         "n_facts": row.n_facts,
         "facts_of": None if row.facts_of is None else version_name(row.facts_of),
@@ -50,9 +46,14 @@ def _summary(row: EvaluationRow) -> dict[str, Any]:
     }
 
 
+def named(row: EvaluationRow, number: int) -> str:
+    """NAME@vN of a version of the evaluation's model."""
+    return f"{row.model}@{version_name(number)}"
+
+
 def _warnings(row: EvaluationRow) -> list[BatchWarning]:
     """One for each metric that was asked for and that nothing could be measured for."""
-    measured = (row.metrics or {}).get(f"{row.model}@{version_name(row.version)}", {})
+    measured = (row.metrics or {}).get(named(row, row.version), {})
     return [
         BatchWarning(code="not_measured", detail=f"{name} was measured on no fact (n is 0): {_lacking(name)}", facts=[])
         for name in row.requested_metrics
