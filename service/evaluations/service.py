@@ -15,7 +15,8 @@ from editing.readings.observations import Reading
 from service import jobs
 from service.access.quotas import check_quotas
 from service.evaluations.facts_said import facts_said
-from service.evaluations.views import evaluation_job, evaluation_summary
+from service.evaluations.report.page import page as report_page
+from service.evaluations.views import WrittenJob, evaluation_job, evaluation_summary
 from service.facts import check_measurable, most_elements, read_facts
 from service.http.bodies import parse_json
 from service.http.cursors import read_cursor, write_cursor
@@ -102,19 +103,27 @@ def page(resources: Resources, model: str | None, cursor: str | None, limit: int
     return EvaluationPage(data=[evaluation_summary(row) for row in rows], next_cursor=more)
 
 
-def cancel(resources: Resources, evaluation_id: str, rows: int) -> EvaluationJob:
+def cancel(resources: Resources, evaluation_id: str, rows: int) -> WrittenJob:
     """What has ended stays as it is."""
     jobs.cancel(resources, EVALUATION, evaluation_id)
     return get(resources, evaluation_id, None, rows)
 
 
-def get(resources: Resources, evaluation_id: str, cursor: str | None, limit: int) -> EvaluationJob:
+def get(resources: Resources, evaluation_id: str, cursor: str | None, limit: int) -> WrittenJob:
+    """With `limit` rows of facts."""
     first = read_cursor("rows", cursor) or 0
     with resources.database.reading() as session:
         row = jobs.owned(resources, session, EVALUATION, evaluation_id)
         rows = evaluations.page(session, row.id, first, limit)
         more = write_cursor("rows", first + limit) if len(rows) > limit else None
-        return evaluation_job(row, rows[:limit], more)
+        return WrittenJob.of(evaluation_job(row), rows[:limit], more)
+
+
+def report(resources: Resources, evaluation_id: str) -> str:
+    """A page to read (HTML), as far as it has been measured."""
+    with resources.database.reading() as session:
+        row = jobs.owned(resources, session, EVALUATION, evaluation_id)
+        return report_page(session, evaluation_summary(row))
 
 
 def _read(resources: Resources, body: bytes) -> tuple[EvaluationRequest, list[Fact]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from api_schemas.edits import EditError, Progress
@@ -18,11 +20,24 @@ def evaluation_summary(row: EvaluationRow) -> EvaluationSummary:
     return EvaluationSummary.model_validate(_summary(row))
 
 
-def evaluation_job(
-    row: EvaluationRow, rows: Sequence[dict[str, Any]] = (), next_cursor: str | None = None
-) -> EvaluationJob:
-    """With a page of its per-fact rows."""
-    return EvaluationJob.model_validate({**_summary(row), "facts": rows, "next_cursor": next_cursor})
+def evaluation_job(row: EvaluationRow) -> EvaluationJob:
+    """Without rows of facts."""
+    return EvaluationJob.model_validate(_summary(row))
+
+
+@dataclass(frozen=True)
+class WrittenJob:
+    """An `EvaluationJob` with a page of rows as it is answered: JSON, the rows in it as they are kept."""
+
+    id: str
+    finished_at: datetime | None
+    body: bytes
+
+    @staticmethod
+    def of(job: EvaluationJob, rows: Sequence[str] = (), next_cursor: str | None = None) -> WrittenJob:
+        seen = job.model_copy(update={"next_cursor": next_cursor})
+        head = seen.model_dump_json(exclude={"facts"}).encode()
+        return WrittenJob(job.id, job.finished_at, b'%s,"facts":[%s]}' % (head[:-1], ",".join(rows).encode()))
 
 
 def _summary(row: EvaluationRow) -> dict[str, Any]:

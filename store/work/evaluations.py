@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, insert, literal, select, update
+from sqlalchemy import BigInteger, Text, cast, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from store.schema.measurement_tables import EvaluationFactRow
@@ -25,6 +25,15 @@ class MeasuredFact:
     number: int
     values: dict[str, Mapping[str, float | None]]
     readings: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class KeptFact:
+    """A fact as it was sent, and what was read of it, by version; null until it was measured."""
+
+    number: int
+    fact: dict[str, Any]
+    readings: dict[str, Any] | None
 
 
 def create(
@@ -127,10 +136,14 @@ def values(session: Session, evaluation_id: str) -> list[dict[str, dict[str, flo
     ]
 
 
-def page(session: Session, evaluation_id: str, first: int, limit: int) -> list[dict[str, Any]]:
-    """What clients see of measured facts from number `first` on; one more than `limit` if there are others."""
+def page(session: Session, evaluation_id: str, first: int, limit: int) -> list[str]:
+    """What clients see of measured facts from number `first` on, as JSON; one more than `limit` if there are others.
+
+    Put together of what is kept, unread: pages of thousands of facts are asked for again and again.
+    """
+    readings, place = (cast(column, Text) for column in (EvaluationFactRow.readings, EvaluationFactRow.place))
     query = (
-        select(EvaluationFactRow.number, EvaluationFactRow.place, EvaluationFactRow.readings)
+        select(EvaluationFactRow.number, place, readings)
         .where(
             EvaluationFactRow.evaluation_id == evaluation_id,
             EvaluationFactRow.number >= literal(first, BigInteger),
@@ -139,10 +152,22 @@ def page(session: Session, evaluation_id: str, first: int, limit: int) -> list[d
         .order_by(EvaluationFactRow.number)
         .limit(limit + 1)
     )
-    return [
-        {"fact": number, **({} if place is None else {"place": place}), **(readings or {})}
-        for number, place, readings in session.execute(query)
-    ]
+    return [_joined(number, place, readings) for number, place, readings in session.execute(query)]
+
+
+def kept(session: Session, evaluation_id: str, numbers: Sequence[int]) -> list[KeptFact]:
+    """The facts of these numbers, in their order."""
+    query = select(EvaluationFactRow).where(
+        EvaluationFactRow.evaluation_id == evaluation_id, EvaluationFactRow.number.in_(numbers)
+    )
+    found = {row.number: KeptFact(row.number, row.fact, row.readings) for row in session.scalars(query)}
+    return [found[number] for number in numbers if number in found]
+
+
+def _joined(number: int, place: str | None, readings: str | None) -> str:
+    fields = [f'"fact":{number}', *([] if place is None else [f'"place":{place}'])]
+    inner = "" if readings is None else readings.strip()[1:-1]
+    return "{" + ",".join([*fields, *([inner] if inner else [])]) + "}"
 
 
 def finish(row: EvaluationRow, *, metrics: dict[str, Any] | None) -> None:

@@ -226,7 +226,7 @@ def test_results_of_an_older_release_move_into_rows_of_their_own(empty_url: str)
             session.execute(statement, {**values, **documents})
     migrate(empty_url)
     with database.reading() as session:
-        assert evaluations.page(session, "eval_0", 0, 10) == ended["rows"]
+        assert [json.loads(row) for row in evaluations.page(session, "eval_0", 0, 10)] == ended["rows"]
         assert evaluations.values(session, "eval_0") == [
             {"tiny@v1": {"ES": 1.0, "PS": None}},
             {"tiny@v1": {"ES": 0.0, "PS": 0.5}},

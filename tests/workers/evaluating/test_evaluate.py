@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ def evaluation(place: Place, evaluation_id: str) -> EvaluationRow:
 
 def rows_of(place: Place, evaluation_id: str) -> list[dict[str, Any]]:
     with place.database.reading() as session:
-        return evaluations.page(session, evaluation_id, 0, 1000)
+        return [json.loads(row) for row in evaluations.page(session, evaluation_id, 0, 1000)]
 
 
 def test_two_versions_are_measured_side_by_side(place: Place) -> None:
