@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from api_schemas.edits import EditError, Progress
 from api_schemas.facts import FactList
@@ -13,6 +13,29 @@ from api_schemas.metrics import DEFAULT_METRICS, BatchWarning, Measurement, Metr
 from api_schemas.references import COMPARED_PATTERN, ReferenceText
 
 EvaluationState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+MOST_COMPARED: Final = 7
+"""Versions beside the one asked about: all their matrices are held at once."""
+_Compared = Annotated[str, Field(max_length=200, json_schema_extra={"pattern": COMPARED_PATTERN})]
+
+
+def _listed(value: Any) -> Any:
+    """One version as a list of it."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else value
+
+
+ComparedVersions = Annotated[
+    list[_Compared],
+    Field(
+        max_length=MOST_COMPARED,
+        examples=["v0"],
+        description="A version or alias of the same model, or several: all are measured on the same facts.",
+    ),
+    BeforeValidator(_listed, json_schema_input_type=_Compared | list[_Compared] | None),
+]
 
 
 class EvaluationRequest(BaseModel):
@@ -34,21 +57,14 @@ class EvaluationRequest(BaseModel):
     ] = None
     seed: Annotated[int, Field(ge=0, lt=2**31, description="Another seed is another sample.")] = 0
     metrics: MetricNames = [*DEFAULT_METRICS]
-    compare_with: Annotated[
-        str | None,
-        Field(
-            max_length=200,
-            examples=["v0"],
-            description="A version or alias of the same model.",
-            json_schema_extra={"pattern": COMPARED_PATTERN},
-        ),
-    ] = None
+    compare_with: ComparedVersions = []
 
 
 class EvaluationSummary(BaseModel):
-    """`metrics` is keyed by NAME@vN. `facts_of`, `sample`, `seed` say whose facts were measured if none were sent.
+    """`metrics` is keyed by NAME@vN: `versions` are all that are measured, `model` and what it is compared with.
 
-    `warnings` name metrics that nothing was measured for, once it is finished.
+    `facts_of`, `sample`, `seed` say whose facts were measured if none were sent. `warnings` name metrics that nothing
+    was measured for, once it is finished.
     """
 
     id: str
@@ -56,6 +72,7 @@ class EvaluationSummary(BaseModel):
     state: EvaluationState
     model: str
     compare_with: str | None
+    versions: list[str] = []
     requested_metrics: list[str]
     n_facts: int
     facts_of: str | None = None
@@ -70,7 +87,10 @@ class EvaluationSummary(BaseModel):
 
 
 class EvaluationJob(EvaluationSummary):
-    """`facts` are per-fact rows, a page of them."""
+    """`facts` are per-fact rows, a page of them, as far as they have been measured. `next_cursor` is null at their end.
+
+    While it runs that is the end of what is there so far.
+    """
 
     facts: list[dict[str, Any]] = []
     next_cursor: str | None = None

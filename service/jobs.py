@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 import structlog
 from sqlalchemy.orm import Session
@@ -14,10 +17,48 @@ from store.access import audit
 from store.lineage import models
 from store.work import lifecycle
 from store.work.kinds import JobKind, Listed, Row
+from store.work.lifecycle import Keyed
 
 _RETRY_SECONDS: Final = 30
 
+View = TypeVar("View")
+
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class SentKey:
+    """A request's Idempotency-Key, where it has one, with a hash of what was sent under it."""
+
+    key: str | None
+    body_sha256: str | None
+
+    @staticmethod
+    def of(key: str | None, body: bytes) -> SentKey:
+        return SentKey(key, None if key is None else hashlib.sha256(body).hexdigest())
+
+    def accepted(self, session: Session, kind: JobKind[Keyed], caller: str) -> Keyed | None:
+        """The job that came with it before. Raises IdempotencyConflictError if its body was another."""
+        return lifecycle.accepted_before(session, kind, caller, self.key, self.body_sha256)
+
+
+def accepted_before(
+    resources: Resources, kind: JobKind[Keyed], key: SentKey, view: Callable[[Keyed], View]
+) -> View | None:
+    """The job that came with the key before, as clients see it.
+
+    Looked for before anything else: whether the same would be accepted now is not asked. Raises
+    IdempotencyConflictError, ModelNotGrantedError.
+    """
+    if key.key is None:
+        return None
+    with resources.database.reading() as session:
+        row = key.accepted(session, kind, resources.caller.id)
+        if row is None:
+            return None
+        resources.caller.check_owner(row.model, f"{kind.name} {row.id}")
+        log.info("accepted before", **{kind.name: row.id})
+        return view(row)
 
 
 def check_room(resources: Resources, session: Session, kind: JobKind[Any], model: str) -> None:

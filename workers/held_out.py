@@ -36,6 +36,10 @@ class HeldOutReadings:
     def knows(self, key: VersionKey) -> bool:
         return key in self._kept
 
+    def known(self, key: VersionKey) -> HeldOutReading:
+        """What was read of the version `key` so far."""
+        return self._kept.get(key, UNREAD)
+
     def keep(self, key: VersionKey, reading: HeldOutReading) -> None:
         """Unless more was read of that version."""
         if len(reading.tokens) > len(self._kept.get(key, UNREAD).tokens):
@@ -47,7 +51,7 @@ class HeldOutReadings:
 
     def at(self, key: VersionKey, matrices: Matrices, texts: int, should_stop: ShouldStop = never) -> HeldOutReading:
         """Of the first `texts` texts; what of them was not read yet is read with `matrices`, those of version `key`."""
-        known = self._kept.get(key, UNREAD)
+        known = self.known(key)
         if len(known.tokens) < texts:
             known = self.text.read_to(matrices, known, texts, should_stop)
         self.keep(key, known)

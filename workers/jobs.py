@@ -18,10 +18,10 @@ from store.work.kinds import EDIT, job_ids, kind_of_task
 from workers.consolidating.plan_kept import plan_kept
 from workers.consolidating.solve_kept import solve_kept
 from workers.context import WorkerContext, current
+from workers.evaluating.evaluate import evaluate
 from workers.process.retrying import DATABASE_AWAY, disk_unavailable
 from workers.process.task_trace import attempt
 from workers.reverting.revert import revert
-from workers.tasks.evaluate import evaluate
 from workers.tasks.export import export
 from workers.tasks.lease import Lease
 from workers.tasks.outcome import CancelledError, end_with_error

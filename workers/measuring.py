@@ -38,9 +38,17 @@ class Measuring:
         metrics: Sequence[str],
         should_stop: ShouldStop = never,
         on_progress: ProgressCallback = silent,
+        *,
+        seed: int = 0,
+        prompted: bool | None = None,
     ) -> Evaluation:
-        """The version `matrices` on `facts`; what is measured on held-out text needs no facts."""
-        (evaluation,) = self.evaluate_versions([matrices], facts, metrics, should_stop, on_progress)
+        """The version `matrices` on `facts`; what is measured on held-out text needs no facts.
+
+        `seed` and `prompted` are those of GE's texts (`editing.metrics.evaluation.evaluate_versions`).
+        """
+        (evaluation,) = self.evaluate_versions(
+            [matrices], facts, metrics, should_stop, on_progress, seed=seed, prompted=prompted
+        )
         return evaluation
 
     def evaluate_versions(
@@ -51,6 +59,9 @@ class Measuring:
         should_stop: ShouldStop = never,
         on_progress: ProgressCallback = silent,
         whole_texts: bool = True,
+        *,
+        seed: int = 0,
+        prompted: bool | None = None,
     ) -> list[Evaluation]:
         """Several versions on the same facts, which are read side by side (`editing.metrics.evaluation`)."""
         on_text = any(Reading.HELD_OUT in METRICS[name].reads for name in metrics)
@@ -66,6 +77,8 @@ class Measuring:
             base_held_out=held_out.at(BASE, {}, len(held_out.text), should_stop) if held_out else None,
             chat_forms=chat_forms(self.model.tokenizer) if in_conversation else (),
             whole_texts=whole_texts,
+            seed=seed,
+            prompted=prompted,
             on_progress=on_progress,
             should_stop=should_stop,
         )

@@ -10,12 +10,13 @@ from tokenizers import Tokenizer
 from api_schemas.facts import Fact
 from api_schemas.metrics import DEFAULT_METRICS, Measurement
 from editing.metrics import METRICS
+from editing.metrics.metric import Values
 from editing.metrics.said.certainty import is_certain
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
 from editing.model.token_sequences import TokenSequences
 from editing.progress import ProgressCallback, ShouldStop, never, silent
-from editing.readings.observations import HeldOutReading, Observations, Reading
+from editing.readings.observations import FactReading, HeldOutReading, Observations, Reading
 from editing.readings.perplexity import held_out_reading
 from editing.readings.reader import Reader
 from editing.subjects import ChatForm
@@ -42,6 +43,7 @@ def evaluate(
     reference: Matrices | None = None,
     chat_forms: Sequence[ChatForm] = (),
     seed: int = 0,
+    prompted: bool | None = None,
     on_progress: ProgressCallback = silent,
     should_stop: ShouldStop = never,
 ) -> Evaluation:
@@ -57,6 +59,7 @@ def evaluate(
         reference=reference,
         chat_forms=chat_forms,
         seed=seed,
+        prompted=prompted,
         on_progress=on_progress,
         should_stop=should_stop,
     )
@@ -76,6 +79,7 @@ def evaluate_versions(
     chat_forms: Sequence[ChatForm] = (),
     whole_texts: bool = True,
     seed: int = 0,
+    prompted: bool | None = None,
     on_progress: ProgressCallback = silent,
     should_stop: ShouldStop = never,
 ) -> list[Evaluation]:
@@ -84,7 +88,8 @@ def evaluate_versions(
     Drift needs `held_out`; with `base_held_out` (the base's reading of the same text) the base is not run again. What
     compares with another version's answers compares with `reference`, by default the base. `chat_forms` are the model's
     (`editing.values.chat_forms`): without any, nothing is asked in conversation. Without `whole_texts` a greedy answer
-    is written only until its metric is certain. `seed` is that of GE's texts. Raises
+    is written only until its metric is certain. `seed` is that of GE's texts, and `prompted` says whether they begin
+    with generation prompts, where other facts than these decide it. Raises
     FactLengthError or FactError naming a fact that cannot be read, EditInterrupted, and ValueError for an unknown
     metric or drift without text.
     """
@@ -103,7 +108,7 @@ def evaluate_versions(
         chat_forms=chat_forms,
         certain=None if whole_texts else is_certain,
     )
-    observed = [Observations(tuple(readings)) for readings in reader.readings(facts, reads, seed)]
+    observed = [Observations(tuple(readings)) for readings in reader.readings(facts, reads, seed, prompted)]
     if Reading.HELD_OUT in reads:
         if held_out is None:
             raise ValueError("drift needs held-out text to be measured on")
@@ -124,8 +129,29 @@ def _evaluation(wanted: Sequence[str], observed: Observations) -> Evaluation:
     return Evaluation(
         metrics={name: METRICS[name].overall(observed) for name in wanted},
         observations=observed,
-        of_facts=tuple(
-            {name: of_fact(fact) for name in wanted if (of_fact := METRICS[name].of_fact) is not None}
-            for fact in observed.facts
-        ),
+        of_facts=tuple(values_of(fact, wanted) for fact in observed.facts),
     )
+
+
+def values_of(fact: FactReading, metrics: Iterable[str]) -> dict[str, float | None]:
+    """The fact's own value of each of `metrics` that has one."""
+    return {name: of_fact(fact) for name in metrics if (of_fact := METRICS[name].of_fact) is not None}
+
+
+def with_parts(metrics: Iterable[str]) -> list[str]:
+    """`metrics` and those that they are made of: their values of each fact are enough to measure them all."""
+    return list(dict.fromkeys(part for name in metrics for part in (*METRICS[name].parts, name)))
+
+
+def measurements(metrics: Iterable[str], facts: Sequence[Fact], values: Sequence[Values]) -> dict[str, Measurement]:
+    """Of `metrics` that are made of facts: what `evaluate` measures, of `values_of` each of `facts`."""
+    measured = {}
+    for name in metrics:
+        metric = METRICS[name]
+        if metric.of_fact is None and metric.of_values is None:
+            continue
+        found = metric.over(values)
+        if metric.protocol is not None and found.n > 0:
+            found = found.model_copy(update={"protocol": metric.protocol(facts)})
+        measured[name] = found
+    return measured

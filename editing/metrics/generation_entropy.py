@@ -8,8 +8,10 @@ edit prompt gives other numbers, so a measurement names its protocol.
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
+from api_schemas.facts import Fact
 from api_schemas.metrics import Measurement
 from editing.metrics.metric import Metric, mean_or_none, mean_over_facts
 from editing.readings.observations import FactReading, Observations, Reading
@@ -46,8 +48,12 @@ def overall(observed: Observations) -> Measurement:
     measured = mean_over_facts(of_fact)(observed)
     if measured.n == 0:
         return measured
-    prompted = any(fact.fact.generation_prompts for fact in observed.facts)
-    return measured.model_copy(update={"protocol": GENERATION_PROMPTS if prompted else CONTINUATION})
+    return measured.model_copy(update={"protocol": protocol([fact.fact for fact in observed.facts])})
+
+
+def protocol(facts: Sequence[Fact]) -> str:
+    """How texts of these facts are written."""
+    return GENERATION_PROMPTS if any(fact.generation_prompts for fact in facts) else CONTINUATION
 
 
 GENERATION_ENTROPY = Metric(
@@ -61,4 +67,5 @@ GENERATION_ENTROPY = Metric(
     reads=frozenset({Reading.TEXT}),
     overall=overall,
     of_fact=of_fact,
+    protocol=protocol,
 )

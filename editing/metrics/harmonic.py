@@ -9,7 +9,7 @@ from api_schemas.facts import Fact
 from api_schemas.metrics import Measurement
 from editing.metrics.efficacy import EFFICACY
 from editing.metrics.intervals import interval
-from editing.metrics.metric import Metric, Need
+from editing.metrics.metric import Metric, Need, Values
 from editing.metrics.neighborhood import NEIGHBORHOOD
 from editing.metrics.paraphrase import PARAPHRASE
 from editing.readings.observations import FactReading, Observations
@@ -22,23 +22,29 @@ _PARTS = (EFFICACY, PARAPHRASE, NEIGHBORHOOD)
 
 
 def overall(observed: Observations) -> Measurement:
-    """Harmonic mean of ES, PS and NS; `n` is the smallest of theirs, and with n = 0 there is no value.
+    """Harmonic mean of ES, PS and NS; `n` is the smallest of theirs, and with n = 0 there is no value."""
+    return of_values([_values(fact) for fact in observed.facts])
 
-    The interval draws facts, each with all that it has of the three.
-    """
-    parts = [metric.overall(observed) for metric in _PARTS]
+
+def of_values(values: Sequence[Values]) -> Measurement:
+    """The same of the three values of each fact. The interval draws facts, each with all that it has of the three."""
+    parts = [metric.over(values) for metric in _PARTS]
     n = min(part.n for part in parts)
-    values = [part.value for part in parts if part.value is not None]
-    if n == 0 or len(values) < len(_PARTS):
+    means = [part.value for part in parts if part.value is not None]
+    if n == 0 or len(means) < len(_PARTS):
         return Measurement(value=None, n=0)
-    low, high = interval([_summands(fact) for fact in observed.facts], _harmonic)
-    value = 0.0 if min(values) == 0 else len(values) / sum(1 / value for value in values)
+    low, high = interval([_summands(one) for one in values], _harmonic)
+    value = 0.0 if min(means) == 0 else len(means) / sum(1 / mean for mean in means)
     return Measurement(value=value, n=n, low=low, high=high)
 
 
-def _summands(fact: FactReading) -> list[float]:
+def _values(fact: FactReading) -> dict[str, float | None]:
+    return {part.name: None if part.of_fact is None else part.of_fact(fact) for part in _PARTS}
+
+
+def _summands(values: Values) -> list[float]:
     """Of each part a fact's value, or 0 where it does not count, and whether it counts."""
-    of_parts = [None if part.of_fact is None else part.of_fact(fact) for part in _PARTS]
+    of_parts = [values[part.name] for part in _PARTS]
     return [summand for value in of_parts for summand in ((0.0, 0.0) if value is None else (value, 1.0))]
 
 
@@ -60,6 +66,8 @@ HARMONIC = Metric(
     better="higher",
     reads=frozenset().union(*(part.reads for part in _PARTS)),
     overall=overall,
+    of_values=of_values,
+    parts=tuple(part.name for part in _PARTS),
     needs=Need("target_old, paraphrases and neighbors", _measurable),
     checked_on="a sample",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,9 @@ from api_schemas.facts import Fact
 from api_schemas.metrics import Measurement
 from editing.metrics.intervals import interval_of_mean
 from editing.readings.observations import FactReading, Observations, PromptReading, Reading
+
+Values = Mapping[str, float | None]
+"""One fact's own values by the names of metrics; None where the fact does not count in one."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class Need:
 class Metric:
     """`of_fact` gives one fact's value, None where the fact does not count; `overall` the measurement of a version.
 
+    `of_values` makes the measurement of what was kept of each fact, which has the values of this metric, or of its
+    `parts`; None where it is the mean of its own. `protocol` names how these facts are measured, where there are
+    several ways.
     `better` says which way is good; "near base" means that a change either way is damage. `needs` is None where any
     fact can be measured. `checked_on` says what the check before every publication measures it on; None is only where a
     threshold asks for it, on the sample then. `in_conversation`: only a model with a chat template can be asked.
@@ -37,9 +43,21 @@ class Metric:
     reads: frozenset[Reading]
     overall: Callable[[Observations], Measurement]
     of_fact: Callable[[FactReading], float | None] | None = None
+    of_values: Callable[[Sequence[Values]], Measurement] | None = None
+    parts: tuple[str, ...] = ()
+    protocol: Callable[[Sequence[Fact]], str] | None = None
     needs: Need | None = None
     checked_on: Literal["a sample", "a small sample", "every fact", "held-out text"] | None = None
     in_conversation: bool = False
+
+    def over(self, values: Sequence[Values]) -> Measurement:
+        """The measurement of a version, of which `values` were kept fact by fact: the one that `overall` makes.
+
+        Without its protocol.
+        """
+        if self.of_values is not None:
+            return self.of_values(values)
+        return mean_of(value for one in values if (value := one[self.name]) is not None)
 
     def breach(self, limit: float, before: Measurement | None, after: Measurement | None) -> str | None:
         """How a version measured as `after` misses the threshold `limit`, where its parent was measured as `before`.

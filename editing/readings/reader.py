@@ -52,8 +52,11 @@ class Reader:
         self._on_progress = on_progress
         self._should_stop = should_stop
 
-    def readings(self, facts: Sequence[Fact], reads: frozenset[Reading], seed: int) -> list[list[FactReading]]:
-        """What `reads` asks for of each fact, version by version; `seed` is that of the sampled texts."""
+    def readings(
+        self, facts: Sequence[Fact], reads: frozenset[Reading], seed: int, prompted: bool | None = None
+    ) -> list[list[FactReading]]:
+        """What `reads` asks for of each fact, version by version; `seed` is that of the sampled texts, for which see
+        `texts`."""
         found = self.scores(facts, reads)
         if Reading.NEIGHBORS_BEFORE in reads:
             before = self._neighbors_before(facts, found, Reading.NEIGHBORS in reads)
@@ -66,7 +69,7 @@ class Reader:
         if Reading.TEXT in reads:
             found = [
                 [replace(one, texts=texts) for one, texts in zip(of_version, written, strict=True)]
-                for of_version, written in zip(found, self.texts(facts, seed), strict=True)
+                for of_version, written in zip(found, self.texts(facts, seed, prompted), strict=True)
             ]
         return found
 
@@ -88,12 +91,14 @@ class Reader:
             for kept in self._scored(self._versions, asked)
         ]
 
-    def texts(self, facts: Sequence[Fact], seed: int) -> list[list[tuple[str, ...]]]:
+    def texts(self, facts: Sequence[Fact], seed: int, prompted: bool | None = None) -> list[list[tuple[str, ...]]]:
         """Sampled texts of 100 tokens, prompt included, from each of the facts' generation prompts.
 
-        Where no fact has any: one of 100 tokens after each fact's prompt, without it.
+        Where no fact has any: one of 100 tokens after each fact's prompt, without it. `prompted` says whether one has,
+        where these are some of the facts that are measured together.
         """
-        prompted = any(fact.generation_prompts for fact in facts)
+        if prompted is None:
+            prompted = any(fact.generation_prompts for fact in facts)
         prompts: list[Tokens] = []
         of_facts: list[range] = []
         for number, fact in enumerate(facts):

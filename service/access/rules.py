@@ -60,6 +60,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("POST", "/v1/evaluations"): EVALUATE,
     ("GET", "/v1/evaluations"): EVALUATE,
     ("GET", "/v1/evaluations/{evaluation_id}"): EVALUATE,
+    ("GET", "/v1/evaluations/{evaluation_id}/report"): EVALUATE,
     ("POST", "/v1/evaluations/{evaluation_id}/cancel"): EVALUATE,
     ("POST", "/v1/statistics"): EDIT,
     ("GET", "/v1/statistics"): READ,

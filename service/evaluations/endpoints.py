@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from api_schemas.evaluations import EvaluationJob, EvaluationPage
 from service.errors import (
@@ -19,7 +19,10 @@ from service.errors import (
     UnsupportedMediaTypeError,
 )
 from service.evaluations import service
+from service.evaluations.report.style import POLICY
+from service.evaluations.views import WrittenJob
 from service.http.bodies import JSON_TYPE, media_type
+from service.http.conditions import IdempotencyKey
 from service.http.cursors import Cursor, Limit
 from service.http.preferences import Prefer, awaited
 from service.http.problems import responses
@@ -28,6 +31,7 @@ from store.errors import (
     CursorError,
     EvaluationNotFoundError,
     FactsRemovedError,
+    IdempotencyConflictError,
     ModelNotFoundError,
     VersionNotFoundError,
     VersionUnavailableError,
@@ -62,6 +66,7 @@ _BODY: Final[dict[str, Any]] = {
 @router.post(
     "",
     status_code=202,
+    response_model=EvaluationJob,
     summary="Measure a version on facts",
     openapi_extra=_BODY,
     responses={
@@ -79,13 +84,18 @@ _BODY: Final[dict[str, Any]] = {
             TooLargeError,
             UnsupportedMediaTypeError,
             InvalidFieldsError,
+            IdempotencyConflictError,
             BusyError,
         ),
     },
 )
 async def submit(
-    request: Request, response: Response, resources: ResourcesDependency, prefer: Prefer = None
-) -> EvaluationJob:
+    request: Request,
+    response: Response,
+    resources: ResourcesDependency,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+) -> Response:
     """What `model` means is pinned now: a version that is published later changes nothing in this measurement.
 
     `facts_of` measures what a version of the model says, all or a `sample` of it, instead of `facts` sent along; what
@@ -93,12 +103,12 @@ async def submit(
     """
     media_type(request, JSON_TYPE)
     async with resources.large_bodies.body_of(request) as body:
-        job = await run_in_threadpool(service.submit, resources, body, _PAGE)
+        accepted = await run_in_threadpool(service.submit, resources, body, idempotency_key)
         del body  # not kept while the answer waits
-    look = partial(service.get, resources, job.id, None, _PAGE)
-    job = await awaited(request, resources, response.headers, job, prefer, look)
+    look = partial(service.get, resources, accepted.id, None, _PAGE)
+    job = await awaited(request, resources, response.headers, WrittenJob.of(accepted), prefer, look)
     response.headers["Location"] = f"/v1/evaluations/{job.id}"
-    return job
+    return _answer(job, response, 202)
 
 
 @router.get(
@@ -118,6 +128,7 @@ def list_evaluations(
 
 @router.get(
     "/{evaluation_id}",
+    response_model=EvaluationJob,
     summary="Read an evaluation",
     responses=responses(EvaluationNotFoundError, CursorError, InvalidFieldsError),
 )
@@ -129,13 +140,41 @@ async def get_evaluation(
     cursor: Cursor = None,
     limit: Limit = _PAGE,
     prefer: Prefer = None,
-) -> EvaluationJob:
+) -> Response:
     """Metrics by version, and a page of the rows of single facts."""
     look = partial(service.get, resources, evaluation_id, cursor, limit)
-    return await awaited(request, resources, response.headers, await run_in_threadpool(look), prefer, look)
+    job = await awaited(request, resources, response.headers, await run_in_threadpool(look), prefer, look)
+    return _answer(job, response)
 
 
-@router.post("/{evaluation_id}/cancel", summary="Cancel an evaluation", responses=responses(EvaluationNotFoundError))
-def cancel(resources: ResourcesDependency, evaluation_id: EvaluationId) -> EvaluationJob:
+@router.get(
+    "/{evaluation_id}/report",
+    response_class=HTMLResponse,
+    summary="Read an evaluation as a page",
+    responses={
+        200: {"description": "A page without script that asks no other host.", "content": {"text/html": {}}},
+        **responses(EvaluationNotFoundError),
+    },
+)
+def get_report(resources: ResourcesDependency, evaluation_id: EvaluationId) -> Response:
+    """Charts, measurements with their intervals, the worst facts and what is said of them.
+
+    While it runs, what has been measured so far.
+    """
+    return HTMLResponse(service.report(resources, evaluation_id), headers={"Content-Security-Policy": POLICY})
+
+
+@router.post(
+    "/{evaluation_id}/cancel",
+    response_model=EvaluationJob,
+    summary="Cancel an evaluation",
+    responses=responses(EvaluationNotFoundError),
+)
+def cancel(response: Response, resources: ResourcesDependency, evaluation_id: EvaluationId) -> Response:
     """What waits or runs is cancelled at once; what has ended stays as it is."""
-    return service.cancel(resources, evaluation_id, _PAGE)
+    return _answer(service.cancel(resources, evaluation_id, _PAGE), response)
+
+
+def _answer(job: WrittenJob, response: Response, status: int = 200) -> Response:
+    """As the documented model would be answered, with the headers of `response`."""
+    return Response(job.body, status, dict(response.headers), JSON_TYPE)

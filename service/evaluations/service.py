@@ -15,10 +15,11 @@ from editing.readings.observations import Reading
 from service import jobs
 from service.access.quotas import check_quotas
 from service.evaluations.facts_said import facts_said
-from service.evaluations.views import evaluation_job, evaluation_summary
+from service.evaluations.report.page import page as report_page
+from service.evaluations.views import WrittenJob, evaluation_job, evaluation_summary
 from service.facts import check_measurable, most_elements, read_facts
 from service.http.bodies import parse_json
-from service.http.cursors import read_cursor
+from service.http.cursors import read_cursor, write_cursor
 from service.http.fields import FieldErrors, invalid, shown
 from service.http.metric_names import CHECKED_NAMES
 from service.models.references import reference_in
@@ -33,19 +34,26 @@ from store.work.kinds import EVALUATION
 log = structlog.get_logger(__name__)
 
 
-def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
-    """Keep the evaluation and its task, with both versions pinned, or refuse it with everything that is wrong."""
+def submit(resources: Resources, body: bytes, idempotency_key: str | None = None) -> EvaluationJob:
+    """Keep the evaluation and its task, with all versions pinned, or refuse it with everything that is wrong.
+
+    Whoever sends it twice under one Idempotency-Key gets the same evaluation.
+    """
+    key = jobs.SentKey.of(idempotency_key, body)
+    known = jobs.accepted_before(resources, EVALUATION, key, evaluation_job)
+    if known is not None:
+        return known
     request, facts = _read(resources, body)
     reference = reference_in(request.model)
     resources.caller.check_model(reference.name)
-    compared = _named_beside(reference, "compare_with", request.compare_with)
-    source = _named_beside(reference, "facts_of", request.facts_of)
+    compared = [_named_beside(reference, "compare_with", text) for text in request.compare_with]
+    source = None if request.facts_of is None else _named_beside(reference, "facts_of", request.facts_of)
     facts_of = None
     with resources.database.reading() as session:
         model = models.get(session, reference.name)
         lineage.resolve(session, reference)
-        if compared is not None:
-            lineage.resolve(session, compared)
+        for version in compared:
+            lineage.resolve(session, version)
         if source is not None:
             facts_of = lineage.resolve(session, source)
             most = resources.settings.max_facts
@@ -54,19 +62,25 @@ def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
         _check_tokens(resources, model, facts)
         kept = [fact.model_dump(mode="json") for fact in facts]
     with resources.database.writing() as session:
+        before = key.accepted(session, EVALUATION, resources.caller.id)  # by another process, a moment ago
+        if before is not None:
+            return evaluation_job(before)
         check_quotas(session, resources.caller, len(kept), "evaluation")
         jobs.check_room(resources, session, EVALUATION, model.name)
         row = evaluations.create(
             session,
             model=model.name,
             version=lineage.resolve(session, reference).number,
-            compare_with=None if compared is None else lineage.resolve(session, compared).number,
+            compare_with=None if not compared else lineage.resolve(session, compared[0]).number,
+            others=[lineage.resolve(session, other).number for other in compared[1:]],
             metrics=list(dict.fromkeys(request.metrics)),
             facts=kept,
             facts_of=None if facts_of is None else facts_of.number,
             sample=request.sample,
             seed=None if facts_of is None else request.seed,
             caller=resources.caller.id,
+            idempotency_key=key.key,
+            body_sha256=key.body_sha256,
         )
         audit.record(
             session,
@@ -77,7 +91,7 @@ def submit(resources: Resources, body: bytes, page: int) -> EvaluationJob:
             version=version_name(row.version),
             facts=row.n_facts,
         )
-        job = evaluation_job(row, 0, page)
+        job = evaluation_job(row)
     resources.relay.wake()
     log.info("evaluation accepted", evaluation=job.id, model=job.model, facts=job.n_facts)
     return job
@@ -89,15 +103,27 @@ def page(resources: Resources, model: str | None, cursor: str | None, limit: int
     return EvaluationPage(data=[evaluation_summary(row) for row in rows], next_cursor=more)
 
 
-def cancel(resources: Resources, evaluation_id: str, rows: int) -> EvaluationJob:
+def cancel(resources: Resources, evaluation_id: str, rows: int) -> WrittenJob:
     """What has ended stays as it is."""
-    return evaluation_job(jobs.cancel(resources, EVALUATION, evaluation_id), 0, rows)
+    jobs.cancel(resources, EVALUATION, evaluation_id)
+    return get(resources, evaluation_id, None, rows)
 
 
-def get(resources: Resources, evaluation_id: str, cursor: str | None, limit: int) -> EvaluationJob:
+def get(resources: Resources, evaluation_id: str, cursor: str | None, limit: int) -> WrittenJob:
+    """With `limit` rows of facts."""
     first = read_cursor("rows", cursor) or 0
     with resources.database.reading() as session:
-        return evaluation_job(jobs.owned(resources, session, EVALUATION, evaluation_id), first, limit)
+        row = jobs.owned(resources, session, EVALUATION, evaluation_id)
+        rows = evaluations.page(session, row.id, first, limit)
+        more = write_cursor("rows", first + limit) if len(rows) > limit else None
+        return WrittenJob.of(evaluation_job(row), rows[:limit], more)
+
+
+def report(resources: Resources, evaluation_id: str) -> str:
+    """A page to read (HTML), as far as it has been measured."""
+    with resources.database.reading() as session:
+        row = jobs.owned(resources, session, EVALUATION, evaluation_id)
+        return report_page(session, evaluation_summary(row))
 
 
 def _read(resources: Resources, body: bytes) -> tuple[EvaluationRequest, list[Fact]]:
@@ -132,10 +158,8 @@ def _takes_facts(value: dict[str, Any], request: EvaluationRequest, errors: Fiel
     return "facts" in value or any(METRICS[name].reads - {Reading.HELD_OUT} for name in request.metrics)
 
 
-def _named_beside(reference: ModelReference, field: str, named: str | None) -> ModelReference | None:
+def _named_beside(reference: ModelReference, field: str, named: str) -> ModelReference:
     """A version or an alias of the same model, with or without the model's name before it."""
-    if named is None:
-        return None
     text = named if "@" in named else f"{reference.name}@{named or LATEST}"
     found = reference_in(text, field)
     if found.name != reference.name:

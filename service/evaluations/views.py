@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from api_schemas.edits import EditError, Progress
@@ -9,33 +12,41 @@ from api_schemas.evaluations import EvaluationJob, EvaluationSummary
 from api_schemas.metrics import BatchWarning
 from api_schemas.references import version_name
 from editing.metrics import METRICS
-from service.http.cursors import write_cursor
 from store.schema.tables import EvaluationRow
+from store.work import evaluations
 
 
 def evaluation_summary(row: EvaluationRow) -> EvaluationSummary:
     return EvaluationSummary.model_validate(_summary(row))
 
 
-def evaluation_job(row: EvaluationRow, first: int, limit: int) -> EvaluationJob:
-    """With `limit` of its per-fact rows from number `first` on."""
-    rows = row.rows or []
-    return EvaluationJob.model_validate(
-        {
-            **_summary(row),
-            "facts": rows[first : first + limit],
-            "next_cursor": write_cursor("rows", first + limit) if first + limit < len(rows) else None,
-        }
-    )
+def evaluation_job(row: EvaluationRow) -> EvaluationJob:
+    """Without rows of facts."""
+    return EvaluationJob.model_validate(_summary(row))
+
+
+@dataclass(frozen=True)
+class WrittenJob:
+    """An `EvaluationJob` with a page of rows as it is answered: JSON, the rows in it as they are kept."""
+
+    id: str
+    finished_at: datetime | None
+    body: bytes
+
+    @staticmethod
+    def of(job: EvaluationJob, rows: Sequence[str] = (), next_cursor: str | None = None) -> WrittenJob:
+        seen = job.model_copy(update={"next_cursor": next_cursor})
+        head = seen.model_dump_json(exclude={"facts"}).encode()
+        return WrittenJob(job.id, job.finished_at, b'%s,"facts":[%s]}' % (head[:-1], ",".join(rows).encode()))
 
 
 def _summary(row: EvaluationRow) -> dict[str, Any]:
-    compared = None if row.compare_with is None else f"{row.model}@{version_name(row.compare_with)}"
     return {
         "id": row.id,
         "state": row.state,
-        "model": f"{row.model}@{version_name(row.version)}",
-        "compare_with": compared,
+        "model": named(row, row.version),
+        "compare_with": None if row.compare_with is None else named(row, row.compare_with),
+        "versions": [named(row, number) for number in evaluations.versions(row)],
         "requested_metrics": row.requested_metrics,
         "n_facts": row.n_facts,
         "facts_of": None if row.facts_of is None else version_name(row.facts_of),
@@ -50,9 +61,14 @@ def _summary(row: EvaluationRow) -> dict[str, Any]:
     }
 
 
+def named(row: EvaluationRow, number: int) -> str:
+    """NAME@vN of a version of the evaluation's model."""
+    return f"{row.model}@{version_name(number)}"
+
+
 def _warnings(row: EvaluationRow) -> list[BatchWarning]:
     """One for each metric that was asked for and that nothing could be measured for."""
-    measured = (row.metrics or {}).get(f"{row.model}@{version_name(row.version)}", {})
+    measured = (row.metrics or {}).get(named(row, row.version), {})
     return [
         BatchWarning(code="not_measured", detail=f"{name} was measured on no fact (n is 0): {_lacking(name)}", facts=[])
         for name in row.requested_metrics

@@ -18,12 +18,19 @@ from service.errors import (
     UnsupportedMediaTypeError,
 )
 from service.http.bodies import JSON_TYPE, media_type
+from service.http.conditions import IdempotencyKey
 from service.http.cursors import Cursor, Limit
 from service.http.preferences import Prefer, awaited
 from service.http.problems import responses
 from service.resources import ResourcesDependency
 from service.statistics import service
-from store.errors import CursorError, ModelNotFoundError, StatisticNotFoundError, VersionNotFoundError
+from store.errors import (
+    CursorError,
+    IdempotencyConflictError,
+    ModelNotFoundError,
+    StatisticNotFoundError,
+    VersionNotFoundError,
+)
 
 router = APIRouter(prefix="/v1", tags=["statistics"])
 
@@ -58,19 +65,24 @@ _BODY: Final[dict[str, Any]] = {
             TooLargeError,
             UnsupportedMediaTypeError,
             InvalidFieldsError,
+            IdempotencyConflictError,
             BusyError,
         ),
     },
 )
 async def submit(
-    request: Request, response: Response, resources: ResourcesDependency, prefer: Prefer = None
+    request: Request,
+    response: Response,
+    resources: ResourcesDependency,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
 ) -> StatisticJob:
     """What is there already is not made again, and what one worker made the others of the model fetch.
 
     Edits use the default corpus; `GET /v1/corpora` says which it is.
     """
     media_type(request, JSON_TYPE)
-    job = await run_in_threadpool(service.submit, resources, await request.body())
+    job = await run_in_threadpool(service.submit, resources, await request.body(), idempotency_key)
     job = await awaited(request, resources, response.headers, job, prefer, partial(service.get, resources, job.id))
     response.headers["Location"] = f"/v1/statistics/{job.id}"
     return job

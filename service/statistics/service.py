@@ -26,8 +26,15 @@ from store.work.kinds import STATISTIC
 log = structlog.get_logger(__name__)
 
 
-def submit(resources: Resources, body: bytes) -> StatisticJob:
-    """Keep the statistic and its task, or refuse it with everything that is wrong."""
+def submit(resources: Resources, body: bytes, idempotency_key: str | None = None) -> StatisticJob:
+    """Keep the statistic and its task, or refuse it with everything that is wrong.
+
+    Whoever sends it twice under one Idempotency-Key gets the same statistic.
+    """
+    key = jobs.SentKey.of(idempotency_key, body)
+    known = jobs.accepted_before(resources, STATISTIC, key, statistic_job)
+    if known is not None:
+        return known
     request = _read(body)
     resources.caller.check_model(request.model.partition("@")[0])
     settings = resources.settings
@@ -39,6 +46,9 @@ def submit(resources: Resources, body: bytes) -> StatisticJob:
     corpus = settings.corpus if request.corpus is None else request.corpus
     by_default = request.tokens is None and corpus == settings.corpus
     with resources.database.writing() as session:
+        before = key.accepted(session, STATISTIC, resources.caller.id)  # by another process, a moment ago
+        if before is not None:
+            return statistic_job(before)
         check_quotas(session, resources.caller, 0, "statistic")
         jobs.check_room(resources, session, STATISTIC, request.model)
         row = statistics.create(
@@ -48,6 +58,8 @@ def submit(resources: Resources, body: bytes) -> StatisticJob:
             corpus=corpus,
             tokens=settings.corpus_tokens if by_default else request.tokens,
             caller=resources.caller.id,
+            idempotency_key=key.key,
+            body_sha256=key.body_sha256,
         )
         audit.record(
             session,

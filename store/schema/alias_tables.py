@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from store.schema.tables import BIG_ID, Base
+from store.schema.base import BIG_ID, Base
 
 
 class AliasRequestRow(Base):

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from store.schema.tables import Base
+from store.schema.base import Base
 
 
 class FactReadingRow(Base):

@@ -2,47 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, MetaData, String, Text, TypeDecorator
-from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
 
+from store.schema.base import BIG_ID, Base
 from store.schema.notes import Noted
-
-BIG_ID = BigInteger().with_variant(Integer, "sqlite")
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """Aware datetimes in UTC on every database: SQLite keeps no time zone, PostgreSQL tells its server's."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-
-
-class Base(DeclarativeBase):
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(column_0_label)s",
-            "uq": "uq_%(table_name)s_%(column_0_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012 - read once by SQLAlchemy
-        datetime: UtcDateTime,
-        dict[str, Any]: JSON,
-        list[Any]: JSON,
-    }
 
 
 class ModelRow(Noted, Base):
@@ -104,7 +71,8 @@ class VersionRow(Noted, Base):
 
 class AliasRow(Base):
     """A name that points at a version. A protected one is moved only by whoever may administer; where it demands
-    `approval`, by two keys."""
+    `approval`, by two keys. `guard` is what must have been measured of a version before the alias points at it
+    (`api_schemas.downstream`)."""
 
     __tablename__ = "aliases"
 
@@ -113,6 +81,7 @@ class AliasRow(Base):
     version: Mapped[int]
     protected: Mapped[bool] = mapped_column(default=False)
     approval: Mapped[bool] = mapped_column(default=False)
+    guard: Mapped[dict[str, Any] | None]
     updated_at: Mapped[datetime]
 
 
@@ -139,6 +108,15 @@ class SequencedRow(JobRow):
     seq: Mapped[int] = mapped_column(BIG_ID, unique=True)
 
 
+class KeyedRow(SequencedRow):
+    """Of jobs that a client may send twice under one Idempotency-Key, with a hash of what was sent."""
+
+    __abstract__ = True
+
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    body_sha256: Mapped[str | None] = mapped_column(String(64))
+
+
 class StoppableRow(JobRow):
     """Of jobs whose worker is asked to stop at its next step: others end under their workers."""
 
@@ -147,7 +125,7 @@ class StoppableRow(JobRow):
     cancel_requested: Mapped[bool] = mapped_column(default=False)
 
 
-class BatchRow(StoppableRow, SequencedRow):
+class BatchRow(StoppableRow, KeyedRow):
     """An edit batch. `seq` is the order in which batches were accepted; `line` is the alias that it will move.
 
     A batch of kind `revert` takes facts of earlier batches out: `reverts` is a list of {"edit": id, "facts": [index]}.
@@ -187,8 +165,6 @@ class BatchRow(StoppableRow, SequencedRow):
     state: Mapped[str] = mapped_column(String(16), index=True)
     metrics: Mapped[dict[str, Any] | None]
     caller: Mapped[str] = mapped_column(String(64), default="")
-    idempotency_key: Mapped[str | None] = mapped_column(String(255))
-    body_sha256: Mapped[str | None] = mapped_column(String(64))
     traceparent: Mapped[str | None] = mapped_column(String(55))
     started_at: Mapped[datetime | None]
 
@@ -207,23 +183,29 @@ class FactRow(Base):
     origin: Mapped[dict[str, Any] | None]
 
 
-class EvaluationRow(SequencedRow):
-    """`seq` is the order in which evaluations were accepted."""
+class EvaluationRow(KeyedRow):
+    """`version` is measured beside `compare_with` and `others`, on the facts that `EvaluationFactRow` has.
+
+    `judge` is what was asked of the judge, null where none was asked.
+    """
 
     __tablename__ = "evaluations"
-    __table_args__ = (Index("ix_evaluations_caller", "caller", "created_at"),)
+    __table_args__ = (
+        Index("ix_evaluations_caller", "caller", "created_at"),
+        Index("uq_evaluations_idempotency", "caller", "idempotency_key", unique=True),
+    )
 
     version: Mapped[int]
     compare_with: Mapped[int | None]
+    others: Mapped[list[Any] | None]
     requested_metrics: Mapped[list[Any]]
-    facts: Mapped[list[Any]]
     n_facts: Mapped[int]
     facts_of: Mapped[int | None]
     sample: Mapped[int | None]
     seed: Mapped[int | None]
     state: Mapped[str] = mapped_column(String(16), index=True)
     metrics: Mapped[dict[str, Any] | None]
-    rows: Mapped[list[Any] | None]
+    judge: Mapped[dict[str, Any] | None]
 
 
 class ExportRow(JobRow):
@@ -243,11 +225,14 @@ class ExportRow(JobRow):
     report: Mapped[dict[str, Any] | None]
 
 
-class StatisticRow(SequencedRow):
+class StatisticRow(KeyedRow):
     """C0 of some layers, made ahead of time. `layers` is null where the worker that knows the model shall choose."""
 
     __tablename__ = "statistics"
-    __table_args__ = (Index("ix_statistics_caller", "caller", "created_at"),)
+    __table_args__ = (
+        Index("ix_statistics_caller", "caller", "created_at"),
+        Index("uq_statistics_idempotency", "caller", "idempotency_key", unique=True),
+    )
 
     model: Mapped[str] = mapped_column(ForeignKey("models.name"), index=True)
     layers: Mapped[list[Any] | None]

@@ -31,8 +31,8 @@ from store.blobs.blob_store import BlobStore
 from store.blobs.folder import FolderBlobStore
 from store.clock import now
 from store.errors import BackupError, BlobMissingError, RestoreRefusedError
+from store.schema.base import Base, UtcDateTime
 from store.schema.database import Database
-from store.schema.tables import Base, UtcDateTime
 from store.upkeep.garbage_collection import named_blobs
 from store.upkeep.integrity import violations
 

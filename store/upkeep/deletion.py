@@ -12,6 +12,7 @@ from store.access.audit import Actor
 from store.clock import now
 from store.errors import VersionNeededError
 from store.lineage import versions as lineage
+from store.schema.measurement_tables import DownstreamRow
 from store.schema.reading_tables import FactReadingRow
 from store.schema.tables import AliasRow, ExportRow, VersionRow
 from store.work import lifecycle
@@ -31,7 +32,8 @@ def delete(session: Session, actor: Actor, model: str, number: int) -> None:
         )
     for export in session.scalars(select(ExportRow).where(ExportRow.model == model, ExportRow.version == number)):
         lifecycle.remove(session, export)
-    session.execute(delete_rows(FactReadingRow).where(FactReadingRow.model == model, FactReadingRow.version == number))
+    for table in (FactReadingRow, DownstreamRow):
+        session.execute(delete_rows(table).where(table.model == model, table.version == number))
     row.state, row.blob, row.matrices_blob, row.matrix_blobs = DELETED, None, None, None
     row.bytes, row.delta_bytes, row.matrix_bytes = 0, 0, 0
     row.provenance = {"deleted_at": now().isoformat()}
@@ -59,7 +61,11 @@ def needed_by(session: Session, model: str, number: int) -> list[str]:
                 kind.row.model == model, kind.unfinished, or_(*(column == number for column in kind.versions))
             )
             found += [f"{kind.name} {row_id}" for row_id in session.scalars(query.order_by(kind.in_order))]
-    return found
+        if kind.more_versions is not None:
+            listed = select(kind.row.id, kind.more_versions).where(kind.row.model == model, kind.unfinished)
+            rows = session.execute(listed.order_by(kind.in_order))
+            found += [f"{kind.name} {row_id}" for row_id, numbers in rows if number in (numbers or ())]
+    return list(dict.fromkeys(found))
 
 
 def _listed(needed: list[str]) -> str:

@@ -17,7 +17,6 @@ from store.errors import (
     AliasProtectedError,
     BatchNotFoundError,
     ConflictError,
-    IdempotencyConflictError,
     QueueFullError,
 )
 from store.lineage import versions as lineage
@@ -167,14 +166,7 @@ def _check_protection(new: NewBatch, resolved: ResolvedReference) -> None:
 
 def accepted_before(session: Session, caller: str, key: str | None, body_sha256: str | None) -> BatchRow | None:
     """The batch that came with this Idempotency-Key. Raises IdempotencyConflictError if its body was another."""
-    if key is None:
-        return None
-    row = session.scalar(select(BatchRow).where(BatchRow.caller == caller, BatchRow.idempotency_key == key))
-    if row is not None and row.body_sha256 != body_sha256:
-        raise IdempotencyConflictError(
-            f"Idempotency-Key {key!r} was used with another body; use a new key for a new request"
-        )
-    return row
+    return lifecycle.accepted_before(session, EDIT, caller, key, body_sha256)
 
 
 def get(session: Session, batch_id: str) -> BatchRow:

@@ -28,6 +28,7 @@ from store.errors import (
     NotFoundError,
     StatisticNotFoundError,
 )
+from store.schema.measurement_tables import EvaluationFactRow
 from store.schema.tables import (
     BatchRow,
     EvaluationRow,
@@ -83,11 +84,13 @@ class JobKind(Generic[Row]):
     """Whether changes of its state are written down as events."""
     versions: tuple[SQLColumnExpression[Any], ...] = ()
     """Numbers of versions that an unfinished one needs: they are not deleted meanwhile."""
+    more_versions: InstrumentedAttribute[Any] | None = None
+    """A column with a list of such numbers, or null."""
     facts: SQLColumnExpression[int] | None = None
     """How many facts one has, where they count in what a key may edit and measure in a day."""
     facts_count_where: tuple[ColumnElement[bool], ...] = ()
-    listed_without: tuple[InstrumentedAttribute[Any], ...] = ()
-    """Long columns that lists are read without."""
+    belongings: tuple[InstrumentedAttribute[str], ...] = ()
+    """Columns of other tables that name one: such rows go with it."""
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -153,8 +156,9 @@ EVALUATION: Final = JobKind(
     not_found=EvaluationNotFoundError,
     queue_full="{most} evaluations wait already for model {model!r}; try again later",
     versions=(EvaluationRow.version, EvaluationRow.compare_with),
+    more_versions=EvaluationRow.others,
     facts=EvaluationRow.n_facts,
-    listed_without=(EvaluationRow.facts, EvaluationRow.rows),
+    belongings=(EvaluationFactRow.evaluation_id,),
 )
 EXPORT: Final = JobKind(
     name="export",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session
 
 from api_schemas.edits import FINAL_STATES
 from store.clock import new_id, now
-from store.schema.tables import JobRow, SequencedRow, StoppableRow, TaskRow
+from store.errors import IdempotencyConflictError
+from store.schema.tables import JobRow, KeyedRow, SequencedRow, StoppableRow, TaskRow
 from store.work import events, tasks
 from store.work.kinds import KINDS, JobKind, Listed, Row, belongs_to, job_id, kind_of, kind_of_task
 
+Keyed = TypeVar("Keyed", bound=KeyedRow)
 _UNATTENDED: Final = "cancelled on request, while no worker was at it"
 
 
@@ -34,6 +36,20 @@ def create(session: Session, kind: JobKind[Row], total: float, /, **columns: Any
         events.append(session, row.id, "queued")
     if not kind.waits_for_line:
         tasks.create(session, of=row, kind=kind.tasks[0].name)
+    return row
+
+
+def accepted_before(
+    session: Session, kind: JobKind[Keyed], caller: str, key: str | None, body_sha256: str | None
+) -> Keyed | None:
+    """The job that came with this Idempotency-Key. Raises IdempotencyConflictError if its body was another."""
+    if key is None:
+        return None
+    row = session.scalar(select(kind.row).where(kind.row.caller == caller, kind.row.idempotency_key == key))
+    if row is not None and row.body_sha256 != body_sha256:
+        raise IdempotencyConflictError(
+            f"Idempotency-Key {key!r} was used with another body; use a new key for a new request"
+        )
     return row
 
 
@@ -63,11 +79,8 @@ def page(
     *,
     models: Collection[str] | None = None,
 ) -> list[Listed]:
-    """Newest first, of `model` and of `models` alone where given; one more than `limit` if there are others.
-
-    Without the kind's long columns.
-    """
-    query = select(kind.row).options(*(defer(column, raiseload=True) for column in kind.listed_without))
+    """Newest first, of `model` and of `models` alone where given; one more than `limit` if there are others."""
+    query = select(kind.row)
     if model is not None:
         query = query.where(kind.row.model == model)
     if models is not None:
@@ -161,8 +174,10 @@ def unattended(session: Session) -> list[JobRow]:
 
 
 def remove(session: Session, row: JobRow) -> None:
-    """The row with its tasks; its blobs go with the garbage."""
+    """The row with its tasks and what belongs to it; its blobs go with the garbage."""
     session.execute(delete(TaskRow).where(belongs_to(row)))
+    for column in kind_of(row).belongings:
+        session.execute(delete(column.class_).where(column == row.id))
     session.flush()
     session.delete(row)
 

@@ -13,11 +13,28 @@ from store.work.kinds import STATISTIC
 
 
 def create(
-    session: Session, *, model: str, layers: list[int] | None, corpus: str, tokens: int | None, caller: str = ""
+    session: Session,
+    *,
+    model: str,
+    layers: list[int] | None,
+    corpus: str,
+    tokens: int | None,
+    caller: str = "",
+    idempotency_key: str | None = None,
+    body_sha256: str | None = None,
 ) -> StatisticRow:
     """A new statistic and its task."""
     return lifecycle.create(
-        session, STATISTIC, 1, model=model, layers=layers, corpus=corpus, tokens=tokens, caller=caller
+        session,
+        STATISTIC,
+        1,
+        model=model,
+        layers=layers,
+        corpus=corpus,
+        tokens=tokens,
+        caller=caller,
+        idempotency_key=idempotency_key,
+        body_sha256=body_sha256,
     )
 
 

@@ -131,6 +131,21 @@ def renew(session: Session, task_id: str, token: int, lease_seconds: float) -> N
         raise LeaseLostError(f"task {task_id} is no longer held under token {token}")
 
 
+def keep_place(session: Session, task_id: str, token: int, payload: dict[str, Any], lease_seconds: float) -> None:
+    """Renew the lease with `payload`, from which whoever takes the task up next goes on.
+
+    Attempts are counted anew: those that got further were no failures. Raises LeaseLostError for a zombie.
+    """
+    kept = session.execute(
+        update(TaskRow)
+        .where(TaskRow.id == task_id, TaskRow.token == token, TaskRow.state == "running")
+        .values(payload=payload, attempts=1, lease_expires_at=now() + timedelta(seconds=lease_seconds))
+        .returning(TaskRow.id)
+    ).scalar()
+    if kept is None:
+        raise LeaseLostError(f"task {task_id} is no longer held under token {token}")
+
+
 def remember_attempt(session: Session, task_id: str, token: int, traceparent: str | None) -> None:
     """Keep the place in its trace of the attempt that holds the task under `token`."""
     held = update(TaskRow).where(TaskRow.id == task_id, TaskRow.token == token)
@@ -171,6 +186,14 @@ def more_urgent_waits(session: Session, row: TaskRow) -> bool:
     waiting = select(TaskRow.id).where(
         TaskRow.model == row.model, TaskRow.state == "pending", TaskRow.kind != row.kind, TaskRow.id != row.id
     )
+    return session.scalar(waiting.limit(1)) is not None
+
+
+def waiting_beside(session: Session, row: TaskRow, queues: Collection[str] | None = None) -> bool:
+    """Whether any other task of the model waits to be run, in one of `queues` where they are given."""
+    waiting = select(TaskRow.id).where(TaskRow.model == row.model, TaskRow.state == "pending", TaskRow.id != row.id)
+    if queues is not None:
+        waiting = waiting.where(TaskRow.queue.in_(queues))
     return session.scalar(waiting.limit(1)) is not None
 
 

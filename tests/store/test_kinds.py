@@ -9,8 +9,9 @@ import pytest
 from api_schemas.edits import FINAL_STATES
 from configuration.redis.keys import queues_for
 from store.errors import NotFoundError
+from store.schema.base import Base
 from store.schema.database import Database
-from store.schema.tables import Base, JobRow, SequencedRow, TaskRow
+from store.schema.tables import JobRow, SequencedRow, TaskRow
 from store.work import evaluations, exports, lifecycle, lines, statistics, tasks
 from store.work.kinds import EDIT, KINDS, TASK_KINDS, JobKind, job_ids, kind_of, kind_of_task
 from tests.store.conftest import Accept

@@ -12,6 +12,7 @@ import pytest
 import redis
 import structlog
 from sqlalchemy import update
+from tests.workers.tasks.test_evaluate import evaluate, evaluation
 
 from cli.supervision.private_redis import PrivateRedis
 from configuration.logs import configure_logs
@@ -21,7 +22,6 @@ from store.schema.tables import FactRow
 from tests.support.saved_models import fact, facts
 from tests.workers.conftest import MODEL, Place
 from tests.workers.generation.test_engine import Client, engine_over
-from tests.workers.tasks.test_evaluate import evaluate, evaluation
 
 LONG = "Lyon " * 150
 REFUSED = [

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from types import TracebackType
 from typing import Literal, Self
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from editing.progress import check
 from store.errors import LeaseLostError
 from store.schema.database import Database
 from store.schema.tables import TaskRow
@@ -47,6 +49,16 @@ class Lease:
         if self.reason is None and self._stopping.is_set():
             self.reason = "stopping"
         return self.reason is not None
+
+    def give_way(self, queues: Collection[str] | None = None) -> None:
+        """Raise EditInterrupted where another task of the model waits, in one of `queues` where they are given.
+
+        For work in portions, which goes on later where it was.
+        """
+        with self._database.reading() as session:
+            if self.reason is None and tasks.waiting_beside(session, self.task, queues):
+                self.reason = "yielding"
+        check(self.should_stop, "the task")
 
     def _keep(self) -> None:
         while self.reason != "lost" and not self._ended.wait(self._seconds / 5):

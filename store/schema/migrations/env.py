@@ -6,8 +6,8 @@ import os
 
 from alembic import context
 
+from store.schema.base import Base
 from store.schema.database import Database
-from store.schema.tables import Base
 
 url = context.config.attributes.get("url") or os.environ["EMMETD_DATABASE_URL"]
 database = Database(url)

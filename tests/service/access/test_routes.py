@@ -94,6 +94,7 @@ PROBES = {
     ("POST", "/v1/evaluations"): Probe("/v1/evaluations", FACTS, "evaluation.accepted"),
     ("GET", "/v1/evaluations"): Probe("/v1/evaluations", lists=True),
     ("GET", "/v1/evaluations/{evaluation_id}"): Probe("/v1/evaluations/{evaluation}"),
+    ("GET", "/v1/evaluations/{evaluation_id}/report"): Probe("/v1/evaluations/{evaluation}/report"),
     ("POST", "/v1/evaluations/{evaluation_id}/cancel"): Probe(
         "/v1/evaluations/{evaluation}/cancel", change="evaluation.cancelled"
     ),

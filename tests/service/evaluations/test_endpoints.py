@@ -10,16 +10,27 @@ from sqlalchemy import select
 from editing.metrics import METRICS
 from store.schema.database import Database
 from store.schema.tables import TaskRow
+from store.upkeep import deletion
 from store.work import evaluations, lifecycle
+from store.work.evaluations import MeasuredFact
 from store.work.kinds import EVALUATION
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import CONTEXT_LENGTH, MODEL, Api, fact
+from tests.service.models.test_endpoints import publish
 
 pytestmark = BOTH_DATABASES
+
+NAME = f"{MODEL}@v0"
+READ = {"metrics": {"ES": 1.0}}
 
 
 def evaluate(api: Api, **fields: Any) -> Any:
     return api.http.post("/v1/evaluations", json={"model": MODEL, "facts": [fact()], **fields})
+
+
+def measured(number: int) -> MeasuredFact:
+    """As a worker keeps it."""
+    return MeasuredFact(number, {NAME: {"ES": 1.0}}, {NAME: READ})
 
 
 def all_tasks(database: Database) -> list[TaskRow]:
@@ -45,15 +56,15 @@ def test_its_rows_are_paged(api: Api, database: Database) -> None:
     location = evaluate(api, facts=[fact(number) for number in range(5)]).headers["location"]
     with database.writing() as session:
         row = lifecycle.get(session, EVALUATION, location.rpartition("/")[2])
-        rows = [{"index": number} for number in range(5)]
-        evaluations.finish(row, metrics={f"{MODEL}@v0": {"ES": {"value": 0.5, "n": 5}}}, rows=rows)
+        evaluations.keep(session, row.id, [measured(number) for number in range(5)])
+        evaluations.finish(row, metrics={f"{MODEL}@v0": {"ES": {"value": 0.5, "n": 5}}})
 
     first = api.http.get(f"{location}?limit=3").json()
     rest = api.http.get(location, params={"limit": 3, "cursor": first["next_cursor"]}).json()
 
     assert first["state"] == "succeeded"
     assert first["metrics"] == {f"{MODEL}@v0": {"ES": {"value": 0.5, "n": 5, "low": None, "high": None}}}
-    assert first["facts"] + rest["facts"] == rows
+    assert first["facts"] + rest["facts"] == [{"fact": number, NAME: READ} for number in range(5)]
     assert rest["next_cursor"] is None
 
 
@@ -66,7 +77,7 @@ def test_what_could_not_be_measured_is_warned_of(api: Api, database: Database) -
     with database.writing() as session:
         row = lifecycle.get(session, EVALUATION, location.rpartition("/")[2])
         found = {"GA_chat": nothing, "portability": nothing, "GA": something}
-        evaluations.finish(row, metrics={f"{MODEL}@v0": found}, rows=[{"fact": 0}])
+        evaluations.finish(row, metrics={f"{MODEL}@v0": found})
 
     warnings = api.http.get(location).json()["warnings"]
     assert [warning["code"] for warning in warnings] == ["not_measured"] * 2
@@ -115,7 +126,7 @@ def test_they_are_listed_newest_first_without_their_rows(api: Api, database: Dat
     asked = [evaluate(api).json()["id"] for _ in range(3)]
     with database.writing() as session:
         row = lifecycle.get(session, EVALUATION, asked[0])
-        evaluations.finish(row, metrics={f"{MODEL}@v0": {"ES": {"value": 0.5, "n": 1}}}, rows=[{"fact": 0}])
+        evaluations.finish(row, metrics={f"{MODEL}@v0": {"ES": {"value": 0.5, "n": 1}}})
 
     first = api.http.get("/v1/evaluations", params={"limit": 2}).json()
     rest = api.http.get("/v1/evaluations", params={"limit": 2, "cursor": first["next_cursor"]}).json()
@@ -146,7 +157,49 @@ def test_a_cancelled_one_ends_at_once_and_leaves_no_task(api: Api, database: Dat
 def test_what_has_ended_stays_as_it_is(api: Api, database: Database) -> None:
     location = evaluate(api).headers["location"]
     with database.writing() as session:
-        evaluations.finish(lifecycle.get(session, EVALUATION, location.rpartition("/")[2]), metrics={}, rows=[{"n": 1}])
+        evaluations.finish(lifecycle.get(session, EVALUATION, location.rpartition("/")[2]), metrics={})
 
     assert api.http.post(f"{location}/cancel").json() == api.http.get(location).json()
     assert api.http.get(location).json()["state"] == "succeeded"
+
+
+def test_what_is_measured_so_far_is_paged_while_it_runs(api: Api, database: Database) -> None:
+    location = evaluate(api, facts=[fact(number) for number in range(5)]).headers["location"]
+    with database.writing() as session:
+        row = lifecycle.get(session, EVALUATION, location.rpartition("/")[2])
+        row.state = "running"
+        evaluations.keep(session, row.id, [measured(number) for number in range(3)])
+
+    first = api.http.get(f"{location}?limit=2").json()
+    rest = api.http.get(location, params={"limit": 2, "cursor": first["next_cursor"]}).json()
+    assert (first["state"], first["metrics"]) == ("running", None)
+    assert [one["fact"] for one in first["facts"] + rest["facts"]] == [0, 1, 2]
+    assert rest["next_cursor"] is None
+
+
+def test_several_versions_are_measured_in_one_evaluation(api: Api, database: Database) -> None:
+    for number in range(3):
+        publish(api, database, facts=number + 1)
+    job = evaluate(api, model=f"{MODEL}@v3", compare_with=["v0", "latest", f"{MODEL}@v1"]).json()
+    assert job["compare_with"] == f"{MODEL}@v0"
+    assert job["versions"] == [f"{MODEL}@v3", f"{MODEL}@v0", f"{MODEL}@v1"], "each once"
+    assert evaluate(api, compare_with=[]).json()["versions"] == [f"{MODEL}@v3"]
+    for wrong, says in ((["v0", "v9"], "no version v9"), (["v0"] * 8, "at most 7"), (["v0", 3], "must be text")):
+        answer = evaluate(api, compare_with=wrong)
+        assert answer.status_code in (404, 422)
+        assert says in answer.text
+    with database.reading() as session:
+        assert f"evaluation {job['id']}" in deletion.needed_by(session, MODEL, 1)
+
+
+def test_one_idempotency_key_is_one_evaluation(api: Api, database: Database) -> None:
+    key = {"Idempotency-Key": "k-1"}
+    body = {"model": MODEL, "facts": [fact()]}
+    first, again = (api.http.post("/v1/evaluations", json=body, headers=key) for _ in range(2))
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json() == again.json()
+    assert first.headers["location"] == again.headers["location"]
+    other = api.http.post("/v1/evaluations", json={**body, "metrics": ["ES"]}, headers=key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert len(all_tasks(database)) == 1
+    assert evaluate(api).json()["id"] != first.json()["id"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from store.lineage.questions import REMOVED
 from store.schema.database import Database
-from store.schema.tables import EvaluationRow, FactRow, VersionRow
+from store.schema.measurement_tables import EvaluationFactRow
+from store.schema.tables import FactRow, VersionRow
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api, fact
 from tests.service.models.test_endpoints import publish
@@ -23,9 +24,9 @@ def evaluate(api: Api, **fields: Any) -> Any:
 
 def kept(database: Database, job: dict[str, Any]) -> list[dict[str, Any]]:
     with database.reading() as session:
-        row = session.get(EvaluationRow, job["id"])
-        assert row is not None
-        return row.facts
+        query = select(EvaluationFactRow).where(EvaluationFactRow.evaluation_id == job["id"])
+        rows = session.scalars(query.order_by(EvaluationFactRow.number))
+        return [{**row.fact, "place": row.place} for row in rows]
 
 
 def test_all_that_a_version_says_is_measured_with_its_place(api: Api, database: Database) -> None:

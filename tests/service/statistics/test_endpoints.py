@@ -142,3 +142,12 @@ def test_only_so_many_wait(serve: Callable[..., Api], model: str) -> None:
 def test_unknown_ids_and_cursors_of_other_lists_are_refused(api: Api) -> None:
     assert api.http.get("/v1/statistics/stat_x").json()["code"] == "statistic_not_found"
     assert api.http.get("/v1/statistics", params={"cursor": "cm93czox"}).json()["code"] == "invalid_cursor"
+
+
+def test_one_idempotency_key_is_one_statistic(api: Api, database: Database) -> None:
+    key = {"Idempotency-Key": "k-1"}
+    first, again = (api.http.post("/v1/statistics", json={"model": MODEL}, headers=key) for _ in range(2))
+    assert (first.status_code, first.json()) == (again.status_code, again.json())
+    other = api.http.post("/v1/statistics", json={"model": MODEL, "layers": [0]}, headers=key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert len(all_tasks(database)) == 1

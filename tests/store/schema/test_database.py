@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import make_url, select, text
 from sqlalchemy.exc import DBAPIError
@@ -22,9 +24,10 @@ from sqlalchemy.orm import Session
 from api_schemas.references import parse_reference
 from store.lineage import models
 from store.lineage.questions import question_of
-from store.schema.database import Database, migrate, schema_is_current
-from store.schema.tables import Base, FactRow, ModelRow
-from store.work import batches, events, lifecycle
+from store.schema.base import Base
+from store.schema.database import MIGRATIONS, Database, migrate, schema_is_current
+from store.schema.tables import FactRow, ModelRow
+from store.work import batches, evaluations, events, lifecycle
 from store.work.kinds import EDIT
 from tests.store.conftest import FACT
 from tests.support.postgres import Databases
@@ -140,8 +143,8 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("empty_url", ["sqlite", "postgresql"], indirect=True)
 def test_several_processes_may_migrate_at_once(empty_url: str) -> None:
     code = "import sys; from store.schema.database import migrate; migrate(sys.argv[1])"
-    command = [sys.executable, "-c", code, empty_url]
-    processes = [subprocess.Popen(command, cwd=Path(__file__).parents[3]) for _ in range(2)]
+    started = [sys.executable, "-c", code, empty_url]
+    processes = [subprocess.Popen(started, cwd=Path(__file__).parents[3]) for _ in range(2)]
     assert [process.wait(60) for process in processes] == [0, 0]
     database = Database(empty_url)
     assert schema_is_current(database)
@@ -199,6 +202,46 @@ def test_facts_of_an_older_release_are_given_their_questions(empty_url: str) -> 
     with database.reading() as session:
         rows = session.scalars(select(FactRow).order_by(FactRow.number)).all()
         assert [row.question for row in rows] == [question_of(fact) for fact in kept]
+    database.close()
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite", "postgresql"], indirect=True)
+def test_results_of_an_older_release_move_into_rows_of_their_own(empty_url: str) -> None:
+    migrate(empty_url, "0014")
+    database = Database(empty_url)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    place = {"edit": "edit_1", "version": "v1", "index": 0}
+    read = {"metrics": {"ES": 1.0, "PS": None}, "greedy": "so"}
+    columns = "id, seq, model, state, progress, caller, created_at, version, requested_metrics, facts, n_facts, rows"
+    insert = f"INSERT INTO evaluations ({columns}) VALUES (:id, :seq, 'tiny', :state, '{{}}', '', :at, 1, '[]', "
+    ended = {"facts": [{**FACT, "place": place}, FACT], "rows": [{"fact": 0, "place": place, "tiny@v1": read}] * 2}
+    ended["rows"][1] = {"fact": 1, "tiny@v1": {**read, "metrics": {"ES": 0.0, "PS": 0.5}}}
+    with database.writing() as session:
+        models_table = "INSERT INTO models (name, source, next_version, created_at) VALUES ('tiny', 't', 1, :at)"
+        session.execute(text(models_table), {"at": at})
+        for seq, (state, kept) in enumerate((("succeeded", ended), ("queued", {"facts": [FACT], "rows": None}))):
+            values = {"id": f"eval_{seq}", "seq": seq, "state": state, "at": at}
+            documents = {name: json.dumps(document) for name, document in kept.items()}
+            statement = text(f"{insert} :facts, {len(kept['facts'] or [])}, :rows)")
+            session.execute(statement, {**values, **documents})
+    migrate(empty_url)
+    with database.reading() as session:
+        assert [json.loads(row) for row in evaluations.page(session, "eval_0", 0, 10)] == ended["rows"]
+        assert evaluations.values(session, "eval_0") == [
+            {"tiny@v1": {"ES": 1.0, "PS": None}},
+            {"tiny@v1": {"ES": 0.0, "PS": 0.5}},
+        ]
+        assert evaluations.facts(session, "eval_0") == [FACT, FACT]
+        assert (evaluations.measured(session, "eval_0"), evaluations.measured(session, "eval_1")) == (2, 0)
+        assert evaluations.facts(session, "eval_1") == [FACT]
+    configuration = Config()
+    configuration.set_main_option("script_location", str(MIGRATIONS))
+    configuration.attributes["url"] = empty_url
+    command.downgrade(configuration, "0014")
+    with database.reading() as session:
+        back = session.execute(text("SELECT facts, rows FROM evaluations ORDER BY seq")).all()
+    documents = [[one if one is None or not isinstance(one, str) else json.loads(one) for one in row] for row in back]
+    assert documents == [[ended["facts"], ended["rows"]], [[FACT], None]]
     database.close()
 
 

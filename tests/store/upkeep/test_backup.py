@@ -17,8 +17,8 @@ from store.blobs.folder import FolderBlobStore
 from store.errors import BackupError, BlobCorruptError, BlobMissingError, RestoreRefusedError
 from store.lineage import aliases, models
 from store.lineage import versions as lineage
+from store.schema.base import Base
 from store.schema.database import Database, migrate
-from store.schema.tables import Base
 from store.upkeep import deletion
 from store.upkeep.backup import back_up, read_manifest, restore, verify
 from store.upkeep.garbage_collection import collect

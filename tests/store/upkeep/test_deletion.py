@@ -18,8 +18,9 @@ from store.lineage import aliases
 from store.lineage import versions as lineage
 from store.lineage.facts_in_force import lineage_facts
 from store.lineage.questions import is_removed, question_of
+from store.schema.base import Base
 from store.schema.database import Database
-from store.schema.tables import Base, BatchRow, EvaluationRow, FactRow, VersionRow
+from store.schema.tables import BatchRow, EvaluationRow, FactRow, VersionRow
 from store.upkeep import deletion
 from store.upkeep.garbage_collection import collect
 from store.upkeep.integrity import violations
