@@ -12,7 +12,7 @@ import pytest
 import redis
 import structlog
 from sqlalchemy import update
-from tests.workers.tasks.test_evaluate import evaluate, evaluation
+from tests.workers.evaluating.test_evaluate import evaluate, evaluation
 
 from cli.supervision.private_redis import PrivateRedis
 from configuration.logs import configure_logs
