@@ -13,6 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from api_schemas.consolidations import ConsolidationRequest
+from api_schemas.deployments import DeploymentRequest
 from api_schemas.edits import EditEvent, EditProgress, EditRequest
 from api_schemas.evaluations import EvaluationRequest
 from api_schemas.exports import ExportJob
@@ -55,6 +56,7 @@ TAGS: Final = [
     {"name": "evaluations", "description": "Measuring any version on given facts."},
     {"name": "completions", "description": "Generating text with any version, as OpenAI's API does it."},
     {"name": "statistics", "description": "C0 of a model's layers, made ahead of time, and what it is made from."},
+    {"name": "deployments", "description": "Engines elsewhere that serve versions and follow aliases."},
     {"name": "algorithms", "description": "Editing methods and their settings."},
     {"name": "operations", "description": "Health and metrics."},
 ]
@@ -69,6 +71,7 @@ _READ_BY_HAND: Final = (
     ConsolidationRequest,
     ExportJob,
     StatisticRequest,
+    DeploymentRequest,
     CompletionRequest,
     CompletionChunk,
     ChatRequest,

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from store.schema import access_tables, reading_tables  # noqa: F401 - whoever has a database knows all tables
+from store.schema import access_tables, deployment_tables, reading_tables  # noqa: F401 - whoever has a database knows all tables
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 WAIT_SECONDS: Final = 30
