@@ -240,11 +240,6 @@ class Settings(
         return Path(self.blob_url.removeprefix("file://"))
 
     @property
-    def engines_folder(self) -> Path:
-        """`deployment_folder`, or "deployments" in the data folder."""
-        return self.deployment_folder or self.data / "deployments"
-
-    @property
     def cpu_threads(self) -> int:
         """`threads`, or the number of CPUs that this process may keep busy."""
         return self.threads if self.threads is not None else usable_cpus()

@@ -18,7 +18,7 @@ from api_schemas.edits import FINAL_STATES
 from api_schemas.metrics import LINE_WORN
 from api_schemas.references import version_name
 from configuration.redis.keys import generate_stream
-from service.deployments.figures import deployment_metrics
+from service.deployment_metrics import deployment_metrics
 from service.live_workers import LiveWorkers
 from store.blobs.blob_store import BlobStore
 from store.clock import now

@@ -6,6 +6,7 @@ each, and no more of an answer is read than it may have. The key is in the heade
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -126,16 +127,20 @@ class Engine:
         timeout = httpx.Timeout(seconds, connect=_CONNECT_SECONDS)
         content = None if body is None else orjson.dumps(body)
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        url = f"{self._origin}{path}"
         try:
-            async with self._http.stream(
-                method, f"{self._origin}{path}", content=content, headers=headers, timeout=timeout
-            ) as answer:
+            async with (
+                asyncio.timeout(seconds),
+                self._http.stream(method, url, content=content, headers=headers, timeout=timeout) as answer,
+            ):
                 received = bytearray()
                 async for piece in answer.aiter_bytes():
                     received += piece
                     if len(received) > _MOST_BYTES:
                         raise EngineAwayError(f"{method} {path}: the answer is larger than {_MOST_BYTES} bytes")
                 status = answer.status_code
+        except TimeoutError:
+            raise EngineAwayError(f"{method} {path}: no whole answer within {seconds:g} s") from None
         except httpx.HTTPError as error:
             raise EngineAwayError(f"{method} {path}: {type(error).__name__}: {error}"[:_LONGEST_DETAIL]) from None
         if status == 200:
@@ -150,9 +155,11 @@ class Engine:
 
 def _of_a_failing_engine(detail: str, status: int) -> EngineError:
     """vLLM answers 500 also where an adapter does not suit it, with what is wrong in words."""
-    if status == 500 and "LoRA" in detail:
-        return EngineRefusedError(detail, status)
-    return EngineAwayError(detail)
+    if status != 500 or "LoRA" not in detail:
+        return EngineAwayError(detail)
+    if "max_lora_rank" in detail:
+        detail += "; start vLLM with a greater --max-lora-rank, 512 at most, or deploy with format hf"
+    return EngineRefusedError(detail, status)
 
 
 def _message(content: bytes) -> str:

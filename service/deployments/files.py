@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, TypeGuard
 
 from api_schemas.references import version_name
+from configuration.settings import Settings
 from editing.atomic_files import exclusive, publish_folder, scratch_folder, sweep
 from store.blobs.blob_store import BlobStore
 
@@ -17,6 +18,11 @@ _PIECE: Final = 1 << 20
 _MOST_FILES: Final = 10_000
 _UNUSED_SECONDS: Final = 600
 """A folder that was just written may be one that another process deploys now."""
+
+
+def engines_folder(settings: Settings) -> Path:
+    """Where engines find what is deployed to them."""
+    return settings.deployment_folder or settings.data / "deployments"
 
 
 def place_of(folder: Path, model: str, version: int, format: str, blob: str) -> Path:

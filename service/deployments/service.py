@@ -17,7 +17,7 @@ from configuration.deployment_settings import origin_of
 from configuration.settings import Settings
 from service.deployments.engine import PREFIX, Engine, EngineError, engines_client
 from service.deployments.files import is_adapter
-from service.deployments.views import deployment_view, event_view, followed
+from service.deployments.views import deployment_view, event_view
 from service.http.bodies import read_model
 from service.http.cursors import read_cursor, write_cursor
 from service.http.fields import invalid, shown
@@ -28,7 +28,7 @@ from store.lineage import models
 from store.lineage import versions as lineage
 from store.schema.deployment_tables import DeploymentRow
 from store.work import deployments
-from store.work.deployments import NewDeployment
+from store.work.deployments import NewDeployment, followed
 
 log = structlog.get_logger(__name__)
 

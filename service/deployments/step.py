@@ -12,7 +12,7 @@ import structlog
 from api_schemas.references import version_name
 from service.deployments import trial
 from service.deployments.engine import PREFIX, Engine, EngineAwayError, EngineRefusedError
-from service.deployments.files import is_adapter, place_of, remove_unused, unpack
+from service.deployments.files import engines_folder, is_adapter, place_of, remove_unused, unpack
 from service.deployments.work import Files, Goal, Outcome, Work, problem, seen_by_engine
 from service.errors import ExportFailedError, ServiceError
 from service.exports.service import NO_RANK, find_or_make
@@ -82,7 +82,7 @@ async def _outcome(work: Work, goal: Goal) -> Outcome:
     except BlobError as error:
         return Outcome("pending", _REFUSED_SECONDS, problem(error.code, str(error)))
     except (OSError, ValueError) as error:
-        told = f"{work.resources.settings.engines_folder}: {type(error).__name__}: {error}"
+        told = f"{engines_folder(work.resources.settings)}: {type(error).__name__}: {error}"
         return Outcome("refused", _REFUSED_SECONDS, problem("deployment_folder", told))
 
 
@@ -148,7 +148,7 @@ def _enter_exporting(work: Work, version: int) -> None:
 def _unpacked(resources: Resources, goal: Goal, export: ExportRow) -> Files:
     """Raises BlobError, OSError, and ValueError where the export is none of ours."""
     assert export.blob is not None
-    folder = resources.settings.engines_folder
+    folder = engines_folder(resources.settings)
     place = place_of(folder, goal.row.model, goal.version, export.format, export.blob)
     unpack(resources.blobs, export.blob, place)
     return Files("hf" if export.format == "hf" else "peft", seen_by_engine(goal.row, folder, place))
@@ -173,7 +173,7 @@ def _write(work: Work, goal: Goal, outcome: Outcome) -> None:
         audit.record(session, ACTOR, f"deployment.{outcome.state}", model=row.model, target=row.id, **details)
         used = {Path(path).name for one in deployments.all_deployments(session) for path in _paths(one)}
     log.info("deployment tried", deployment=row.id, state=outcome.state, version=goal.version_name, engine=row.target)
-    remove_unused(work.resources.settings.engines_folder, goal.row.model, used)
+    remove_unused(engines_folder(work.resources.settings), goal.row.model, used)
 
 
 def _paths(row: DeploymentRow) -> list[str]:

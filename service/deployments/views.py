@@ -7,7 +7,7 @@ from api_schemas.edits import EditError
 from api_schemas.references import version_name
 from store.clock import now
 from store.schema.deployment_tables import DeploymentEventRow, DeploymentRow
-from store.work.deployments import lag_seconds
+from store.work.deployments import followed, lag_seconds
 
 _RESTING: frozenset[str] = frozenset({"deployed"})
 
@@ -49,11 +49,6 @@ def event_view(row: DeploymentEventRow) -> DeploymentEvent:
             "check": _check(row.check),
         }
     )
-
-
-def followed(row: DeploymentRow) -> str:
-    """NAME@alias, or NAME@vN of one that stays."""
-    return f"{row.model}@{row.alias or version_name(row.version or 0)}"
 
 
 def _named(number: int | None) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import and_, case, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from api_schemas.references import version_name
 from store.clock import new_id, now
 from store.errors import DeploymentExistsError, DeploymentLimitError, DeploymentNotFoundError, LeaseLostError
 from store.schema.deployment_tables import DeploymentEventRow, DeploymentRow
@@ -104,6 +105,7 @@ def all_deployments(session: Session) -> list[DeploymentRow]:
 def remove(session: Session, row: DeploymentRow) -> None:
     session.execute(delete(DeploymentEventRow).where(DeploymentEventRow.deployment_id == row.id))
     session.delete(row)
+    session.flush()
 
 
 def due(session: Session) -> list[str]:
@@ -202,6 +204,11 @@ def events(session: Session, deployment_id: str, before: int | None, limit: int)
     if before is not None:
         query = query.where(DeploymentEventRow.id < before)
     return list(session.scalars(query.order_by(DeploymentEventRow.id.desc()).limit(limit + 1)))
+
+
+def followed(row: DeploymentRow) -> str:
+    """NAME@alias, or NAME@vN of one that stays."""
+    return f"{row.model}@{row.alias or version_name(row.version or 0)}"
 
 
 def lag_seconds(row: DeploymentRow, moment: datetime) -> float:

@@ -19,7 +19,8 @@ from tests.client.stub import FACT, Stub, answer
 ROOT = Path(__file__).parents[2]
 NAMES = """
 APIError Alias AsyncEdit AsyncEmmetd AsyncEvaluation AsyncListing AsyncStatistic AuthenticationError BadRequestError
-BatchMetrics __version__ ConfigurationError ConflictError ConnectionFailedError Corpus Deployment DeploymentCheck DeploymentEvent Edit EditData EditEvent
+BatchMetrics __version__ ConfigurationError ConflictError ConnectionFailedError Corpus Deployment
+DeploymentCheck DeploymentEvent Edit EditData EditEvent
 EditProgress Emmetd EmmetdError Evaluation EvaluationData EvaluationRow ExportedFile Fact FactInput FactsError FactsFile
 FieldError InvalidFieldsError Job JobCancelledError JobEndedError JobFailedError JobRejectedError KeptFact LineageEntry
 Listing Measurement ModelCard Neighbor NotFoundError NotOfferedError PermissionDeniedError Progress RateLimitError

@@ -9,7 +9,6 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from sqlalchemy.orm import Session
 
-from service.deployments.views import followed
 from store.clock import now
 from store.work import deployments
 
@@ -30,7 +29,7 @@ def deployment_metrics(session: Session) -> Iterable[Metric]:
     )
     moment = now()
     for row in deployments.all_deployments(session):
-        labels = [row.model, followed(row).partition("@")[2], row.target, row.name]
+        labels = [row.model, deployments.followed(row).partition("@")[2], row.target, row.name]
         in_step.add_metric(labels, float(row.state == "deployed" and row.actual == row.desired))
         lag.add_metric(labels, deployments.lag_seconds(row, moment))
         check = row.last_check or {}
