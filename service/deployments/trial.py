@@ -44,16 +44,18 @@ async def loaded(work: Work, goal: Goal, engine: Engine, files: Files, served: M
     asked = await _asked(work, goal, engine.load(staged if is_beside else row.name, files.path), began)
     await work.in_thread(_enter, work, "checking", goal.version)
     check = await _check(work, goal, engine, staged if is_beside else row.name, asked)
+    has_name = not is_beside
     if is_beside and check["passed"]:
         await engine.load(row.name, files.path)
+        has_name = True
         check = await _check(work, goal, engine, row.name, asked)
     if is_beside:
         await engine.unload(staged)
     if check["passed"]:
         return _deployed(goal, files, check)
-    if is_adapter(row.path):
+    if has_name and is_adapter(row.path):
         await engine.load(row.name, row.path)
-    elif not is_beside:
+    elif has_name:
         await engine.unload(row.name)
     return _rolled_back(goal, check)
 

@@ -46,6 +46,10 @@ class StandInVllm:
         self.stop()
 
     @property
+    def is_there(self) -> bool:
+        return self._server is not None
+
+    @property
     def origin(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
@@ -141,6 +145,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _respond(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else None
+        if not self.vllm.is_there:  # over a connection that was kept
+            self.close_connection = True
+            return
         if self.vllm.key is not None and self.headers.get("Authorization") != f"Bearer {self.vllm.key}":
             status, said = 401, {"error": "Unauthorized"}
         else:
