@@ -78,7 +78,7 @@ class AuditEntry(BaseModel):
     """One change: who made it, from where, when, and what became different.
 
     `actor` is the id of an API key, `bootstrap` for the key of the configuration, `local` for a server without keys,
-    `cli:NAME` for somebody at the command line, `worker:ID` for a worker.
+    `cli:NAME` for somebody at the command line, `worker:ID` for a worker, `deployments` for what follows an alias.
     """
 
     id: int

@@ -23,6 +23,7 @@ from cli.commands.versions import versions
 from cli.commands.worker import worker
 from cli.requests.alias import alias
 from cli.requests.ask import ask
+from cli.requests.deployments import deploy, deployments
 from cli.requests.edit import edit
 from cli.requests.edits import edits
 from cli.requests.evaluate import evaluate
@@ -86,6 +87,8 @@ app.command(rich_help_panel=_USERS)(evaluate)
 add_to(versions)
 app.add_typer(versions, name="versions", rich_help_panel=_USERS)
 app.add_typer(alias, name="alias", rich_help_panel=_USERS)
+app.command(rich_help_panel=_USERS)(deploy)
+app.add_typer(deployments, name="deployments", rich_help_panel=_USERS)
 app.add_typer(edits, name="edits", rich_help_panel=_USERS)
 
 for command in (serve, api, worker, migrate, config, doctor, backup, restore, audit):

@@ -28,6 +28,7 @@ from api_schemas.references import NAME_PATTERN
 from configuration.access_settings import AccessSettings, Lowercase, what_is_wrong_with_auth
 from configuration.corpus_settings import CorpusSettings
 from configuration.cpus import usable_cpus
+from configuration.deployment_settings import DeploymentSettings
 from configuration.errors import InvalidSettingError
 from configuration.generation_settings import GenerationSettings
 from configuration.observability_settings import ObservabilitySettings
@@ -46,7 +47,13 @@ def default_data_folder() -> Path:
 
 
 class Settings(
-    AccessSettings, CorpusSettings, GenerationSettings, ObservabilitySettings, RetentionSettings, S3Settings
+    AccessSettings,
+    CorpusSettings,
+    DeploymentSettings,
+    GenerationSettings,
+    ObservabilitySettings,
+    RetentionSettings,
+    S3Settings,
 ):
     """Resolved settings; never changed after they were made. Make them with `load_settings`."""
 

@@ -23,6 +23,8 @@ from service.chat import endpoints as chat
 from service.completions import endpoints as completions
 from service.console import endpoints as console
 from service.consolidations import endpoints as consolidations
+from service.deployments import endpoints as deployments
+from service.deployments.reconciler import reconciling
 from service.diffs import endpoints as diffs
 from service.edits import endpoints as edits
 from service.errors import UnavailableError
@@ -72,7 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with tracing.running(settings, "api"):
-            async with open_resources(settings, metrics) as resources:
+            async with open_resources(settings, metrics) as resources, reconciling(resources):
                 app.state.resources = resources
                 # What lives as long as the process need not be walked at each collection: a pause of some 150 ms.
                 gc.collect()
@@ -108,6 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
         algorithms,
         audit,
         keys,
+        deployments,
     ):
         app.include_router(resource.router, responses=responses(UnavailableError))
     for resource in (completions, chat, tokenization):

@@ -18,6 +18,7 @@ from api_schemas.edits import FINAL_STATES
 from api_schemas.metrics import LINE_WORN
 from api_schemas.references import version_name
 from configuration.redis.keys import generate_stream
+from service.deployment_metrics import deployment_metrics
 from service.live_workers import LiveWorkers
 from store.blobs.blob_store import BlobStore
 from store.clock import now
@@ -92,6 +93,7 @@ class _AtScrape(Collector):
         edits = CounterMetricFamily(
             "emmetd_edits", "Edit batches that ended, by final state", labels=["model", "state"]
         )
+        deployed: Iterable[Metric] = ()
         up = GaugeMetricFamily("emmetd_worker_up", "Workers of the model that are ready", labels=["model"])
         try:
             with self._database.reading() as session:
@@ -111,6 +113,7 @@ class _AtScrape(Collector):
                 ended = dict.fromkeys(((name, state) for name in names for state in sorted(FINAL_STATES)), 0)
                 for (model, state), count in (ended | storage_figures.ended_batches(session)).items():
                     edits.add_metric([model, state], count)
+                deployed = deployment_metrics(session)
                 held = running(session)
                 for model, kind in sorted({*held, *((name, kind) for name in names for kind in TASK_KINDS)}):
                     tasks.add_metric([model, kind], held.get((model, kind), 0))
@@ -121,7 +124,7 @@ class _AtScrape(Collector):
                 up.add_metric([name], ready)
         except (SQLAlchemyError, RedisError, OSError) as error:
             log.warning("metrics are incomplete", error=f"{type(error).__name__}: {error}")
-        yield from (depth, age, info, scores, worn, kept, tasks, edits, up, self._room())
+        yield from (depth, age, info, scores, worn, kept, tasks, edits, up, *deployed, self._room())
 
     def _room(self) -> Metric:
         free = GaugeMetricFamily("emmetd_store_free_bytes", "Bytes that may still be written to the store of blobs")

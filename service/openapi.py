@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 
 from api_schemas.access import KeyRequest
 from api_schemas.consolidations import ConsolidationRequest
+from api_schemas.deployments import DeploymentRequest
 from api_schemas.edits import EditEvent, EditProgress, EditRequest
 from api_schemas.evaluations import EvaluationRequest
 from api_schemas.exports import ExportJob
@@ -57,6 +58,7 @@ TAGS: Final = [
     {"name": "evaluations", "description": "Measuring any version on given facts."},
     {"name": "completions", "description": "Generating text with any version, as OpenAI's API does it."},
     {"name": "statistics", "description": "C0 of a model's layers, made ahead of time, and what it is made from."},
+    {"name": "deployments", "description": "Engines elsewhere that serve versions and follow aliases."},
     {"name": "algorithms", "description": "Editing methods and their settings."},
     {"name": "operations", "description": "Health and metrics."},
 ]
@@ -73,6 +75,7 @@ _READ_BY_HAND: Final = (
     ExportJob,
     StatisticRequest,
     KeyRequest,
+    DeploymentRequest,
     CompletionRequest,
     CompletionChunk,
     ChatRequest,

@@ -9,6 +9,7 @@ StoreError
 │   ├── ExportNotFoundError
 │   ├── BundleNotFoundError
 │   ├── StatisticNotFoundError
+│   ├── DeploymentNotFoundError
 │   └── KeyNotFoundError           an API key
 ├── ConflictError
 │   ├── AliasMovedError            compare and set failed
@@ -19,6 +20,8 @@ StoreError
 │   ├── NotesChangedError          somebody else changed description or tags meanwhile
 │   ├── NotInLineageError          what shall be taken out is not in the version, or not any more
 │   ├── NameClashError             a version from elsewhere has a name that is another's here
+│   ├── DeploymentExistsError      the engine is served that name by another deployment
+│   ├── DeploymentLimitError       there are as many deployments as there may be
 │   ├── VersionNeededError         an alias, a later version or running work needs what shall be deleted
 │   ├── FactsRemovedError          the texts that a revert, a consolidation or an evaluation needs were removed
 │   ├── NothingToConsolidateError  the base, or a version that says no fact
@@ -82,6 +85,10 @@ class StatisticNotFoundError(NotFoundError):
     code = "statistic_not_found"
 
 
+class DeploymentNotFoundError(NotFoundError):
+    code = "deployment_not_found"
+
+
 class KeyNotFoundError(NotFoundError):
     code = "key_not_found"
 
@@ -120,6 +127,14 @@ class NotInLineageError(ConflictError):
 
 class NameClashError(ConflictError):
     code = "name_clash"
+
+
+class DeploymentExistsError(ConflictError):
+    code = "deployment_exists"
+
+
+class DeploymentLimitError(ConflictError):
+    code = "deployment_limit"
 
 
 class VersionNeededError(ConflictError):

@@ -25,11 +25,16 @@ NO_RANK = 0
 """`max_rank` in the row of an export whose rank is not bounded."""
 
 
-def find_or_make(resources: Resources, name: str, version: str, format: ExportFormat, max_rank: int) -> ExportRow:
-    """The export of that kind, finished or not. Raises ExportFailedError where it could not be made."""
+def find_or_make(
+    resources: Resources, name: str, version: str, format: ExportFormat, max_rank: int, *, base_too: bool = False
+) -> ExportRow:
+    """The export of that kind, finished or not. Raises ExportFailedError where it could not be made.
+
+    Nobody asks for the base, except `base_too`: what follows an alias follows it to the base.
+    """
     limit = max_rank if FILE_KINDS[format].takes_max_rank else NO_RANK
     with resources.database.reading() as session:
-        number = _exportable(session, name, version).number
+        number = _exportable(session, name, version, base_too).number
         row = _standing(resources, session, name, number, format, limit)
     if row is None:
         with resources.database.writing() as session:
@@ -68,10 +73,10 @@ def address(row: ExportRow) -> str:
     return f"/v1/models/{row.model}/versions/{version_name(row.version)}/export?format={row.format}{limit}"
 
 
-def _exportable(session: Session, name: str, version: str) -> VersionRow:
+def _exportable(session: Session, name: str, version: str, base_too: bool) -> VersionRow:
     model_named(session, name)
     row = lineage.resolve(session, version_reference(name, version))
-    if row.parent is None:
+    if row.parent is None and not base_too:
         raise NothingToExportError(f"{name}@{version_name(row.number)} is the base: nothing of it was edited")
     return row
 

@@ -21,7 +21,10 @@ _ACCEPTED: Final = ("edit.accepted", "revert.accepted")
 
 @dataclass(frozen=True)
 class Actor:
-    """Who makes a change: a key's id, BOOTSTRAP, LOCAL, `cli:NAME` or `worker:ID`; `address` is where it came from."""
+    """Who makes a change: a key's id, BOOTSTRAP, LOCAL, `cli:NAME`, `worker:ID` or `deployments`.
+
+    `address` is where it came from.
+    """
 
     id: str
     label: str | None = None

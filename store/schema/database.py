@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from store.schema import (  # noqa: F401 - whoever has a database knows all tables
     access_tables,
     alias_tables,
+    deployment_tables,
     measurement_tables,
     reading_tables,
     tables,

@@ -53,6 +53,10 @@ PROMISES = {
     "main_job": Promise("edits, rollback, stop and start, and a killed worker", "tests.acceptance.main_job"),
     "reverts": Promise("4 of 32 facts taken out again", "tests.acceptance.reverts"),
     "worn_line": Promise("a line driven into collapse is told of in time", "tests.acceptance.worn_line"),
+    "engines": Promise(
+        "a version in vLLM as adapter and checkpoint, followed and rolled back there, and in llama.cpp",
+        "tests.acceptance.engines",
+    ),
     "load": Promise("32 clients while a batch runs and is published", "tests.acceptance.load"),
     "version_walks": Promise(
         "weights of versions after random walks, on two workers", "tests.acceptance.version_walks", (), False

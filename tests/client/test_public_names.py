@@ -19,7 +19,8 @@ from tests.client.stub import FACT, Stub, answer
 ROOT = Path(__file__).parents[2]
 NAMES = """
 APIError Alias AsyncEdit AsyncEmmetd AsyncEvaluation AsyncListing AsyncStatistic AuthenticationError BadRequestError
-BatchMetrics __version__ ConfigurationError ConflictError ConnectionFailedError Corpus Edit EditData EditEvent
+BatchMetrics __version__ ConfigurationError ConflictError ConnectionFailedError Corpus Deployment
+DeploymentCheck DeploymentEvent Edit EditData EditEvent
 EditProgress Emmetd EmmetdError Evaluation EvaluationData EvaluationRow ExportedFile Fact FactInput FactsError FactsFile
 FieldError InvalidFieldsError Job JobCancelledError JobEndedError JobFailedError JobRejectedError KeptFact LineageEntry
 Listing Measurement ModelCard Neighbor NotFoundError NotOfferedError PermissionDeniedError Progress RateLimitError
@@ -34,6 +35,7 @@ METHODS = {
     "chat": {"create", "stream"},
     "completions": {"create", "stream"},
     "corpora": {"list"},
+    "deployments": {"create", "events", "get", "list", "remove"},
     "diffs": {"get"},
     "edits": {"cancel", "create", "events", "facts", "get", "left_out", "list"},
     "evaluations": {"cancel", "create", "get", "list", "report", "rows", "run"},
@@ -104,6 +106,11 @@ def everything(client: Emmetd) -> list[Any]:
         lambda: client.chat.create(model="m", messages="x"),
         lambda: client.completions.create(model="m", prompt="x"),
         lambda: client.corpora.list().page(),
+        lambda: client.deployments.create(model="m", target="vllm+http://x:1"),
+        lambda: client.deployments.events("d").page(),
+        lambda: client.deployments.get("d"),
+        lambda: client.deployments.list().page(),
+        lambda: client.deployments.remove("d"),
         lambda: client.diffs.get("m", "v0", "v1"),
         lambda: client.edits.cancel("e"),
         lambda: client.edits.create(model="m", facts=[FACT]),

@@ -12,7 +12,6 @@ import pytest
 import redis
 import structlog
 from sqlalchemy import update
-from tests.workers.evaluating.test_evaluate import evaluate, evaluation
 
 from cli.supervision.private_redis import PrivateRedis
 from configuration.logs import configure_logs
@@ -21,6 +20,7 @@ from configuration.redis.keys import generate_stream
 from store.schema.tables import FactRow
 from tests.support.saved_models import fact, facts
 from tests.workers.conftest import MODEL, Place
+from tests.workers.evaluating.test_evaluate import evaluate, evaluation
 from tests.workers.generation.test_engine import Client, engine_over
 
 LONG = "Lyon " * 150

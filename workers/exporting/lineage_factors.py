@@ -40,6 +40,8 @@ def lineage_factors(version: ExportedVersion, max_rank: int | None) -> tuple[dic
         check(version.should_stop, "the export")
         most = version.model.decoder.projections[layer].d_in if max_rank is None else max_rank
         factors_by_layer[layer] = low_rank(total.factors, total.dense, most, total.largest)
+    if not factors_by_layer:
+        factors_by_layer[0] = _nothing(version)
     if max_rank is not None:
         _refuse_above(factors_by_layer, max_rank)
     report = {
@@ -52,6 +54,14 @@ def lineage_factors(version: ExportedVersion, max_rank: int | None) -> tuple[dic
         },
     }
     return factors_by_layer, report
+
+
+def _nothing(version: ExportedVersion) -> LowRank:
+    """Of the base, on which nothing was edited: an adapter that adds zeros, so that what follows an alias can go back
+    to it."""
+    projection = version.model.decoder.projections[0]
+    zeros = torch.zeros(1, max(projection.d_in, projection.d_out), dtype=torch.float64)
+    return LowRank(A=zeros[:, : projection.d_in], B=zeros[:, : projection.d_out].T, full_rank=0, error=0.0)
 
 
 @dataclass

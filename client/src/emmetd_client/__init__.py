@@ -51,6 +51,7 @@ from emmetd_client.errors import (
     UnexpectedAnswerError,
     WaitTimedOutError,
 )
+from emmetd_client.models.deployments import Deployment, DeploymentCheck, DeploymentEvent
 from emmetd_client.models.edits import EditData, EditEvent, EditProgress
 from emmetd_client.models.evaluations import EvaluationData, EvaluationRow
 from emmetd_client.models.facts import Fact, KeptFact, Neighbor, VersionFact
@@ -77,6 +78,9 @@ __all__ = [
     "ConflictError",
     "ConnectionFailedError",
     "Corpus",
+    "Deployment",
+    "DeploymentCheck",
+    "DeploymentEvent",
     "Edit",
     "EditData",
     "EditEvent",

@@ -153,6 +153,20 @@ def test_adapters_have_a_rank_that_engines_take(two_versions: Place, tmp_path: P
     assert [engine_rank(rank) for rank in (1, 8, 9, 257, 512, 600)] == [8, 8, 16, 512, 512, 600]
 
 
+def test_the_base_is_an_adapter_that_adds_nothing(two_versions: Place, tmp_path: Path) -> None:
+    """What follows an alias follows it to the base too."""
+    base = exported_version(
+        two_versions, deltas=list, about={**exported_version(two_versions).about, "layers_edited": []}
+    )
+    report = WRITERS["peft"](base, tmp_path / "file")
+    assert (report["full_rank"], report["padded_rank"], report["relative_error"]) == (0, 8, 0.0)
+    tensors = adapter_tensors((tmp_path / "file").read_bytes())
+    projection = two_versions.loaded.model.decoder.projections[0]
+    shapes = {name.rpartition("lora_")[2]: tuple(tensor.shape) for name, tensor in tensors.items()}
+    assert shapes == {"A.weight": (8, projection.d_in), "B.weight": (projection.d_out, 8)}
+    assert not any(tensor.any() for tensor in tensors.values())
+
+
 def exported_version(place: Place, **changed: Any) -> ExportedVersion:
     context = place.worker()
     about = {"version": "v2", "lineage": ["v1", "v2"], "facts_in_force": 4, "layers_edited": [1], "algorithm": "emmet"}

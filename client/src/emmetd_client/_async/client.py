@@ -10,6 +10,7 @@ from emmetd_client._async.algorithms import AsyncAlgorithms
 from emmetd_client._async.aliases import AsyncAliases
 from emmetd_client._async.audit import AsyncAudit
 from emmetd_client._async.completions import AsyncChat, AsyncCompletions
+from emmetd_client._async.deployments import AsyncDeployments
 from emmetd_client._async.diffs import AsyncDiffs
 from emmetd_client._async.edits import AsyncEdits
 from emmetd_client._async.evaluations import AsyncEvaluations
@@ -53,6 +54,7 @@ class AsyncEmmetd:
         self.chat = AsyncChat(self._transport)
         self.completions = AsyncCompletions(self._transport)
         self.corpora = AsyncCorpora(self._transport)
+        self.deployments = AsyncDeployments(self._transport)
         self.diffs = AsyncDiffs(self._transport)
         self.edits = AsyncEdits(self._transport)
         self.evaluations = AsyncEvaluations(self._transport)

@@ -12,6 +12,7 @@ from emmetd_client._sync.algorithms import Algorithms
 from emmetd_client._sync.aliases import Aliases
 from emmetd_client._sync.audit import Audit
 from emmetd_client._sync.completions import Chat, Completions
+from emmetd_client._sync.deployments import Deployments
 from emmetd_client._sync.diffs import Diffs
 from emmetd_client._sync.edits import Edits
 from emmetd_client._sync.evaluations import Evaluations
@@ -54,6 +55,7 @@ class Emmetd:
         self.chat = Chat(self._transport)
         self.completions = Completions(self._transport)
         self.corpora = Corpora(self._transport)
+        self.deployments = Deployments(self._transport)
         self.diffs = Diffs(self._transport)
         self.edits = Edits(self._transport)
         self.evaluations = Evaluations(self._transport)

@@ -1,0 +1,1 @@
+"""Versions that engines elsewhere serve, and that follow an alias there."""
