@@ -20,9 +20,9 @@ from editing.covariance.corpus import SelfSampled, held_out_sequences
 from editing.covariance.statistics_store import StatisticSpec, prepare_statistics
 from editing.methods import recommended_layers
 from editing.metrics.sequential_drift import enough, lost_texts
-from editing.model.default_model import DEFAULT_MODEL
 from editing.model.loading import LoadedModel, load_model
 from editing.model.projection import Matrices
+from editing.model.sources.default_model import DEFAULT_MODEL
 from editing.progress import ProgressCallback, silent
 from editing.readings.held_out_text import HeldOutText
 from editing.readings.observations import HeldOutReading

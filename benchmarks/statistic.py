@@ -12,9 +12,9 @@ from editing.covariance.accumulation import TOKENS_PER_BATCH, key_moments
 from editing.covariance.statistic import make_statistic
 from editing.methods import recommended_layers
 from editing.model.decoder import Decoder
-from editing.model.default_model import DEFAULT_MODEL
 from editing.model.loading import load_model
 from editing.model.projection import frame
+from editing.model.sources.default_model import DEFAULT_MODEL
 from editing.model.token_sequences import TokenSequences, causal_mask, padded_batches
 from editing.progress import ProgressCallback, silent
 

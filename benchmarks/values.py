@@ -24,8 +24,8 @@ from benchmarks.plain_values import PlainValue, plain_value
 from benchmarks.results import environment, write_result
 from editing.methods import ALGORITHMS, EditSettings, resolve_settings
 from editing.model.decoder import Decoder
-from editing.model.default_model import DEFAULT_MODEL
 from editing.model.loading import load_model
+from editing.model.sources.default_model import DEFAULT_MODEL
 from editing.progress import ProgressCallback, silent
 from editing.values.contexts import Context, sample_contexts
 from editing.values.facts import SubjectGroup

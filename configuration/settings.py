@@ -27,10 +27,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from api_schemas.references import NAME_PATTERN
 from configuration.access_settings import AccessSettings, Lowercase, what_is_wrong_with_auth
 from configuration.corpus_settings import CorpusSettings
-from configuration.cpus import usable_cpus
 from configuration.deployment_settings import DeploymentSettings
 from configuration.errors import InvalidSettingError
 from configuration.generation_settings import GenerationSettings
+from configuration.machine.cpus import usable_cpus
 from configuration.observability_settings import ObservabilitySettings
 from configuration.retention_settings import RetentionSettings
 from configuration.s3_settings import S3_URL, S3Settings

@@ -1,4 +1,4 @@
-"""What `benchmarks.reproduce` found, as a table to read and a chart."""
+"""What `benchmarks.paper.reproduce` found, as a table to read and a chart."""
 
 from __future__ import annotations
 

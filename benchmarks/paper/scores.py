@@ -1,4 +1,4 @@
-"""Means and intervals over all facts of all draws, from the rows that `benchmarks.reproduce` keeps.
+"""Means and intervals over all facts of all draws, from the rows that `benchmarks.paper.reproduce` keeps.
 
 A row is one batch (or, for the unedited model, one draw of facts), with each fact's own values. A score is the mean
 over the facts of all draws; its 95% interval draws facts, each with all its occurrences, so that a fact of several

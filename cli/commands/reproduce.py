@@ -93,8 +93,8 @@ def reproduce(
     from benchmarks.facts import FactsFileError, read_facts
     from benchmarks.paper.figures import FIGURES
     from benchmarks.paper.records import ReproductionError
-    from benchmarks.reproduce import Task
-    from benchmarks.reproduce import reproduce as measure
+    from benchmarks.paper.reproduce import Task
+    from benchmarks.paper.reproduce import reproduce as measure
     from benchmarks.sequential.measure import LinesTask, measure_lines
     from editing.errors import EditingError, ModelLoadError, UnsupportedModelError
     from editing.model.loading import load_model

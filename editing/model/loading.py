@@ -21,9 +21,9 @@ from editing.atomic_files import exclusive, publish_folder, scratch_folder, swee
 from editing.errors import ModelLoadError
 from editing.methods import ModelShape
 from editing.model.decoder import Decoder
-from editing.model.default_model import DEFAULT_MODEL, KNOWN_MODELS, fetch_packaged
 from editing.model.fingerprint import remembered_weights_fingerprint, tokenizer_fingerprint
-from editing.model.hub import fetch_from_hub
+from editing.model.sources.default_model import DEFAULT_MODEL, KNOWN_MODELS, fetch_packaged
+from editing.model.sources.hub import fetch_from_hub
 from editing.progress import ProgressCallback, silent
 
 _SOURCE_FILE = "source.json"

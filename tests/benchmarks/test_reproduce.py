@@ -16,8 +16,8 @@ from api_schemas.settings import SettingsOverrides
 from benchmarks.facts import read_facts
 from benchmarks.paper.figures import DEFAULTS, FIGURE_3, FIGURE_4, FIGURES, TABLE_1, methods_of
 from benchmarks.paper.records import ReproductionError, Row, read_rows
+from benchmarks.paper.reproduce import Task, reproduce, spaced
 from benchmarks.paper.scores import score
-from benchmarks.reproduce import Task, reproduce, spaced
 from benchmarks.trial import Trial, distinct_subjects
 from cli.main import app
 from editing.covariance.corpus import SelfSampled

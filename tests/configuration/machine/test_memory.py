@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from configuration.memory import available_memory
-from tests.configuration.test_cpus import GROUP, kernel
+from configuration.machine.memory import available_memory
+from tests.configuration.machine.test_cpus import GROUP, kernel
 
 MIB = 1024**2
 MACHINE = {"proc/meminfo": "MemTotal:       16777216 kB\nMemFree: 1 kB\nMemAvailable:    8388608 kB"}

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from configuration.control_groups import ControlGroup, control_groups
+from configuration.machine.control_groups import ControlGroup, control_groups
 
 _USED = {1: ("memory.limit_in_bytes", "memory.usage_in_bytes"), 2: ("memory.max", "memory.current")}
 _CACHED = {1: "total_inactive_file", 2: "inactive_file"}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from editing.errors import ModelLoadError
-from editing.model.default_model import growth
+from editing.model.sources.default_model import growth
 from editing.progress import ProgressCallback
 
 _WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")

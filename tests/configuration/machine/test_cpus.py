@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from configuration import cpus
-from configuration.cpus import usable_cpus
+from configuration.machine import cpus
+from configuration.machine.cpus import usable_cpus
 from configuration.settings import Settings
 
 

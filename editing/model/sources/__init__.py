@@ -1,0 +1,1 @@
+"""Where models come from: the hub, a package with the default model, a GGUF file."""
