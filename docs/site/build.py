@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import sys
@@ -31,22 +32,19 @@ def gather(source: Path) -> None:
     """All pages of the site into the folder `source`, which is made anew."""
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("site", "openapi.json", ".ipynb_checkpoints"))
-    for path, place in _FROM_ROOT.items():
-        (source / place).write_text(_moved((ROOT / path).read_text(), path))
-    for page in source.rglob("*.md"):
-        text = page.read_text()
-        below = "../" * len(page.relative_to(source).parent.parts)
+    pages = {ROOT / path: place for path, place in _FROM_ROOT.items()}
+    pages |= {page: str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
+    for page, place in pages.items():
         # The lexer of consoles does not know quotes that go on over several lines.
-        text = text.replace("```console\n", "```text\n")
-        page.write_text(text.replace(f"]({below}../README.md", f"]({below}index.md"))
+        text = page.read_text().replace("```console\n", "```text\n")
+        (source / place).write_text(_with_links_of_the_site(text, page, place))
     (source / "index.md").write_text((source / "index.md").read_text() + "\n" + menu())
     _list_decisions(source)
     _list_operations(source)
     for notebook in sorted((source / "notebooks").glob("*.ipynb")):
-        page = notebook_page(notebook, notebook.parent / "pictures")
-        notebook.with_suffix(".md").write_text(page)
+        notebook.with_suffix(".md").write_text(notebook_page(notebook, notebook.parent / "pictures"))
+    (source / "api").mkdir()
     for name, text in api_pages(json.loads((DOCS / "openapi.json").read_text())).items():
-        (source / name).parent.mkdir(exist_ok=True)
         (source / name).write_text(text)
 
 
@@ -67,22 +65,27 @@ def build(output: Path) -> int:
     return 1 if found else 0
 
 
-def _moved(text: str, path: str) -> str:
-    """Links of a page at `path` of the repository, as they are from the top of the site."""
+def _with_links_of_the_site(text: str, page: Path, place: str) -> str:
+    """The text of `page`, which stands at `place` in the site, with links to where others stand there."""
 
     def moved(match: re.Match[str]) -> str:
         target, _, heading = match[1].partition("#")
-        if not target or "://" in target:
+        there = (page.parent / target).resolve()
+        if not target or "://" in target or not there.exists():
             return match[0]
-        there = ((ROOT / path).parent / target).resolve().relative_to(ROOT)
-        if there.name == "LICENSE":
+        if there == ROOT / "LICENSE":
             return f"]({_LICENCE})"
-        place = _FROM_ROOT.get(str(there), str(there).removeprefix("docs/"))
-        if (ROOT / there).is_dir():
-            place = {"client": "client.md"}.get(place, f"{place}/index.md")
-        return f"]({place}{'#' if heading else ''}{heading})"
+        return f"]({os.path.relpath(_place_of(there), Path(place).parent)}{'#' if heading else ''}{heading})"
 
     return re.sub(r"\]\(([^)\s]+)\)", moved, text)
+
+
+def _place_of(path: Path) -> str:
+    """Where a file or folder of the repository stands in the site."""
+    name = path.relative_to(ROOT).as_posix()
+    if path.is_dir():
+        name += "/README.md" if (path / "README.md").exists() else "/index.md"
+    return _FROM_ROOT.get(name, name.removeprefix("docs/").replace(".ipynb", ".md"))
 
 
 def _list_decisions(source: Path) -> None:

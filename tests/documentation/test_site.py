@@ -94,6 +94,9 @@ def test_links_from_outside_of_docs_lead_to_pages_of_the_site(tmp_path: Path) ->
     assert "](decisions/index.md)" in front
     assert "](docs/" not in front
     assert "](index.md#a-first-edit)" in (tmp_path / "source" / "first-steps.md").read_text()
+    assert "](client.md)" in (tmp_path / "source" / "five-minutes.md").read_text()
+    assert "](notebooks/a-line-over-time.md)" in (tmp_path / "source" / "year-of-corrections.md").read_text()
+    assert "](../configuration.md)" in (tmp_path / "source" / "operations" / "security.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ STARTING: Final = frozenset(
         "cli/supervision/test_private_redis.py",
         "configuration/redis/test_tls.py",
         "configuration/test_tracing.py",
+        "documentation/test_examples.py",
+        "documentation/test_notebooks.py",
         "store/upkeep/test_arrival.py",
     }
 )
@@ -33,6 +35,7 @@ SLOWEST: Final = (
     "end_to_end/test_survival.py",
     "end_to_end/test_odd_facts.py",
     "clients/test_schemathesis.py",
+    "documentation",
     "end_to_end",
     "clients",
     "workers/test_random_walks.py",
