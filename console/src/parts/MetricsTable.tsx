@@ -26,7 +26,7 @@ export function MetricsTable({ caption, columns }: { caption: string; columns: C
           {names.map((name) => (
             <tr key={name}>
               <th scope="row">
-                {meaningOf(name).title} <abbr title={meaningOf(name).meaning}>{name}</abbr>
+                {meaningOf(name).title} {meaningOf(name).title.toLowerCase() !== name.toLowerCase() && <abbr>{name}</abbr>}
                 <span class="meaning">{meaningOf(name).meaning}</span>
               </th>
               {Object.entries(columns).map(([column, values]) => (

@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
 import type { Problem } from "../../api/problem";
+import type { FactError } from "../../facts/check";
 import { filled } from "../../facts/mark";
 import { readFacts, type FactRow } from "../../facts/read";
 import { Check, Field, TextField } from "../../parts/Field";
@@ -81,20 +82,11 @@ function FactTable({ most, problem }: { most: number | null; problem: Problem | 
   const offered = shown.rows.filter((row) => row.isOffered).length;
   const columns: Column<FactRow>[] = [
     { head: "line", class: "number", cell: (row) => row.line },
+    ...(wrong.length > 0 ? [{ head: "what is wrong", class: "wide", cell: (row: FactRow) => <Errors of={errorsOf(row)} /> }] : []),
     { head: "prompt", class: "wide", cell: (row) => (row.fact ? filled(row.fact) : <span class="soft">{row.shown}</span>) },
     { head: "subject", cell: (row) => row.fact && <Subject row={row} /> },
     { head: "new target", cell: (row) => row.fact?.target_new },
     { head: "old target", cell: (row) => row.fact?.target_old },
-    {
-      head: "what is wrong",
-      class: "wide",
-      cell: (row) =>
-        errorsOf(row).map((error) => (
-          <span key={error.field + error.message} class="wrong" title={`${error.field} ${error.message}`}>
-            <strong>{error.field}</strong> {error.message}{" "}
-          </span>
-        )),
-    },
   ];
   return (
     <>
@@ -131,6 +123,18 @@ function FactTable({ most, problem }: { most: number | null; problem: Problem | 
         height={420}
         rowClass={(row) => (errorsOf(row).length > 0 ? "bad" : "")}
       />
+    </>
+  );
+}
+
+function Errors({ of }: { of: readonly FactError[] }) {
+  return (
+    <>
+      {of.map((error) => (
+        <span key={error.field + error.message} class="wrong" title={`${error.field} ${error.message}`}>
+          <strong>{error.field}</strong> {error.message}{" "}
+        </span>
+      ))}
     </>
   );
 }

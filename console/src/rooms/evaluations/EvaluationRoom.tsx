@@ -62,7 +62,9 @@ export function EvaluationRoom({ id }: { id: string }) {
       {job.metrics && (
         <>
           <Plots jobs={[job]} />
-          <MetricsTable caption="Measured" columns={job.metrics} />
+          <div class="tables spaced">
+            <MetricsTable caption="Measured" columns={job.metrics} />
+          </div>
         </>
       )}
       {(job.facts?.length ?? 0) > 0 && <WorstFacts job={job} />}

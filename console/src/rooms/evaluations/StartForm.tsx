@@ -57,7 +57,7 @@ export function StartForm({ model, of }: { model: string; of: string }) {
             key={metric}
             label={
               <span title={meaningOf(metric).meaning}>
-                {meaningOf(metric).title} <abbr>{metric}</abbr>
+                {meaningOf(metric).title} {meaningOf(metric).title.toLowerCase() !== metric.toLowerCase() && <abbr>{metric}</abbr>}
               </span>
             }
             checked={metrics.includes(metric)}

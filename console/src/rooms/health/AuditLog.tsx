@@ -17,7 +17,7 @@ const COLUMNS: Column<AuditEntry>[] = [
   { head: "of", cell: (one) => <Target entry={one} /> },
   { head: "model", cell: (one) => one.model },
   { head: "from", cell: (one) => one.address },
-  { head: "details", class: "wide", cell: (one) => details(one) },
+  { head: "details", class: "widest", cell: (one) => <span title={details(one)}>{details(one)}</span> },
 ];
 
 /** Who changed what, newest first. */
@@ -39,7 +39,8 @@ export function AuditLog() {
         <TextField label="Who" value={actor} onInput={setActor} />
       </div>
       <ProblemNotice problem={entries.problem} />
-      {entries.data && (
+      {entries.data?.length === 0 && <p class="soft">No such change was made.</p>}
+      {entries.data && entries.data.length > 0 && (
         <VirtualTable label="Changes, newest first" rows={entries.data} columns={COLUMNS} rowHeight={36} height={Math.min(520, entries.data.length * 36 + 60)} />
       )}
       {entries.data?.length === PAGE && <p class="soft">The newest {PAGE}; name a kind or a person to see others.</p>}
@@ -57,6 +58,7 @@ function Target({ entry }: { entry: AuditEntry }) {
 
 const details = (entry: AuditEntry): string =>
   Object.entries(entry.details)
+    .sort(([one], [other]) => Number(other === "reason") - Number(one === "reason"))
     .filter(([, value]) => value !== null)
     .map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : String(value)}`)
     .join(", ");

@@ -43,6 +43,7 @@ export function KeyForm() {
         void make.run();
       }}
     >
+      <h3>Make a key</h3>
       <div class="row">
         <TextField label="For whom or what" value={label} placeholder="ada's notebook" onInput={setLabel} />
         <SelectField label="Good for" value={days} options={LIFETIMES} onChange={setDays} />

@@ -59,46 +59,56 @@ function Difference({ model, diff }: { model: string; diff: VersionDiff }) {
         <FactList title="Facts that came" facts={diff.facts_added.data} total={diff.facts_added.total} />
         <FactList title="Facts that went" facts={diff.facts_taken_out.data} total={diff.facts_taken_out.total} />
       </div>
-      <h2>Measured when each was published</h2>
-      <MetricsTable
-        caption="Each version's own batch, after its edit"
-        columns={{
-          [diff.before]: before && { ...before.after, ...(before.drift ? { drift: before.drift } : {}) },
-          [diff.after]: after && { ...after.after, ...(after.drift ? { drift: after.drift } : {}) },
-        }}
-      />
-      <h2>Weights</h2>
-      {diff.layers.length === 0 && <p class="soft">No layer differs from the base in either.</p>}
-      <div class="scroller" tabIndex={0} role="region" aria-label="Norms by layer">
-        <table>
-          <caption>Frobenius norm of the change from the base, relative to the base's matrix</caption>
-          <thead>
-            <tr>
-              {["layer", diff.before, diff.after, "difference", "cosine"].map((head) => (
-                <th key={head} scope="col" class="number">
-                  {head}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {diff.layers.map((layer) => (
-              <tr key={layer.layer}>
-                <th scope="row" class="number">
-                  {layer.layer}
-                </th>
-                <td class="number">{ratio(layer.before.relative)}</td>
-                <td class="number">{ratio(layer.after.relative)}</td>
-                <td class="number">{ratio(layer.difference.relative)}</td>
-                <td class="number">{ratio(layer.cosine)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+      <h2>Measured, and how far the weights went</h2>
+      <div class="tables">
+        <MetricsTable
+          caption="Each version's own batch, when it was published"
+          columns={{
+            [diff.before]: before && { ...before.after, ...(before.drift ? { drift: before.drift } : {}) },
+            [diff.after]: after && { ...after.after, ...(after.drift ? { drift: after.drift } : {}) },
+          }}
+        />
+        <Weights diff={diff} />
       </div>
     </>
   );
 }
+
+function Weights({ diff }: { diff: VersionDiff }) {
+  if (diff.layers.length === 0) return <p class="soft">No layer differs from the base in either.</p>;
+  return (
+    <div class="scroller" tabIndex={0} role="region" aria-label="Norms by layer">
+      <table class="metrics">
+        <caption>How far each layer went: the change's Frobenius norm over that of the base's matrix</caption>
+        <thead>
+          <tr>
+            {["layer", diff.before, diff.after, "difference", "cosine"].map((head) => (
+              <th key={head} scope="col" class="number">
+                {head}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {diff.layers.map((layer) => (
+            <tr key={layer.layer}>
+              <th scope="row" class="number">
+                {layer.layer}
+              </th>
+              <td class="number">{norm(layer.before.relative)}</td>
+              <td class="number">{norm(layer.after.relative)}</td>
+              <td class="number">{norm(layer.difference.relative)}</td>
+              <td class="number">{ratio(layer.cosine)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+/** Of small changes, too, three digits are seen. */
+const norm = (value: number | null): string => (value === null ? "–" : value === 0 ? "0" : value.toPrecision(3));
 
 function FactList({ title, facts, total }: { title: string; facts: readonly VersionFact[]; total: number }) {
   return (

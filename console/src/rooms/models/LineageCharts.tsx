@@ -3,12 +3,12 @@ import { seriesOf, type Series } from "../../lineage/series";
 import { LineChart } from "../../parts/LineChart";
 import { ProblemNotice } from "../../parts/Notice";
 import { useLineage } from "../../state/queries";
-import { bytes, percent, ratio } from "../../text/numbers";
+import { bytes, ratio } from "../../text/numbers";
 
 const FORMATS: Record<Series["unit"], (value: number | null) => string> = {
   ratio,
   bytes,
-  share: (value) => (value === null ? "–" : percent(value)),
+  share: (value) => (value === null ? "–" : `${(value * 100).toFixed(1)}%`),
   count: (value) => (value === null ? "–" : value.toLocaleString("en")),
 };
 

@@ -62,15 +62,7 @@ export function LineageTable(props: {
   return (
     <section aria-labelledby="lineage">
       <h2 id="lineage">Lineage</h2>
-      <p class="soft">
-        {count(versions.length, "version")}, newest first, each made of the one that its line leads to.
-      </p>
-      <ul class="legend" aria-label="What the marks are">
-        <li class="plain-mark">● edit</li>
-        <li class="plain-mark">◆ revert</li>
-        <li class="plain-mark">■ consolidation</li>
-        <li class="plain-mark">○ untouched base</li>
-      </ul>
+      {versions.length === 1 ? <p class="soft">Only the untouched base so far. Each correction adds a version.</p> : <Explained count={versions.length} />}
       <VirtualTable
         label="Lineage of versions"
         rows={rows}
@@ -79,6 +71,20 @@ export function LineageTable(props: {
         height={Math.min(rows.length * ROW + 60, 460)}
       />
     </section>
+  );
+}
+
+function Explained({ count: versions }: { count: number }) {
+  return (
+    <>
+      <p class="soft">{count(versions, "version")}, newest first, each made of the one that its line leads to.</p>
+      <ul class="legend" aria-label="What the marks are">
+        <li class="plain-mark">● edit</li>
+        <li class="plain-mark">◆ revert</li>
+        <li class="plain-mark">■ consolidation</li>
+        <li class="plain-mark">○ untouched base</li>
+      </ul>
+    </>
   );
 }
 

@@ -89,6 +89,11 @@ function Facts({ model }: { model: Model }) {
   );
   const layers = (statistics.data ?? []).flatMap((job) => job.statistics ?? []);
   const known = [...new Map(layers.map((one) => [one.layer, one])).values()].sort((a, b) => a.layer - b.layer);
+  const madeFrom = new Map<string, number[]>();
+  for (const one of known) {
+    const source = `${count(one.tokens, "token")} of ${one.corpus === "self" ? "its own text" : one.corpus}`;
+    madeFrom.set(source, [...(madeFrom.get(source) ?? []), one.layer]);
+  }
   const rows: Fact[] = [
     ["State", <State key="state" of={model.state ?? "known"} />],
     ["Family", model.family && [model.family, model.dtype].filter(Boolean).join(", ")],
@@ -98,7 +103,7 @@ function Facts({ model }: { model: Model }) {
       "C0",
       known.length > 0 && (
         <span key="c0" title="Statistics of the model's inner states over ordinary text: what an edit must leave alone.">
-          {known.map((one) => `layer ${one.layer}: ${count(one.tokens, "token")} of ${one.corpus}`).join("; ")}
+          {[...madeFrom].map(([source, of]) => `${of.length === 1 ? "layer" : "layers"} ${of.join(", ")}: ${source}`).join("; ")}
         </span>
       ),
     ],
