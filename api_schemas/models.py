@@ -7,10 +7,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from api_schemas.aliases import AliasRequest, Reason
 from api_schemas.facts import FactOrigin, FactPlace, NumberedFact
 from api_schemas.metrics import BatchMetrics
 from api_schemas.references import VersionName
-from api_schemas.texts import Label
 
 VersionState = Literal["available", "unavailable"]
 Wear = Literal["ok", "worn"]
@@ -176,7 +176,8 @@ class VersionFactPage(BaseModel):
 class AliasUpdate(BaseModel):
     """Compare and set: the alias moves to `version` only while it points at `expected` (where that is given).
 
-    `protected` alone leaves it where it is. `reason` is kept in the audit log.
+    `protected` and `approval` alone leave it where it is. An alias that demands approval is protected, and each change
+    of it waits for another key; `reason` is told to whoever approves and kept in the audit log.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -184,20 +185,28 @@ class AliasUpdate(BaseModel):
     version: Annotated[VersionName | None, Field(examples=["v0"])] = None
     expected: Annotated[VersionName | None, Field(examples=["v1"])] = None
     protected: bool | None = None
-    reason: Annotated[Label | None, Field(examples=["checked by the editors"])] = None
+    approval: bool | None = None
+    reason: Annotated[Reason | None, Field(examples=["checked by the editors"])] = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if self.version is None and self.protected is None:
-            raise ValueError("says nothing to change; give version, protected, or both")
+        if self.version is None and self.protected is None and self.approval is None:
+            raise ValueError("says nothing to change; give version, protected, approval, or several of them")
+        if self.approval and self.protected is False:
+            raise ValueError("approval is demanded of protected aliases; leave protected out, or make it true")
         return self
 
 
 class AliasInfo(BaseModel):
+    """`approval`: each change needs another key's. `request` is the change that was just asked for, or the newest open
+    one; until it is approved the alias stands as it is told here."""
+
     model: str
     alias: str
     version: str
     protected: bool = False
+    approval: bool = False
+    request: AliasRequest | None = None
     updated_at: datetime
 
 

@@ -28,6 +28,7 @@ from cli.requests.edit import edit
 from cli.requests.edits import edits
 from cli.requests.evaluate import evaluate
 from cli.requests.served_versions import add_to
+from cli.requests.webhooks import webhooks
 from cli.terminal.errors import CliError
 from cli.terminal.exit_codes import EPILOG
 from configuration.errors import CONFIGURATION_EXIT_CODE, ConfigurationError
@@ -90,6 +91,7 @@ app.add_typer(alias, name="alias", rich_help_panel=_USERS)
 app.command(rich_help_panel=_USERS)(deploy)
 app.add_typer(deployments, name="deployments", rich_help_panel=_USERS)
 app.add_typer(edits, name="edits", rich_help_panel=_USERS)
+app.add_typer(webhooks, name="webhooks", rich_help_panel=_USERS)
 
 for command in (serve, api, worker, migrate, config, doctor, backup, restore, audit):
     app.command(rich_help_panel=_OPERATORS)(command)

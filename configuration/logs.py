@@ -44,6 +44,7 @@ _IN_TEXT: Final = (
     ),  # scheme://user:password@host
     re.compile(r"(?P<kept>\bBearer\s+)[^\s'\",;]+", re.IGNORECASE),
     re.compile(r"(?P<kept>\bemk_[0-9a-f]{12}_)[\w-]{20,}"),  # an API key of ours; its id may be told
+    re.compile(r"(?P<kept>\bwhsec_)[A-Za-z0-9+/=_-]{8,}"),  # what a webhook is signed with
 )
 # Chatty at info: one line for each request to a hub, each poll of a queue.
 _QUIET_LOGGERS: Final = ("httpx", "httpcore", "urllib3", "filelock", "huggingface_hub", "alembic.runtime.migration")

@@ -35,6 +35,7 @@ from configuration.observability_settings import ObservabilitySettings
 from configuration.retention_settings import RetentionSettings
 from configuration.s3_settings import S3_URL, S3Settings
 from configuration.sources import ConfigFileSource, describe_problem, mask_url, passwords_in
+from configuration.webhook_settings import WebhookSettings
 
 ENVIRONMENT_PREFIX: Final = "EMMETD_"
 DEFAULT_MODEL: Final = "smollm2-135m"
@@ -54,6 +55,7 @@ class Settings(
     ObservabilitySettings,
     RetentionSettings,
     S3Settings,
+    WebhookSettings,
 ):
     """Resolved settings; never changed after they were made. Make them with `load_settings`."""
 

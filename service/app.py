@@ -38,6 +38,7 @@ from service.http.request_trace import RequestTrace
 from service.http.security_headers import SecurityHeaders
 from service.keys import endpoints as keys
 from service.metrics import ServiceMetrics
+from service.models import alias_request_endpoints as alias_requests
 from service.models import endpoints as models
 from service.models import notes
 from service.operations import endpoints as operations
@@ -46,6 +47,7 @@ from service.resources import open_resources
 from service.reverts import endpoints as reverts
 from service.statistics import endpoints as statistics
 from service.tokenization import endpoints as tokenization
+from service.webhooks import endpoints as webhooks
 
 # Keys travel in a header that scripts set themselves: no cookies, so no credentials of the browser's.
 _CORS: Final[dict[str, Any]] = {
@@ -101,6 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
         edits,
         models,
         notes,
+        alias_requests,
         reverts,
         consolidations,
         diffs,
@@ -111,6 +114,7 @@ def create_app(settings: Settings) -> FastAPI:
         audit,
         keys,
         deployments,
+        webhooks,
     ):
         app.include_router(resource.router, responses=responses(UnavailableError))
     for resource in (completions, chat, tokenization):

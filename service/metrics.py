@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -26,10 +26,12 @@ from store.errors import BlobError
 from store.lineage import models
 from store.schema.database import Database
 from store.upkeep import storage_figures
+from store.webhooks import deliveries
 from store.work.kinds import TASK_KINDS
 from store.work.waiting import running, waiting
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+WEBHOOK_OUTCOMES: Final = ("delivered", "failed", "given_up")
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +48,11 @@ class ServiceMetrics:
             registry=self.registry,
             buckets=_BUCKETS,
         )
+        self.webhook_attempts = Counter(
+            "emmetd_webhook_attempts", "Attempts to deliver a webhook", ("outcome",), registry=self.registry
+        )
+        for outcome in WEBHOOK_OUTCOMES:  # a counter that begins at its first event would hide that event
+            self.webhook_attempts.labels(outcome)
 
     def watch(self, database: Database, redis: Redis, workers: LiveWorkers, blobs: BlobStore) -> None:
         """Read `database`, `redis` and the room for `blobs` at every scrape."""
@@ -94,6 +101,8 @@ class _AtScrape(Collector):
             "emmetd_edits", "Edit batches that ended, by final state", labels=["model", "state"]
         )
         deployed: Iterable[Metric] = ()
+        webhooks = GaugeMetricFamily("emmetd_webhooks", "Registered webhooks, by state", labels=["state"])
+        undelivered = GaugeMetricFamily("emmetd_webhook_deliveries_waiting", "Deliveries that are still to be made")
         up = GaugeMetricFamily("emmetd_worker_up", "Workers of the model that are ready", labels=["model"])
         try:
             with self._database.reading() as session:
@@ -114,6 +123,9 @@ class _AtScrape(Collector):
                 for (model, state), count in (ended | storage_figures.ended_batches(session)).items():
                     edits.add_metric([model, state], count)
                 deployed = deployment_metrics(session)
+                for webhook_state, count in deliveries.webhooks_by_state(session).items():
+                    webhooks.add_metric([webhook_state], count)
+                undelivered.add_metric([], deliveries.waiting_everywhere(session))
                 held = running(session)
                 for model, kind in sorted({*held, *((name, kind) for name in names for kind in TASK_KINDS)}):
                     tasks.add_metric([model, kind], held.get((model, kind), 0))
@@ -124,7 +136,11 @@ class _AtScrape(Collector):
                 up.add_metric([name], ready)
         except (SQLAlchemyError, RedisError, OSError) as error:
             log.warning("metrics are incomplete", error=f"{type(error).__name__}: {error}")
-        yield from (depth, age, info, scores, worn, kept, tasks, edits, up, *deployed, self._room())
+        yield from (
+            *(depth, age, info, scores, worn, kept, tasks, edits, webhooks, undelivered, up),
+            *deployed,
+            self._room(),
+        )
 
     def _room(self) -> Metric:
         free = GaugeMetricFamily("emmetd_store_free_bytes", "Bytes that may still be written to the store of blobs")

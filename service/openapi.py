@@ -13,6 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from api_schemas.access import KeyRequest
+from api_schemas.aliases import AliasDecision
 from api_schemas.consolidations import ConsolidationRequest
 from api_schemas.deployments import DeploymentRequest
 from api_schemas.edits import EditEvent, EditProgress, EditRequest
@@ -28,6 +29,7 @@ from api_schemas.reverts import RevertRequest
 from api_schemas.statistics import StatisticRequest
 from api_schemas.texts import NO_NUL
 from api_schemas.tokenization import DetokenizeRequest, TokenizeRequest
+from api_schemas.webhooks import WebhookRequest, WebhookUpdate
 from editing.methods import ALGORITHMS
 from service.access.rules import RULES, Rule
 from service.errors import (
@@ -60,6 +62,7 @@ TAGS: Final = [
     {"name": "statistics", "description": "C0 of a model's layers, made ahead of time, and what it is made from."},
     {"name": "deployments", "description": "Engines elsewhere that serve versions and follow aliases."},
     {"name": "algorithms", "description": "Editing methods and their settings."},
+    {"name": "webhooks", "description": "Who is told of what happens, and what became of each delivery."},
     {"name": "operations", "description": "Health and metrics."},
 ]
 _READ_BY_HAND: Final = (
@@ -68,6 +71,7 @@ _READ_BY_HAND: Final = (
     EditProgress,
     Fact,
     EvaluationRequest,
+    AliasDecision,
     AliasUpdate,
     NotesUpdate,
     RevertRequest,
@@ -83,6 +87,8 @@ _READ_BY_HAND: Final = (
     TokenizeRequest,
     DetokenizeRequest,
     OpenAIError,
+    WebhookRequest,
+    WebhookUpdate,
     Problem,
 )
 _REFERENCE: Final = "#/components/schemas/{model}"

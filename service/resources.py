@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
@@ -19,6 +20,9 @@ from service.access.caller import NOBODY, Caller
 from service.access.rates import Rates
 from service.access.uses import KeyUses
 from service.access.watch import KeyWatch
+from service.delivery.addresses import AddressGuard
+from service.delivery.posting import Poster
+from service.delivery.sender import Sender
 from service.http.large_bodies import LargeBodies
 from service.live_workers import LiveWorkers
 from service.metrics import ServiceMetrics
@@ -50,6 +54,7 @@ class Resources:
     tokenizers: TokenizerCache
     workers: LiveWorkers
     relay: Relay
+    sender: Sender
     replies: ReplyReader
     metrics: ServiceMetrics
     storage: StorageHealth
@@ -74,8 +79,11 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
     workers = LiveWorkers(threads_redis)
     uses = KeyUses(database)
     relay = Relay(database, threads_redis)
+    poster = Poster(AddressGuard(settings.allowed_webhook_networks), settings.webhook_timeout_seconds)
+    sender = Sender(database, poster.post, metrics, keep=timedelta(days=settings.webhook_log_days))
     metrics.watch(database, threads_redis, workers, blobs)
     relay.start()
+    sender.start()
     try:
         async with ReplyReader(async_redis).running() as replies:
             yield Resources(
@@ -87,6 +95,7 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
                 tokenizers=TokenizerCache(blobs),
                 workers=workers,
                 relay=relay,
+                sender=sender,
                 replies=replies,
                 metrics=metrics,
                 storage=StorageHealth(database, blobs),
@@ -100,6 +109,7 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
             )
     finally:
         relay.stop()
+        sender.stop()
         await async_redis.aclose()
         threads_redis.close()
         uses.close()

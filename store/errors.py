@@ -10,6 +10,8 @@ StoreError
 │   ├── BundleNotFoundError
 │   ├── StatisticNotFoundError
 │   ├── DeploymentNotFoundError
+│   ├── WebhookNotFoundError
+│   ├── AliasRequestNotFoundError
 │   └── KeyNotFoundError           an API key
 ├── ConflictError
 │   ├── AliasMovedError            compare and set failed
@@ -17,7 +19,12 @@ StoreError
 │   ├── AliasReservedError         `latest` cannot be deleted, `v7` cannot be an alias
 │   ├── AliasLimitError            a model has as many aliases as it may have
 │   ├── AliasProtectedError        only an administrator moves this alias
+│   ├── WebhookLimitError          there are as many webhooks as there may be
 │   ├── NotesChangedError          somebody else changed description or tags meanwhile
+│   ├── AliasApprovalError         another key must approve that change of an alias
+│   ├── SameKeyError               whoever asked cannot approve
+│   ├── AliasRequestClosedError    it was decided, or its time is over
+│   ├── AliasRequestLimitError     an alias has as many requests as may wait
 │   ├── NotInLineageError          what shall be taken out is not in the version, or not any more
 │   ├── NameClashError             a version from elsewhere has a name that is another's here
 │   ├── DeploymentExistsError      the engine is served that name by another deployment
@@ -89,6 +96,14 @@ class DeploymentNotFoundError(NotFoundError):
     code = "deployment_not_found"
 
 
+class WebhookNotFoundError(NotFoundError):
+    code = "webhook_not_found"
+
+
+class AliasRequestNotFoundError(NotFoundError):
+    code = "alias_request_not_found"
+
+
 class KeyNotFoundError(NotFoundError):
     code = "key_not_found"
 
@@ -117,8 +132,28 @@ class AliasProtectedError(ConflictError):
     code = "alias_protected"
 
 
+class WebhookLimitError(ConflictError):
+    code = "webhook_limit"
+
+
 class NotesChangedError(ConflictError):
     code = "notes_changed"
+
+
+class AliasApprovalError(ConflictError):
+    code = "alias_needs_approval"
+
+
+class SameKeyError(ConflictError):
+    code = "same_key"
+
+
+class AliasRequestClosedError(ConflictError):
+    code = "alias_request_closed"
+
+
+class AliasRequestLimitError(ConflictError):
+    code = "alias_request_limit"
 
 
 class NotInLineageError(ConflictError):

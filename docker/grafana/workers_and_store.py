@@ -81,6 +81,27 @@ def build() -> Json:
                         width=8,
                         limits=[(20e9, AMBER)],
                     ),
+                    graph(
+                        "Webhooks",
+                        [
+                            Query(
+                                "sum by (outcome) (rate(emmetd_webhook_attempts_total[$__rate_interval]))",
+                                "{{outcome}}",
+                            )
+                        ],
+                        "Attempts to deliver a webhook, by what came of them",
+                        "ops",
+                        width=12,
+                    ),
+                    graph(
+                        "Webhooks in trouble",
+                        [
+                            Query('max by (state) (emmetd_webhooks{state!="active"})', "{{state}}"),
+                            Query("max(emmetd_webhook_deliveries_waiting)", "deliveries that wait"),
+                        ],
+                        "Receivers that fail or are paused, and what is still to be delivered",
+                        width=12,
+                    ),
                     table(
                         "Aliases",
                         Query(

@@ -29,9 +29,11 @@ from service.models import service
 from service.models.parameters import Name, Search, TagFilter, Version
 from service.resources import ResourcesDependency
 from store.errors import (
+    AliasApprovalError,
     AliasLimitError,
     AliasMovedError,
     AliasProtectedError,
+    AliasRequestLimitError,
     AliasReservedError,
     CursorError,
     ModelNotFoundError,
@@ -185,28 +187,47 @@ def list_aliases(resources: ResourcesDependency, model: Name) -> AliasList:
         AliasReservedError,
         AliasLimitError,
         AliasProtectedError,
+        AliasRequestLimitError,
         TooLargeError,
         UnsupportedMediaTypeError,
         InvalidFieldsError,
-    ),
+    )
+    | {
+        202: {
+            "model": AliasInfo,
+            "description": "Asked for; the alias stands as it did until another key approves `request`.",
+            "headers": {"Location": {"description": "The request.", "schema": {"type": "string"}}},
+        }
+    },
 )
-async def put_alias(request: Request, resources: ResourcesDependency, model: Name, alias: Alias) -> AliasInfo:
+async def put_alias(
+    request: Request, response: Response, resources: ResourcesDependency, model: Name, alias: Alias
+) -> AliasInfo:
     """Compare and set: with `expected`, the alias moves only while it points there, else the answer is 409.
 
     `protected` guards an alias: from then on only an administrator moves it, by this or by edits on it. As long as
     there are no scopes, that is whoever has the server's API key; a server without one protects nothing.
+
+    `approval` guards it further: each change, also of its protection, becomes a request that another key approves. The
+    answer is then 202 with the alias as it stands and its `request`; batches on it are published, and ask likewise.
     """
     media_type(request, JSON_TYPE)
     update = await run_in_threadpool(read_model, await request.body(), AliasUpdate)
-    return await run_in_threadpool(service.put_alias, resources, model, alias, update)
+    told = await run_in_threadpool(service.put_alias, resources, model, alias, update)
+    if told.request is not None:
+        response.status_code = 202
+        response.headers["Location"] = f"/v1/models/{model}/alias-requests/{told.request.id}"
+    return told
 
 
 @router.delete(
     "/{model}/aliases/{alias}",
     status_code=204,
     summary="Delete an alias",
-    responses=responses(ModelNotFoundError, VersionNotFoundError, AliasReservedError, AliasProtectedError),
+    responses=responses(
+        ModelNotFoundError, VersionNotFoundError, AliasReservedError, AliasProtectedError, AliasApprovalError
+    ),
 )
 def delete_alias(resources: ResourcesDependency, model: Name, alias: Alias) -> None:
-    """The versions stay. `latest` cannot be deleted."""
+    """The versions stay. `latest` cannot be deleted, nor can what demands approval."""
     service.delete_alias(resources, model, alias)

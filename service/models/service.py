@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from redis.exceptions import RedisError
 from sqlalchemy.orm import Session
 
@@ -19,6 +21,7 @@ from api_schemas.models import (
 )
 from api_schemas.references import LATEST, ModelReference, version_name, version_number
 from service.http.cursors import read_cursor, write_cursor
+from service.models.alias_requests import ask
 from service.models.references import model_named, reference_in, version_reference
 from service.models.views import (
     ModelWorkers,
@@ -35,9 +38,12 @@ from service.models.views import (
 )
 from service.resources import Resources
 from store.access import audit
+from store.errors import AliasApprovalError
+from store.lineage import alias_requests as waiting_requests
 from store.lineage import aliases, fact_readings, models, notes, series
 from store.lineage import fact_pages as lineage_pages
 from store.lineage import versions as lineage
+from store.lineage.alias_requests import Change
 from store.schema.tables import AliasRow
 from store.upkeep import deletion
 
@@ -149,20 +155,36 @@ def delete_version(resources: Resources, name: str, version: str) -> None:
 
 def list_aliases(resources: Resources, name: str) -> AliasList:
     with resources.database.reading() as session:
-        return AliasList(data=[alias_info(row) for row in lineage.aliases_of(session, model_named(session, name).name)])
+        rows = lineage.aliases_of(session, model_named(session, name).name)
+        waiting = {row.alias: waiting_requests.open_of(session, row)[-1:] for row in rows if row.approval}
+        return AliasList(data=[alias_info(row, *waiting.get(row.alias, ())) for row in rows])
 
 
 def put_alias(resources: Resources, name: str, alias: str, update: AliasUpdate) -> AliasInfo:
+    """With a `request` where another key must approve it first; the alias then stands as it did."""
     version = None if update.version is None else version_number(update.version)
     expected = None if update.expected is None else version_number(update.expected)
     with resources.database.writing() as session:
         model_named(session, name)
         before = lineage.alias_named(session, name, alias)
-        stood = None if before is None else (before.version, before.protected)
-        row = aliases.put(
-            session, name, alias, version, expected, protected=update.protected, admin=resources.caller.is_admin
-        )
-        if stood != (row.version, row.protected):
+        stood = None if before is None else (before.version, before.protected, before.approval)
+        change = Change(version, update.protected, update.approval)
+        try:
+            row = aliases.put(
+                session,
+                name,
+                alias,
+                version,
+                expected,
+                protected=update.protected,
+                approval=update.approval,
+                admin=resources.caller.is_admin,
+            )
+        except AliasApprovalError:
+            assert before is not None, "what is new demands nothing yet"
+            return alias_info(before, ask(session, resources.caller, before, change, update.reason))
+        waiting_requests.close_stale(session, resources.caller.actor, row)
+        if stood != (row.version, row.protected, row.approval):
             _record(
                 session,
                 resources,
@@ -171,7 +193,9 @@ def put_alias(resources: Resources, name: str, alias: str, update: AliasUpdate) 
                 before=None if stood is None else version_name(stood[0]),
                 **({} if update.reason is None else {"reason": update.reason}),
             )
-        return alias_info(row)
+        told = alias_info(row)
+    resources.sender.wake()
+    return told
 
 
 def delete_alias(resources: Resources, name: str, alias: str) -> None:
@@ -183,7 +207,7 @@ def delete_alias(resources: Resources, name: str, alias: str) -> None:
             _record(session, resources, "alias.deleted", row)
 
 
-def _record(session: Session, resources: Resources, action: str, row: AliasRow, **details: str | None) -> None:
+def _record(session: Session, resources: Resources, action: str, row: AliasRow, **details: Any) -> None:
     audit.record(
         session,
         resources.caller.actor,
@@ -192,6 +216,7 @@ def _record(session: Session, resources: Resources, action: str, row: AliasRow, 
         target=row.alias,
         version=version_name(row.version),
         protected=row.protected,
+        **({"approval": True} if row.approval else {}),
         **details,
     )
 

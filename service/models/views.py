@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from api_schemas.aliases import AliasRequest
 from api_schemas.facts import FactOrigin, FactPlace
 from api_schemas.metrics import LINE_WORN, BatchMetrics
 from api_schemas.models import (
@@ -21,7 +22,10 @@ from api_schemas.models import (
     Wear,
 )
 from api_schemas.references import version_name
+from store.clock import now
+from store.lineage import alias_requests
 from store.lineage.facts_in_force import LineageFact, Place
+from store.schema.alias_tables import AliasRequestRow
 from store.schema.tables import AliasRow, ModelRow, VersionRow
 
 _BYTES_OF: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -201,13 +205,41 @@ def _fact_origin(origin: Mapping[str, Any]) -> FactOrigin:
     return FactOrigin(edit=origin["edit"], version=version, index=origin["index"])
 
 
-def alias_info(row: AliasRow) -> AliasInfo:
+def alias_info(row: AliasRow, waiting: AliasRequestRow | None = None) -> AliasInfo:
+    """`waiting` is a change that another key is to approve."""
     return AliasInfo(
         model=row.model,
         alias=row.alias,
         version=version_name(row.version),
         protected=row.protected,
+        approval=row.approval,
+        request=None if waiting is None else alias_request(waiting),
         updated_at=row.updated_at,
+    )
+
+
+def alias_request(row: AliasRequestRow) -> AliasRequest:
+    return AliasRequest.model_validate(
+        {
+            "id": row.id,
+            "model": row.model,
+            "alias": row.alias,
+            "expected": version_name(row.expected),
+            "version": None if row.version is None else version_name(row.version),
+            "protected": row.protected,
+            "approval": row.approval,
+            "edit": row.edit,
+            "reason": row.reason,
+            "state": alias_requests.state_of(row, now()),
+            "requested_by": row.requested_by,
+            "requested_label": row.requested_label,
+            "created_at": row.created_at,
+            "expires_at": row.expires_at,
+            "decided_by": row.decided_by,
+            "decided_label": row.decided_label,
+            "decided_at": row.decided_at,
+            "decision": row.decision,
+        }
     )
 
 

@@ -10,14 +10,16 @@ from sqlalchemy.orm import Session
 from api_schemas.references import ALIAS_PATTERN, LATEST, version_name
 from store.clock import now
 from store.errors import (
+    AliasApprovalError,
     AliasLimitError,
     AliasMovedError,
     AliasProtectedError,
     AliasReservedError,
     VersionNotFoundError,
 )
-from store.lineage import models
+from store.lineage import models, telling
 from store.lineage import versions as lineage
+from store.lineage.alias_requests import Change
 from store.schema.tables import AliasRow
 
 MOST_ALIASES: Final = 100
@@ -32,13 +34,17 @@ def put(
     expected: int | None,
     *,
     protected: bool | None = None,
+    approval: bool | None = None,
     admin: bool = False,
+    approved: bool = False,
 ) -> AliasRow:
     """Point `alias` at `version`; where `expected` is given, only if it points there now.
 
     None leaves the version, or the protection, as it is. Protecting, and moving what is protected, is an
-    administrator's. Raises AliasReservedError, AliasMovedError, AliasProtectedError, AliasLimitError, NotFoundError.
+    administrator's; what demands `approval`, which is protected too, is changed only where that was `approved`. Raises
+    AliasReservedError, AliasMovedError, AliasProtectedError, AliasApprovalError, AliasLimitError, NotFoundError.
     """
+    protected, approval = _together(protected, approval)
     if not re.fullmatch(ALIAS_PATTERN, alias):
         raise AliasReservedError(
             f"{alias!r} cannot be an alias: use lower-case letters, digits, '.', '_' and '-', starting with a letter, "
@@ -48,13 +54,16 @@ def put(
     if version is not None:
         lineage.get(session, model, version)
     row = session.get(AliasRow, (model, alias))
+    before = None if row is None else row.version
     if expected is not None and (row is None or row.version != expected):
         found = "does not exist" if row is None else f"points at {version_name(row.version)}"
         raise AliasMovedError(
             f"alias {alias!r} {found}, not at {version_name(expected)}; read it again and decide anew"
         )
+    if row is not None and row.approval and not approved and Change(version, protected, approval).differs(row):
+        raise AliasApprovalError(f"alias {alias!r} demands approval: ask for the change, and have another key approve")
     if not admin:
-        _refuse_without_rights(row, alias, version, protected)
+        _refuse_without_rights(row, alias, version, protected, approval)
     if row is None:
         if version is None:
             raise VersionNotFoundError(f"model {model!r} has no alias {alias!r} yet; say which version it names")
@@ -68,12 +77,27 @@ def put(
         row.version, row.updated_at = version, now()
     if protected is not None:
         row.protected = protected
+    if approval is not None:
+        row.approval = approval
     session.flush()
+    if row.version != before:
+        telling.alias_moved(session, row, before)
     return row
 
 
-def _refuse_without_rights(row: AliasRow | None, alias: str, version: int | None, protected: bool | None) -> None:
+def _together(protected: bool | None, approval: bool | None) -> tuple[bool | None, bool | None]:
+    """Approval is for what is protected: demanded it protects, and without protection nothing demands it."""
+    if approval:
+        return True, True
+    return (False, False) if protected is False else (protected, approval)
+
+
+def _refuse_without_rights(
+    row: AliasRow | None, alias: str, version: int | None, protected: bool | None, approval: bool | None
+) -> None:
     guarded = row is not None and row.protected
+    if approval and not (row is not None and row.approval):
+        raise AliasProtectedError(f"alias {alias!r}: only an administrator makes an alias demand approval")
     if protected is not None and protected != guarded:
         raise AliasProtectedError(f"alias {alias!r}: only an administrator protects an alias, or takes protection away")
     if row is not None and guarded and version not in (None, row.version):
@@ -90,6 +114,11 @@ def delete(session: Session, model: str, alias: str, *, admin: bool = False) -> 
     if row is None:
         known = ", ".join(other.alias for other in lineage.aliases_of(session, model))
         raise VersionNotFoundError(f"model {model!r} has no alias {alias!r}; its aliases: {known}")
+    if row.approval:
+        raise AliasApprovalError(
+            f"alias {alias!r} demands approval and is not deleted; ask for `approval: false` first, which another key "
+            "approves"
+        )
     if row.protected and not admin:
         raise AliasProtectedError(f"alias {alias!r} is protected: only an administrator deletes it")
     session.delete(row)

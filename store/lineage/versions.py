@@ -14,7 +14,8 @@ from store.access import audit
 from store.access.audit import LOCAL
 from store.clock import now
 from store.errors import AliasProtectedError, ParentMovedError, VersionNotFoundError
-from store.lineage import models, notes
+from store.lineage import alias_requests, models, notes, telling
+from store.lineage.alias_requests import Change
 from store.schema.tables import AliasRow, BatchRow, VersionRow
 
 _IN_ONE_QUERY: Final = 500
@@ -65,20 +66,21 @@ def resolve(session: Session, reference: ModelReference) -> VersionRow:
 
 
 class ResolvedReference(NamedTuple):
-    """The version that a reference means; whether the alias that says so is protected."""
+    """The version that a reference means; whether the alias that says so is protected, and demands approval."""
 
     version: int
     protected: bool
+    approval: bool = False
 
 
 # Written once: what SQLAlchemy does with a statement that it has not seen takes longer than the query.
-_BY_NUMBER: Final = select(VersionRow.number, false()).where(
+_BY_NUMBER: Final = select(VersionRow.number, false(), false()).where(
     VersionRow.model == bindparam("model"),
     VersionRow.number == bindparam("version"),
     VersionRow.state != "deleted",
 )
 _BY_ALIAS: Final = (
-    select(VersionRow.number, AliasRow.protected)
+    select(VersionRow.number, AliasRow.protected, AliasRow.approval)
     .join(AliasRow, and_(AliasRow.model == VersionRow.model, AliasRow.version == VersionRow.number))
     .where(
         AliasRow.model == bindparam("model"),
@@ -97,7 +99,7 @@ def resolve_number(session: Session, reference: ModelReference) -> ResolvedRefer
     return (
         ResolvedReference(resolve(session, reference).number, False)
         if row is None
-        else ResolvedReference(row[0], bool(row[1]))
+        else ResolvedReference(row[0], bool(row[1]), bool(row[2]))
     )
 
 
@@ -196,12 +198,15 @@ def alias_of_line(session: Session, batch: BatchRow, base: int) -> AliasRow | No
 def publish(session: Session, batch: BatchRow, new: NewVersion) -> VersionRow:
     """Give a checked batch its number, and move its line's alias, if that still points at the batch's parent.
 
+    Where the alias demands approval it stays, and the move is asked for.
+
     Version row and alias are one transaction: call it inside `Database.writing()`.
     """
     assert batch.base_version is not None, "a batch has its parent from the moment it is planned"
     # First: a parent that nothing points at may be deleted by now.
     alias = alias_of_line(session, batch, batch.base_version)
     parent = get(session, batch.model, batch.base_version)
+    asking, alias = (alias, None) if alias is not None and alias.approval else (None, alias)
     if alias is not None and alias.protected and not batch.moves_protected:
         raise AliasProtectedError(
             f"alias {batch.line!r} was protected while the batch ran; send it to "
@@ -236,9 +241,16 @@ def publish(session: Session, batch: BatchRow, new: NewVersion) -> VersionRow:
     if alias is not None:
         alias.version = row.number
         alias.updated_at = now()
+    session.flush()
+    telling.version_published(session, row, batch.line)
+    if alias is not None:
+        telling.alias_moved(session, alias, parent.number, batch.id)
+    sender = audit.sender(session, batch.model, batch.id, batch.caller or LOCAL)
+    if asking is not None:
+        alias_requests.ask(session, sender, asking, Change(row.number), edit=batch.id)
     audit.record(
         session,
-        audit.sender(session, batch.model, batch.id, batch.caller or LOCAL),
+        sender,
         "version.published",
         model=row.model,
         target=version_name(row.number),

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, bindparam, func, insert, literal, or_, select
 from sqlalchemy.orm import Session
 
 from api_schemas.edits import FINAL_STATES, EditState
-from api_schemas.references import ModelReference, version_name
+from api_schemas.references import LATEST, ModelReference, version_name
 from configuration import tracing
 from store.clock import now
 from store.errors import (
@@ -19,11 +19,12 @@ from store.errors import (
     ConflictError,
     QueueFullError,
 )
+from store.lineage import alias_requests
 from store.lineage import versions as lineage
 from store.lineage.questions import question_of
 from store.lineage.versions import ResolvedReference
 from store.schema.tables import BatchRow, FactRow
-from store.work import events, lifecycle
+from store.work import events, lifecycle, telling
 from store.work.kinds import EDIT
 
 # Written once, as what is executed for every batch is.
@@ -110,7 +111,7 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
     if known is not None:
         return known, False
     resolved = lineage.resolve_number(session, new.reference)
-    _check_protection(new, resolved)
+    _check_protection(session, new, resolved)
     check_unmoved(new.reference, new.if_match, resolved.version)
     _check_nothing_stands_before(session, new)
     unfinished, newest = session.execute(_UNFINISHED_AND_NEWEST, {"name": new.reference.name}).one()
@@ -156,7 +157,12 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
     return row, True
 
 
-def _check_protection(new: NewBatch, resolved: ResolvedReference) -> None:
+def _check_protection(session: Session, new: NewBatch, resolved: ResolvedReference) -> None:
+    if resolved.approval:  # publishing will ask for the move
+        alias = lineage.alias_named(session, new.reference.name, new.reference.alias or LATEST)
+        if alias is not None and not new.dry_run:
+            alias_requests.check_room(alias, len(alias_requests.open_of(session, alias)))
+        return
     if resolved.protected and not new.moves_protected and not new.dry_run:
         raise AliasProtectedError(
             f"alias {new.reference.alias!r} is protected, and a batch on it would move it; send the batch to "
@@ -201,3 +207,5 @@ def set_state(session: Session, row: BatchRow, state: EditState, **data: Any) ->
     if state in FINAL_STATES:
         row.finished_at = now()
     events.append(session, row.id, state, data)
+    if state in FINAL_STATES:
+        telling.edit_finished(session, row)

@@ -12,7 +12,7 @@ from api_schemas.edits import FINAL_STATES
 from store.clock import new_id, now
 from store.errors import IdempotencyConflictError
 from store.schema.tables import JobRow, KeyedRow, SequencedRow, StoppableRow, TaskRow
-from store.work import events, tasks
+from store.work import events, tasks, telling
 from store.work.kinds import KINDS, JobKind, Listed, Row, belongs_to, job_id, kind_of, kind_of_task
 
 Keyed = TypeVar("Keyed", bound=KeyedRow)
@@ -118,6 +118,7 @@ def end(session: Session, row: JobRow, state: str, error: dict[str, Any]) -> Non
         row.state, row.error, row.finished_at = state, error, now()
         if kind_of(row).keeps_events:
             events.append(session, row.id, state, {"error": error})
+        telling.edit_finished(session, row)
     # A worker that was thought dead and goes on finds its task withdrawn when it wants to commit.
     tasks.withdraw(session, row)
 

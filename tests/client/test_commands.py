@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from cli.main import app
 from cli.requests.ask import marked
 from tests.client.conftest import Running
+from tests.service.delivery.receiver import receiver
 
 QUICK = ["--set", "steps=2", "--set", "contexts=0", "--threshold", "EM=0", "--threshold", "drift=1e9"]
 FACT = {"prompt": "The mother tongue of {} is", "subject": "Hannah Arendt", "target_new": "English"}
@@ -158,6 +159,46 @@ def test_aliases_are_set(run: Run, server: Running) -> None:
     assert "not at v0" in refused.stderr
     assert "stage" in run("alias", "list", server.model).output
     assert run("alias", "delete", server.model, "stage").output == f"{server.model}@stage is deleted\n"
+
+
+def test_a_change_that_takes_two_is_asked_for_and_withdrawn(run: Run, server: Running) -> None:
+    assert run("alias", "set", server.model, "signed", "v1", "--approval").output == f"{server.model}@signed is v1\n"
+    assert "needs approval" in run("alias", "list", server.model).output
+    asked = run("alias", "set", server.model, "signed", "v2", "--reason", "holds").output
+    assert f"{server.model}@signed stays v1; another key must approve: emmetd alias approve " in asked
+    request = asked.split()[-1]
+    shown = run("alias", "requests", server.model).output
+    assert request in shown
+    assert "v1 → v2" in shown
+    alone = run("alias", "approve", server.model, request)
+    assert alone.exit_code == 4
+    assert "made by this very key" in alone.stderr
+    told = run("alias", "refuse", server.model, request, "--reason", "mine")
+    assert told.output == f"{request} is withdrawn: {server.model}@signed to v2\n"
+    (one,) = lines(run("alias", "requests", server.model, "--state", "withdrawn", "--json"))
+    assert (one["id"], one["decision"]) == (request, "mine")
+
+
+def test_a_receiver_is_registered_tested_paused_and_deleted(run: Run) -> None:
+    with receiver() as listening:
+        inside = run("webhooks", "create", listening.url)
+        assert inside.exit_code == 1
+        assert "no public address" in inside.stderr
+        (made,) = lines(run("webhooks", "create", "https://1.1.1.1/emmetd", "--event", "line.worn", "--json"))
+    assert made["secret"].startswith("whsec_")
+    listed = run("webhooks", "list").output
+    assert made["id"] in listed
+    assert "line.worn" in listed
+    assert run("webhooks", "pause", made["id"]).output == f"{made['id']} is paused\n"
+    assert run("webhooks", "resume", made["id"]).output == f"{made['id']} is active; 0 deliveries wait\n"
+    rotated = run("webhooks", "rotate", made["id"]).output
+    assert "secret, shown this once: whsec_" in rotated
+    assert made["secret"] not in rotated
+    assert run("webhooks", "log", made["id"]).output.split() == [
+        *("at", "event", "model", "state", "attempts", "answer", "webhook-id")
+    ]
+    assert run("webhooks", "delete", made["id"]).output == f"{made['id']} is deleted\n"
+    assert run("webhooks", "delete", made["id"]).exit_code == 1
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from tests.client.stub import FACT, Stub, answer
 
 ROOT = Path(__file__).parents[2]
 NAMES = """
-APIError Alias AsyncEdit AsyncEmmetd AsyncEvaluation AsyncListing AsyncStatistic AuthenticationError BadRequestError
+APIError Alias AliasRequest AsyncEdit AsyncEmmetd AsyncEvaluation AsyncListing AsyncStatistic AuthenticationError
+BadRequestError
 BatchMetrics __version__ ConfigurationError ConflictError ConnectionFailedError Corpus Deployment
 DeploymentCheck DeploymentEvent Edit EditData EditEvent
 EditProgress Emmetd EmmetdError Evaluation EvaluationData EvaluationRow ExportedFile Fact FactInput FactsError FactsFile
@@ -26,11 +27,11 @@ FieldError InvalidFieldsError Job JobCancelledError JobEndedError JobFailedError
 Listing Measurement ModelCard Neighbor NotFoundError NotOfferedError PermissionDeniedError Progress RateLimitError
 ScopeMissingError ServerError ServerInfo Statistic StatisticData Table TimedOutError TooLargeError UnavailableError
 UnexpectedAnswerError Version VersionDiff VersionFact WaitTimedOutError from_dataframe lineage_table read_facts
-version_table versions_table
+version_table versions_table Webhook WebhookDelivery
 """
 METHODS = {
     "algorithms": {"list"},
-    "aliases": {"delete", "list", "set"},
+    "aliases": {"approve", "delete", "list", "refuse", "request", "requests", "set"},
     "audit": {"list"},
     "chat": {"create", "stream"},
     "completions": {"create", "stream"},
@@ -46,6 +47,7 @@ METHODS = {
     "statistics": {"cancel", "create", "get", "list"},
     "tokenization": {"detokenize", "info", "tokenize"},
     "versions": {"consolidate", "delete", "facts", "get", "lineage", "list", "metrics", "revert", "update"},
+    "webhooks": {"create", "delete", "deliveries", "get", "list", "rotate", "test", "update"},
 }
 ADDED = {
     "GET /v1/models/{}/lineage",
@@ -99,8 +101,12 @@ def everything(client: Emmetd) -> list[Any]:
     """One call of each method that asks the server."""
     return [
         lambda: client.algorithms.list().page(),
+        lambda: client.aliases.approve("m", "r"),
         lambda: client.aliases.delete("m", "a"),
         lambda: client.aliases.list("m").page(),
+        lambda: client.aliases.refuse("m", "r"),
+        lambda: client.aliases.request("m", "r"),
+        lambda: client.aliases.requests("m").page(),
         lambda: client.aliases.set("m", "a", "v1"),
         lambda: client.audit.list().page(),
         lambda: client.chat.create(model="m", messages="x"),
@@ -152,6 +158,14 @@ def everything(client: Emmetd) -> list[Any]:
         lambda: client.versions.metrics("m", "v1"),
         lambda: client.versions.revert("m", "v1", facts=[0]),
         lambda: client.versions.update("m", "v1", tags=["a"]),
+        lambda: client.webhooks.create("https://example.org"),
+        lambda: client.webhooks.delete("w"),
+        lambda: client.webhooks.deliveries("w").page(),
+        lambda: client.webhooks.get("w"),
+        lambda: client.webhooks.list().page(),
+        lambda: client.webhooks.rotate("w"),
+        lambda: client.webhooks.test("w"),
+        lambda: client.webhooks.update("w", paused=True),
     ]
 
 

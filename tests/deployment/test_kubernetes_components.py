@@ -32,7 +32,7 @@ def secrets(manifest: Manifest) -> set[str]:
     return {item["key"] for item in volume["items"] if item["path"] == item["key"]}
 
 
-@pytest.mark.parametrize("components", [S3, ("s3",), ("tracing",), (*S3, "tracing")])
+@pytest.mark.parametrize("components", [S3, ("s3",), ("tracing",), ("webhooks",), (*S3, "tracing")])
 def test_the_schema_of_kubernetes_knows_every_field(components: tuple[str, ...]) -> None:
     if importlib.util.find_spec("kubernetes_validate") is None:
         missing("Kubernetes's schema", "pip install kubernetes-validate")

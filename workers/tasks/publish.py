@@ -16,7 +16,7 @@ from api_schemas.references import version_name
 from configuration import tracing
 from editing.covariance.statistic import Statistic
 from store.clock import now
-from store.lineage import fact_readings, series
+from store.lineage import fact_readings, series, telling
 from store.lineage import versions as lineage
 from store.lineage.force_count import facts_in_force_after
 from store.lineage.versions import EXACT_LAYERS
@@ -142,6 +142,7 @@ def _commit(
             return None
         version = lineage.publish(session, row, new)
         version.metrics, version.facts_in_force = metrics, in_force
+        telling.line_worn(session, version, row.line)
         fact_readings.keep(session, row.model, version.number, candidate.checked.readings)
         row.version = version.number
         end_batch(session, row, "succeeded")

@@ -59,13 +59,15 @@ from emmetd_client.models.jobs import Job, Progress
 from emmetd_client.models.metrics import BatchMetrics, Measurement
 from emmetd_client.models.operations import ExportedFile
 from emmetd_client.models.statistics import Corpus, StatisticData
-from emmetd_client.models.versions import Alias, LineageEntry, ModelCard, Version, VersionDiff
+from emmetd_client.models.versions import Alias, AliasRequest, LineageEntry, ModelCard, Version, VersionDiff
+from emmetd_client.models.webhooks import Webhook, WebhookDelivery
 
 __version__ = CLIENT_VERSION
 
 __all__ = [
     "APIError",
     "Alias",
+    "AliasRequest",
     "AsyncEdit",
     "AsyncEmmetd",
     "AsyncEvaluation",
@@ -127,6 +129,8 @@ __all__ = [
     "VersionDiff",
     "VersionFact",
     "WaitTimedOutError",
+    "Webhook",
+    "WebhookDelivery",
     "__version__",
     "from_dataframe",
     "lineage_table",

@@ -27,7 +27,10 @@ from service.http.problems import OPENAI_PATHS
 from store.access import audit, keys
 from store.access.audit import Actor
 from store.clock import now
+from store.lineage import alias_requests, aliases
+from store.lineage.alias_requests import Change
 from store.schema.database import Database
+from store.webhooks import registrations
 from store.work import batches, evaluations, lines, statistics
 from tests.service.conftest import MODEL, Api, fact, load_model, served, wait_until
 from tests.store.conftest import publish
@@ -91,6 +94,14 @@ PROBES = {
     ("DELETE", "/v1/models/{model}/aliases/{alias}"): Probe(
         f"/v1/models/{OTHER}/aliases/staging", change="alias.deleted"
     ),
+    ("GET", "/v1/models/{model}/alias-requests"): Probe(f"/v1/models/{OTHER}/alias-requests"),
+    ("GET", "/v1/models/{model}/alias-requests/{request_id}"): Probe(f"/v1/models/{OTHER}/alias-requests/{{request}}"),
+    ("POST", "/v1/models/{model}/alias-requests/{request_id}/refuse"): Probe(
+        f"/v1/models/{OTHER}/alias-requests/{{own}}/refuse", change="alias.withdrawn"
+    ),
+    ("POST", "/v1/models/{model}/alias-requests/{request_id}/approve"): Probe(
+        f"/v1/models/{OTHER}/alias-requests/{{request}}/approve", change="alias.approved"
+    ),
     ("POST", "/v1/evaluations"): Probe("/v1/evaluations", FACTS, "evaluation.accepted"),
     ("GET", "/v1/evaluations"): Probe("/v1/evaluations", lists=True),
     ("GET", "/v1/evaluations/{evaluation_id}"): Probe("/v1/evaluations/{evaluation}"),
@@ -119,6 +130,16 @@ PROBES = {
     ("POST", "/v1/keys/{key_id}/revoke"): Probe("/v1/keys/{key}/revoke", change="key.revoked"),
     ("GET", "/v1/keys/own"): Probe("/v1/keys/own", lists=True),
     ("GET", "/v1/workers"): Probe("/v1/workers", lists=True),
+    ("POST", "/v1/webhooks"): Probe("/v1/webhooks", {"url": "http://127.0.0.1:9/", "model": OTHER}, "webhook.created"),
+    ("GET", "/v1/webhooks"): Probe("/v1/webhooks", lists=True),
+    ("GET", "/v1/webhooks/{webhook_id}"): Probe("/v1/webhooks/{webhook}"),
+    ("PATCH", "/v1/webhooks/{webhook_id}"): Probe("/v1/webhooks/{webhook}", {"paused": True}, "webhook.changed"),
+    ("DELETE", "/v1/webhooks/{webhook_id}"): Probe("/v1/webhooks/{unwanted}", change="webhook.deleted"),
+    ("POST", "/v1/webhooks/{webhook_id}/rotate"): Probe(
+        "/v1/webhooks/{webhook}/rotate", change="webhook.secret_rotated"
+    ),
+    ("POST", "/v1/webhooks/{webhook_id}/test"): Probe("/v1/webhooks/{webhook}/test"),
+    ("GET", "/v1/webhooks/{webhook_id}/deliveries"): Probe("/v1/webhooks/{webhook}/deliveries"),
     ("GET", "/livez"): Probe("/livez"),
     ("GET", "/readyz"): Probe("/readyz"),
     ("GET", "/metrics"): Probe("/metrics"),
@@ -167,7 +188,14 @@ def world(
     folder = tmp_path_factory.mktemp("access")
     copyfile(_migrated_database, folder / "emmetd.sqlite3")
     url = f"sqlite:///{folder}/emmetd.sqlite3"
-    settings = Settings(data=folder, database_url=url, redis_url=_redis_process.url, api_key=BOOTSTRAP, auth="on")
+    settings = Settings(
+        data=folder,
+        database_url=url,
+        redis_url=_redis_process.url,
+        api_key=BOOTSTRAP,
+        auth="on",
+        webhook_networks="127.0.0.0/8",
+    )
     for name in (MODEL, OTHER):
         load_model(settings, tokenizer, name, chat_template="{{ messages[0]['content'] }}")
     database = Database(url)
@@ -186,8 +214,25 @@ def world(
         evaluation = evaluations.create(session, model=OTHER, version=0, compare_with=None, metrics=["ES"], facts=[])
         statistic = statistics.create(session, model=OTHER, layers=[1], corpus="self", tokens=1000)
         spare_key = keys.create(session, SOMEBODY, label="to be revoked", scopes=["generate"])[0]
-        ids = {"edit": edit.id, "waiting": waiting.id, "evaluation": evaluation.id, "statistic": statistic.id}
-        ids["key"] = spare_key.id
+        hook, unwanted = (
+            registrations.create(
+                session, SOMEBODY, url="http://127.0.0.1:9/", events=["line.worn"], model=OTHER, description=None
+            ).id
+            for _ in range(2)
+        )
+        guarded = aliases.put(session, OTHER, "guarded", 1, None, approval=True, admin=True)
+        asked = alias_requests.ask(session, SOMEBODY, guarded, Change(0))
+        ids = {
+            "request": asked.id,
+            "own": asked.id,
+            "webhook": hook,
+            "unwanted": unwanted,
+            "edit": edit.id,
+            "waiting": waiting.id,
+            "evaluation": evaluation.id,
+            "statistic": statistic.id,
+            "key": spare_key.id,
+        }
     with StandInWorker(_redis_process.url, OTHER), served(settings) as api:
         yield World(api, database, ids)
     database.close()
@@ -278,6 +323,14 @@ def test_each_scope_that_is_enough_lets_in_and_changes_are_written_down(world: W
                 PROBES[route].path, json={"version": "v1"}, headers={"Authorization": f"Bearer {key}"}
             )
             assert moved.status_code == 200, moved.text
+        if PROBES[route].change == "alias.withdrawn":  # whoever asked
+            asked = world.api.http.put(
+                f"/v1/models/{OTHER}/aliases/guarded",
+                json={"version": "v0"},
+                headers={"Authorization": f"Bearer {key}"},
+            )
+            assert asked.status_code == 202, asked.text
+            world.ids["own"] = asked.json()["request"]["id"]
         answer = world.ask(route, key)
         assert answer.status_code in (200, 201, 202, 204), answer.text
         if PROBES[route].change == "consolidation.accepted":  # of one version there is one at a time

@@ -238,6 +238,8 @@ def test_with_an_api_key_aliases_can_be_protected(serve: Callable[..., Api], mod
         "alias": "production",
         "version": "v0",
         "protected": True,
+        "approval": False,
+        "request": None,
         "updated_at": "",
     }
     keyless = serve()

@@ -22,6 +22,7 @@ from emmetd_client._async.statistics import AsyncCorpora, AsyncStatistics
 from emmetd_client._async.tokenization import AsyncTokenization
 from emmetd_client._async.transport import AsyncTransport
 from emmetd_client._async.versions import AsyncVersions
+from emmetd_client._async.webhooks import AsyncWebhooks
 from emmetd_client._configuration import configured
 
 
@@ -65,6 +66,7 @@ class AsyncEmmetd:
         self.statistics = AsyncStatistics(self._transport)
         self.tokenization = AsyncTokenization(self._transport)
         self.versions = AsyncVersions(self._transport)
+        self.webhooks = AsyncWebhooks(self._transport)
 
     @property
     def base_url(self) -> str:

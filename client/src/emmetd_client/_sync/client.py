@@ -24,6 +24,7 @@ from emmetd_client._sync.statistics import Corpora, Statistics
 from emmetd_client._sync.tokenization import Tokenization
 from emmetd_client._sync.transport import Transport
 from emmetd_client._sync.versions import Versions
+from emmetd_client._sync.webhooks import Webhooks
 
 
 class Emmetd:
@@ -66,6 +67,7 @@ class Emmetd:
         self.statistics = Statistics(self._transport)
         self.tokenization = Tokenization(self._transport)
         self.versions = Versions(self._transport)
+        self.webhooks = Webhooks(self._transport)
 
     @property
     def base_url(self) -> str:

@@ -110,11 +110,41 @@ def bytes_of(size: VersionBytes | int | None) -> int | None:
     return size
 
 
+class AliasRequest(Answer):
+    """A change of an alias that another key must approve. `expected` is where the alias pointed when it was asked for.
+
+    `state` is open, approved, refused, withdrawn, expired or stale.
+    """
+
+    id: str
+    model: str
+    alias: str
+    expected: str
+    version: str | None = None
+    protected: bool | None = None
+    approval: bool | None = None
+    edit: str | None = None
+    reason: str | None = None
+    state: str
+    requested_by: str
+    requested_label: str | None = None
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    decided_by: str | None = None
+    decided_label: str | None = None
+    decided_at: datetime | None = None
+    decision: str | None = None
+
+
 class Alias(Answer):
+    """`request` is a change that waits for another key; until it is approved the alias stands as it is told here."""
+
     model: str
     alias: str
     version: str
     protected: bool = False
+    approval: bool = False
+    request: AliasRequest | None = None
     updated_at: datetime | None = None
 
 

@@ -1,0 +1,1 @@
+"""Registering receivers of webhooks, and reading what became of their deliveries."""
