@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from api_schemas.downstream import Guard
 from api_schemas.facts import FactOrigin, FactPlace, NumberedFact
 from api_schemas.metrics import BatchMetrics
 from api_schemas.references import VersionName
@@ -165,7 +166,7 @@ class VersionFactPage(BaseModel):
 class AliasUpdate(BaseModel):
     """Compare and set: the alias moves to `version` only while it points at `expected` (where that is given).
 
-    `protected` alone leaves it where it is.
+    `protected` or `guard` alone leaves it where it is.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -173,11 +174,14 @@ class AliasUpdate(BaseModel):
     version: Annotated[VersionName | None, Field(examples=["v0"])] = None
     expected: Annotated[VersionName | None, Field(examples=["v1"])] = None
     protected: bool | None = None
+    guard: Annotated[
+        Guard | None, Field(description="What a version must have measured; an empty one takes the guard away.")
+    ] = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if self.version is None and self.protected is None:
-            raise ValueError("says nothing to change; give version, protected, or both")
+        if self.version is None and self.protected is None and self.guard is None:
+            raise ValueError("says nothing to change; give version, protected or guard")
         return self
 
 
@@ -186,6 +190,7 @@ class AliasInfo(BaseModel):
     alias: str
     version: str
     protected: bool = False
+    guard: Guard | None = None
     updated_at: datetime
 
 

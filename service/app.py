@@ -24,6 +24,7 @@ from service.completions import endpoints as completions
 from service.console import endpoints as console
 from service.consolidations import endpoints as consolidations
 from service.diffs import endpoints as diffs
+from service.downstream import endpoints as downstream
 from service.edits import endpoints as edits
 from service.errors import UnavailableError
 from service.evaluations import endpoints as evaluations
@@ -96,6 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
         reverts,
         consolidations,
         diffs,
+        downstream,
         exports,
         evaluations,
         statistics,

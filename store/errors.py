@@ -109,6 +109,10 @@ class AliasProtectedError(ConflictError):
     code = "alias_protected"
 
 
+class AliasGuardedError(ConflictError):
+    code = "alias_guarded"
+
+
 class NotInLineageError(ConflictError):
     code = "not_in_lineage"
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from cli.terminal.errors import InputFileError
 from cli.terminal.served import AsJson, Key, ModelArgument, Url, connected, show_json, show_table
 
 alias = typer.Typer(
@@ -43,6 +46,18 @@ def list_(model: ModelArgument, as_json: AsJson = False, url: Url = None, key: K
     show_table(Table(("alias", "version", "", "moved"), rows))
 
 
+def _read_guard(path: Path | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputFileError(f"{path} cannot be read as JSON ({error}); write an object") from None
+    if not isinstance(found, dict):
+        raise InputFileError(f'{path} holds no object; write {{"downstream": {{"arc_easy": {{"acc": …}}}}}}')
+    return found
+
+
 @alias.command("set")
 def set_(
     model: ModelArgument,
@@ -51,6 +66,16 @@ def set_(
     expected: Annotated[
         str | None,
         typer.Option("--expected", metavar="VERSION", help="Only if it points there now: nobody's move is undone."),
+    ] = None,
+    guard: Annotated[
+        Path | None,
+        typer.Option(
+            "--guard",
+            metavar="FILE.json",
+            help="What a version must have measured; {} takes the guard away.",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
     as_json: AsJson = False,
     url: Url = None,
@@ -64,7 +89,7 @@ def set_(
       emmetd alias set smollm2-135m latest v0
     """
     with connected(url, key) as client:
-        moved = client.aliases.set(model, name, version, expected=expected)
+        moved = client.aliases.set(model, name, version, expected=expected, guard=_read_guard(guard))
     if as_json:
         show_json(moved)
     else:

@@ -42,6 +42,7 @@ STORE_ANSWERS: Final[Mapping[type[store.StoreError], tuple[int, str]]] = {
     store.AliasReservedError: (409, "That alias is reserved"),
     store.AliasLimitError: (409, "The model has too many aliases"),
     store.AliasProtectedError: (403, "The alias is protected"),
+    store.AliasGuardedError: (409, "The alias is guarded"),
     store.VersionNeededError: (409, "The version is needed"),
     store.VersionUnavailableError: (409, "The version is unavailable"),
     store.FactsRemovedError: (409, "The texts were removed"),

@@ -28,6 +28,7 @@ from service.models import service
 from service.models.parameters import Name, Version
 from service.resources import ResourcesDependency
 from store.errors import (
+    AliasGuardedError,
     AliasLimitError,
     AliasMovedError,
     AliasProtectedError,
@@ -168,6 +169,7 @@ def list_aliases(resources: ResourcesDependency, model: Name) -> AliasList:
         AliasReservedError,
         AliasLimitError,
         AliasProtectedError,
+        AliasGuardedError,
         TooLargeError,
         UnsupportedMediaTypeError,
         InvalidFieldsError,
@@ -178,6 +180,10 @@ async def put_alias(request: Request, resources: ResourcesDependency, model: Nam
 
     `protected` guards an alias: from then on only an administrator moves it, by this or by edits on it. As long as
     there are no scopes, that is whoever has the server's API key; a server without one protects nothing.
+
+    A `guard` names what must have been measured of a version before the alias is moved to it: bounds on what its check
+    measured, and on downstream results that are kept with it. A move that does not meet it is refused with 409
+    `alias_guarded`, which says what is missing. Edits on a guarded alias are refused: they would move it unmeasured.
     """
     media_type(request, JSON_TYPE)
     update = await run_in_threadpool(read_model, await request.body(), AliasUpdate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from redis.exceptions import RedisError
 from sqlalchemy.orm import Session
 
+from api_schemas.downstream import Guard
 from api_schemas.metrics import BatchMetrics
 from api_schemas.models import (
     AliasInfo,
@@ -19,6 +20,7 @@ from api_schemas.models import (
 )
 from api_schemas.references import LATEST, ModelReference, version_name, version_number
 from service.http.cursors import read_cursor, write_cursor
+from service.models.guards import check_guard
 from service.models.references import model_named, reference_in, version_reference
 from service.models.views import (
     alias_card,
@@ -145,19 +147,37 @@ def put_alias(resources: Resources, name: str, alias: str, update: AliasUpdate) 
     with resources.database.writing() as session:
         model_named(session, name)
         before = lineage.alias_named(session, name, alias)
-        stood = None if before is None else (before.version, before.protected)
+        stood = None if before is None else (before.version, before.protected, before.guard)
         row = aliases.put(
-            session, name, alias, version, expected, protected=update.protected, admin=resources.caller.is_admin
+            session,
+            name,
+            alias,
+            version,
+            expected,
+            protected=update.protected,
+            guard=_kept(update.guard),
+            admin=resources.caller.is_admin,
         )
-        if stood != (row.version, row.protected):
+        is_moved = stood is None or stood[0] != row.version
+        if is_moved and row.guard is not None:
+            check_guard(session, Guard.model_validate(row.guard), name, alias, row.version)
+        if stood != (row.version, row.protected, row.guard):
+            changed = "alias.protected" if stood is not None and stood[1] != row.protected else "alias.guarded"
             _record(
                 session,
                 resources,
-                "alias.moved" if stood is None or stood[0] != row.version else "alias.protected",
+                "alias.moved" if is_moved else changed,
                 row,
                 before=None if stood is None else version_name(stood[0]),
             )
         return alias_info(row)
+
+
+def _kept(guard: Guard | None) -> dict[str, object] | None:
+    """As it is kept: {} where it demands nothing."""
+    if guard is None:
+        return None
+    return guard.model_dump(exclude_none=True) if guard.demands else {}
 
 
 def delete_alias(resources: Resources, name: str, alias: str) -> None:

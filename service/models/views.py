@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from api_schemas.downstream import Guard
 from api_schemas.facts import FactOrigin, FactPlace
 from api_schemas.metrics import LINE_WORN, BatchMetrics
 from api_schemas.models import (
@@ -183,6 +184,7 @@ def alias_info(row: AliasRow) -> AliasInfo:
         alias=row.alias,
         version=version_name(row.version),
         protected=row.protected,
+        guard=None if row.guard is None else Guard.model_validate(row.guard),
         updated_at=row.updated_at,
     )
 

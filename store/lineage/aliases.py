@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api_schemas.edits import FINAL_STATES
 from api_schemas.references import ALIAS_PATTERN, LATEST, version_name
 from store.clock import now
 from store.errors import (
+    AliasGuardedError,
     AliasLimitError,
     AliasMovedError,
     AliasProtectedError,
@@ -18,7 +21,7 @@ from store.errors import (
 )
 from store.lineage import models
 from store.lineage import versions as lineage
-from store.schema.tables import AliasRow
+from store.schema.tables import AliasRow, BatchRow
 
 MOST_ALIASES: Final = 100
 """Of a model: each is a series of metrics and an entry of every list of models."""
@@ -32,12 +35,14 @@ def put(
     expected: int | None,
     *,
     protected: bool | None = None,
+    guard: dict[str, Any] | None = None,
     admin: bool = False,
 ) -> AliasRow:
     """Point `alias` at `version`; where `expected` is given, only if it points there now.
 
-    None leaves the version, or the protection, as it is. Protecting, and moving what is protected, is an
-    administrator's. Raises AliasReservedError, AliasMovedError, AliasProtectedError, AliasLimitError, NotFoundError.
+    None leaves the version, the protection or the guard as it is; {} takes the guard away. Whoever calls it holds the
+    version against the guard. Protecting, and moving or guarding what is protected, is an administrator's. Raises
+    AliasReservedError, AliasMovedError, AliasProtectedError, AliasGuardedError, AliasLimitError, NotFoundError.
     """
     if not re.fullmatch(ALIAS_PATTERN, alias):
         raise AliasReservedError(
@@ -55,6 +60,8 @@ def put(
         )
     if not admin:
         _refuse_without_rights(row, alias, version, protected)
+        if guard is not None and row is not None and row.protected and guard != (row.guard or {}):
+            raise AliasProtectedError(f"alias {alias!r} is protected: only an administrator changes its guard")
     if row is None:
         if version is None:
             raise VersionNotFoundError(f"model {model!r} has no alias {alias!r} yet; say which version it names")
@@ -68,8 +75,25 @@ def put(
         row.version, row.updated_at = version, now()
     if protected is not None:
         row.protected = protected
+    if guard is not None:
+        _check_may_be_guarded(session, row, guard)
+        row.guard = guard or None
     session.flush()
     return row
+
+
+def _check_may_be_guarded(session: Session, row: AliasRow, guard: dict[str, Any]) -> None:
+    """What edits move cannot wait for measurements that nobody has made yet."""
+    if not guard:
+        return
+    if row.alias == LATEST:
+        raise AliasReservedError("'latest' is moved by every edit of the model; guard another alias")
+    waiting = select(BatchRow.id).where(
+        BatchRow.model == row.model, BatchRow.line == row.alias, BatchRow.state.not_in(FINAL_STATES)
+    )
+    found = session.scalar(waiting.limit(1))
+    if found is not None:
+        raise AliasGuardedError(f"alias {row.alias!r}: edit {found} is under way and will move it; wait for its end")
 
 
 def _refuse_without_rights(row: AliasRow | None, alias: str, version: int | None, protected: bool | None) -> None:

@@ -19,13 +19,13 @@ from tests.client.stub import FACT, Stub, answer
 ROOT = Path(__file__).parents[2]
 NAMES = """
 APIError Alias AsyncEdit AsyncEmmetd AsyncEvaluation AsyncListing AsyncStatistic AuthenticationError BadRequestError
-BatchMetrics __version__ ConfigurationError ConflictError ConnectionFailedError Corpus Edit EditData EditEvent
-EditProgress Emmetd EmmetdError Evaluation EvaluationData EvaluationRow ExportedFile Fact FactInput FactsError FactsFile
-FieldError InvalidFieldsError Job JobCancelledError JobEndedError JobFailedError JobRejectedError KeptFact LineageEntry
-Listing Measurement ModelCard Neighbor NotFoundError NotOfferedError PermissionDeniedError Progress RateLimitError
-ScopeMissingError ServerError ServerInfo Statistic StatisticData Table TimedOutError TooLargeError UnavailableError
-UnexpectedAnswerError Version VersionDiff VersionFact WaitTimedOutError from_dataframe lineage_table read_facts
-version_table versions_table
+BatchMetrics __version__ ConfigurationError ConflictError ConnectionFailedError Corpus DownstreamResult Edit EditData
+EditEvent EditProgress Emmetd EmmetdError Evaluation EvaluationData EvaluationRow ExportedFile Fact FactInput
+FactsError FactsFile FieldError InvalidFieldsError Job JobCancelledError JobEndedError JobFailedError JobRejectedError
+KeptFact LineageEntry Listing Measurement ModelCard Neighbor NotFoundError NotOfferedError PermissionDeniedError
+Progress RateLimitError ScopeMissingError ServerError ServerInfo Statistic StatisticData Table TimedOutError
+TooLargeError UnavailableError UnexpectedAnswerError Version VersionDiff VersionFact WaitTimedOutError
+downstream_table from_dataframe lineage_table read_facts version_table versions_table
 """
 METHODS = {
     "algorithms": {"list"},
@@ -35,6 +35,7 @@ METHODS = {
     "completions": {"create", "stream"},
     "corpora": {"list"},
     "diffs": {"get"},
+    "downstream": {"add", "list"},
     "edits": {"cancel", "create", "events", "facts", "get", "list"},
     "evaluations": {"cancel", "create", "get", "list", "report", "rows", "run"},
     "exports": {"download"},
@@ -47,7 +48,6 @@ METHODS = {
 ADDED = {
     "GET /v1/models/{}/lineage",
     "POST /v1/models/{}/versions/{}/consolidate",
-    "GET /v1/evaluations/{}/report",
 }
 """What the contract has besides docs/openapi.json."""
 
@@ -104,6 +104,8 @@ def everything(client: Emmetd) -> list[Any]:
         lambda: client.completions.create(model="m", prompt="x"),
         lambda: client.corpora.list().page(),
         lambda: client.diffs.get("m", "v0", "v1"),
+        lambda: client.downstream.add("m", harness={}, results={}),
+        lambda: client.downstream.list("m").page(),
         lambda: client.edits.cancel("e"),
         lambda: client.edits.create(model="m", facts=[FACT]),
         lambda: list(client.edits.events("e")),

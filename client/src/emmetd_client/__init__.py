@@ -23,7 +23,7 @@ from emmetd_client._sync.edits import Edit
 from emmetd_client._sync.evaluations import Evaluation
 from emmetd_client._sync.listing import Listing
 from emmetd_client._sync.statistics import Statistic
-from emmetd_client._tables import Table, lineage_table, version_table, versions_table
+from emmetd_client._tables import Table, downstream_table, lineage_table, version_table, versions_table
 from emmetd_client.errors import (
     APIError,
     AuthenticationError,
@@ -51,6 +51,7 @@ from emmetd_client.errors import (
     UnexpectedAnswerError,
     WaitTimedOutError,
 )
+from emmetd_client.models.downstream import DownstreamResult
 from emmetd_client.models.edits import EditData, EditEvent, EditProgress
 from emmetd_client.models.evaluations import EvaluationData, EvaluationRow
 from emmetd_client.models.facts import Fact, KeptFact, Neighbor, VersionFact
@@ -77,6 +78,7 @@ __all__ = [
     "ConflictError",
     "ConnectionFailedError",
     "Corpus",
+    "DownstreamResult",
     "Edit",
     "EditData",
     "EditEvent",
@@ -124,6 +126,7 @@ __all__ = [
     "VersionFact",
     "WaitTimedOutError",
     "__version__",
+    "downstream_table",
     "from_dataframe",
     "lineage_table",
     "read_facts",

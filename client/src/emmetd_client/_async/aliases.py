@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from emmetd_client._async.listing import AsyncListing, page_reader
 from emmetd_client._async.transport import AsyncTransport
 from emmetd_client._calls import Call, Repeat, nothing, reading
@@ -28,12 +31,15 @@ class AsyncAliases:
         *,
         expected: str | None = None,
         protected: bool | None = None,
+        guard: Mapping[str, Any] | None = None,
     ) -> Alias:
         """Point `alias` at `version`; where `expected` is given, only if it points there now (else ConflictError).
 
-        Going back is `set(model, "latest", "v0", expected="v1")`. `protected` needs the scope admin.
+        Going back is `set(model, "latest", "v0", expected="v1")`. `protected` needs the scope
+        admin. A guard, such as {"downstream": {"arc_easy": {"acc": {"most_fall": 0.02}}}}, names what must have
+        been measured of a version before the alias is moved to it; an empty one takes it away.
         """
-        body = {"version": version, "expected": expected, "protected": protected}
+        body = {"version": version, "expected": expected, "protected": protected, "guard": guard}
         # After a lost answer, a comparison with the version of before would fail because the first attempt succeeded.
         repeat = Repeat.ALWAYS if expected is None else Repeat.REFUSED
         path = {"model": model, "alias": alias}

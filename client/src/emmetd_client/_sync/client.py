@@ -13,6 +13,7 @@ from emmetd_client._sync.aliases import Aliases
 from emmetd_client._sync.audit import Audit
 from emmetd_client._sync.completions import Chat, Completions
 from emmetd_client._sync.diffs import Diffs
+from emmetd_client._sync.downstream import Downstream
 from emmetd_client._sync.edits import Edits
 from emmetd_client._sync.evaluations import Evaluations
 from emmetd_client._sync.exports import Exports
@@ -54,6 +55,7 @@ class Emmetd:
         self.completions = Completions(self._transport)
         self.corpora = Corpora(self._transport)
         self.diffs = Diffs(self._transport)
+        self.downstream = Downstream(self._transport)
         self.edits = Edits(self._transport)
         self.evaluations = Evaluations(self._transport)
         self.exports = Exports(self._transport)
@@ -66,6 +68,10 @@ class Emmetd:
     @property
     def base_url(self) -> str:
         return self._transport.configuration.base_url
+
+    @property
+    def api_key(self) -> str | None:
+        return self._transport.configuration.api_key
 
     def close(self) -> None:
         """Close its connections; `with` does it by itself."""

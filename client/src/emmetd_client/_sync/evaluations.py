@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import PrivateAttr
 
-from emmetd_client._calls import Call, Repeat, creation_headers, reading, text
+from emmetd_client._calls import Call, creation_headers, reading, text
 from emmetd_client._facts import FactInput, written
 from emmetd_client._progress import OnProgress
 from emmetd_client._sync.jobs import awaited
@@ -73,13 +73,13 @@ class Evaluations:
         sample: int | None = None,
         seed: int | None = None,
         metrics: Sequence[str] | None = None,
-        compare_with: str | None = None,
+        compare_with: str | Sequence[str] | None = None,
         idempotency_key: str | None = None,
     ) -> Evaluation:
         """Have `model` (NAME, NAME@v3, NAME@alias) measured on `facts`, or on those in force in a lineage.
 
         `facts_of` is that lineage's version, of whose facts `sample` are drawn with `seed`. Drift alone needs neither.
-        `compare_with` is a version or alias of the same model.
+        `compare_with` is a version or alias of the same model, or several: all are measured on the same facts.
         """
         if facts is not None and facts_of is not None:
             raise ConfigurationError("both facts and facts_of say what to measure on; give one of them")
@@ -90,7 +90,7 @@ class Evaluations:
             "sample": sample,
             "seed": seed,
             "metrics": None if metrics is None else list(metrics),
-            "compare_with": compare_with,
+            "compare_with": compare_with if compare_with is None or isinstance(compare_with, str) else [*compare_with],
         }
         call = Call(
             "POST",
@@ -98,8 +98,6 @@ class Evaluations:
             reading(Evaluation),
             body=body,
             headers=creation_headers(idempotency_key),
-            # Servers that do not keep the key would measure twice.
-            repeat=Repeat.REFUSED,
         )
         return self._sent(call)
 
@@ -112,7 +110,7 @@ class Evaluations:
         sample: int | None = None,
         seed: int | None = None,
         metrics: Sequence[str] | None = None,
-        compare_with: str | None = None,
+        compare_with: str | Sequence[str] | None = None,
         on_progress: OnProgress = None,
         timeout: float | None = None,
     ) -> Evaluation:

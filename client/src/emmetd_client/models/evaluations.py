@@ -16,6 +16,7 @@ class EvaluationData(Job):
 
     model: str
     compare_with: str | None = None
+    versions: list[str] = []
     requested_metrics: list[str] = []
     n_facts: int = 0
     metrics: dict[str, dict[str, Measurement]] | None = None

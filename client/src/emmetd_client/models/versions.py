@@ -105,6 +105,7 @@ class Alias(Answer):
     alias: str
     version: str
     protected: bool = False
+    guard: dict[str, Any] | None = None
     updated_at: datetime | None = None
 
 
