@@ -30,6 +30,7 @@ from configuration.corpus_settings import CorpusSettings
 from configuration.cpus import usable_cpus
 from configuration.errors import InvalidSettingError
 from configuration.generation_settings import GenerationSettings
+from configuration.judge_settings import JudgeSettings
 from configuration.observability_settings import ObservabilitySettings
 from configuration.retention_settings import RetentionSettings
 from configuration.s3_settings import S3_URL, S3Settings
@@ -46,7 +47,13 @@ def default_data_folder() -> Path:
 
 
 class Settings(
-    AccessSettings, CorpusSettings, GenerationSettings, ObservabilitySettings, RetentionSettings, S3Settings
+    AccessSettings,
+    CorpusSettings,
+    GenerationSettings,
+    JudgeSettings,
+    ObservabilitySettings,
+    RetentionSettings,
+    S3Settings,
 ):
     """Resolved settings; never changed after they were made. Make them with `load_settings`."""
 
@@ -268,7 +275,14 @@ class Settings(
 
     def secrets(self) -> list[str]:
         """Every secret in clear, for the log's redaction."""
-        values = [self.api_key, self.redis_url, self.hf_token, self.s3_access_key_id, self.s3_secret_access_key]
+        values = [
+            self.api_key,
+            self.redis_url,
+            self.hf_token,
+            self.judge_api_key,
+            self.s3_access_key_id,
+            self.s3_secret_access_key,
+        ]
         words = passwords_in(self.database_url) | passwords_in(self.otlp_endpoint or "")
         if self.redis_url is not None:
             words |= passwords_in(self.redis_url.get_secret_value())

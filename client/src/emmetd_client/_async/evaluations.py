@@ -75,12 +75,14 @@ class AsyncEvaluations:
         seed: int | None = None,
         metrics: Sequence[str] | None = None,
         compare_with: str | Sequence[str] | None = None,
+        judge: bool | None = None,
         idempotency_key: str | None = None,
     ) -> AsyncEvaluation:
         """Have `model` (NAME, NAME@v3, NAME@alias) measured on `facts`, or on those in force in a lineage.
 
         `facts_of` is that lineage's version, of whose facts `sample` are drawn with `seed`. Drift alone needs neither.
         `compare_with` is a version or alias of the same model, or several: all are measured on the same facts.
+        `judge` sends facts and answers to the judge that the server's operator configured.
         """
         if facts is not None and facts_of is not None:
             raise ConfigurationError("both facts and facts_of say what to measure on; give one of them")
@@ -92,6 +94,7 @@ class AsyncEvaluations:
             "seed": seed,
             "metrics": None if metrics is None else list(metrics),
             "compare_with": compare_with if compare_with is None or isinstance(compare_with, str) else [*compare_with],
+            "judge": judge,
         }
         call = Call(
             "POST",
@@ -112,6 +115,7 @@ class AsyncEvaluations:
         seed: int | None = None,
         metrics: Sequence[str] | None = None,
         compare_with: str | Sequence[str] | None = None,
+        judge: bool | None = None,
         on_progress: OnProgress = None,
         timeout: float | None = None,
     ) -> AsyncEvaluation:
@@ -124,6 +128,7 @@ class AsyncEvaluations:
             seed=seed,
             metrics=metrics,
             compare_with=compare_with,
+            judge=judge,
         )
         return await evaluation.wait(on_progress=on_progress, timeout=timeout)
 
