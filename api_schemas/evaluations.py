@@ -58,6 +58,30 @@ class EvaluationRequest(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**31, description="Another seed is another sample.")] = 0
     metrics: MetricNames = [*DEFAULT_METRICS]
     compare_with: ComparedVersions = []
+    judge: Annotated[
+        bool,
+        Field(
+            description="Ask the judge that the operator configured whether what was said states the target: the "
+            "answer in conversation where GA_chat is measured, else GA's. Facts and answers are sent there."
+        ),
+    ] = False
+
+
+class JudgedMeasurement(Measurement):
+    """The share of facts of which the judge said yes; `unjudged` counts those without a verdict."""
+
+    unjudged: int
+
+
+class JudgeReport(BaseModel):
+    """Which model judged, with which prompt, and what came of it by NAME@vN, once the evaluation is finished.
+
+    Each fact's row has its own verdict under `judge`: yes, no, or null with the reason.
+    """
+
+    model: str
+    prompt: str
+    versions: dict[str, JudgedMeasurement] | None = None
 
 
 class EvaluationSummary(BaseModel):
@@ -80,6 +104,7 @@ class EvaluationSummary(BaseModel):
     seed: int | None = None
     progress: Progress
     metrics: dict[str, dict[str, Measurement]] | None
+    judge: JudgeReport | None = None
     warnings: list[BatchWarning] = []
     error: EditError | None
     created_at: datetime

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api_schemas.aliases import AliasRequest, Reason
+from api_schemas.downstream import Guard
 from api_schemas.facts import FactOrigin, FactPlace, NumberedFact
 from api_schemas.metrics import BatchMetrics
 from api_schemas.references import VersionName
@@ -176,8 +177,8 @@ class VersionFactPage(BaseModel):
 class AliasUpdate(BaseModel):
     """Compare and set: the alias moves to `version` only while it points at `expected` (where that is given).
 
-    `protected` and `approval` alone leave it where it is. An alias that demands approval is protected, and each change
-    of it waits for another key; `reason` is told to whoever approves and kept in the audit log.
+    `protected`, `approval` and `guard` alone leave it where it is. An alias that demands approval is protected, and
+    each change of it waits for another key; `reason` is told to whoever approves and kept in the audit log.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -186,12 +187,15 @@ class AliasUpdate(BaseModel):
     expected: Annotated[VersionName | None, Field(examples=["v1"])] = None
     protected: bool | None = None
     approval: bool | None = None
+    guard: Annotated[
+        Guard | None, Field(description="What a version must have measured; an empty one takes the guard away.")
+    ] = None
     reason: Annotated[Reason | None, Field(examples=["checked by the editors"])] = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if self.version is None and self.protected is None and self.approval is None:
-            raise ValueError("says nothing to change; give version, protected, approval, or several of them")
+        if self.version is None and self.protected is None and self.approval is None and self.guard is None:
+            raise ValueError("says nothing to change; give version, protected, approval, guard, or several of them")
         if self.approval and self.protected is False:
             raise ValueError("approval is demanded of protected aliases; leave protected out, or make it true")
         return self
@@ -207,6 +211,7 @@ class AliasInfo(BaseModel):
     protected: bool = False
     approval: bool = False
     request: AliasRequest | None = None
+    guard: Guard | None = None
     updated_at: datetime
 
 

@@ -31,6 +31,7 @@ _SECRET_KEYS: Final = frozenset(
         "authorization",
         "cookie",
         "hf_token",
+        "judge_api_key",
         "password",
         "requirepass",
         "secret",

@@ -30,6 +30,7 @@ from configuration.corpus_settings import CorpusSettings
 from configuration.deployment_settings import DeploymentSettings
 from configuration.errors import InvalidSettingError
 from configuration.generation_settings import GenerationSettings
+from configuration.judge_settings import JudgeSettings
 from configuration.machine.cpus import usable_cpus
 from configuration.observability_settings import ObservabilitySettings
 from configuration.retention_settings import RetentionSettings
@@ -52,6 +53,7 @@ class Settings(
     CorpusSettings,
     DeploymentSettings,
     GenerationSettings,
+    JudgeSettings,
     ObservabilitySettings,
     RetentionSettings,
     S3Settings,
@@ -277,7 +279,14 @@ class Settings(
 
     def secrets(self) -> list[str]:
         """Every secret in clear, for the log's redaction."""
-        values = [self.api_key, self.redis_url, self.hf_token, self.s3_access_key_id, self.s3_secret_access_key]
+        values = [
+            self.api_key,
+            self.redis_url,
+            self.hf_token,
+            self.judge_api_key,
+            self.s3_access_key_id,
+            self.s3_secret_access_key,
+        ]
         words = passwords_in(self.database_url) | passwords_in(self.otlp_endpoint or "")
         if self.redis_url is not None:
             words |= passwords_in(self.redis_url.get_secret_value())

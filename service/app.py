@@ -26,6 +26,7 @@ from service.consolidations import endpoints as consolidations
 from service.deployments import endpoints as deployments
 from service.deployments.reconciler import reconciling
 from service.diffs import endpoints as diffs
+from service.downstream import endpoints as downstream
 from service.edits import endpoints as edits
 from service.errors import UnavailableError
 from service.evaluations import endpoints as evaluations
@@ -107,6 +108,7 @@ def create_app(settings: Settings) -> FastAPI:
         reverts,
         consolidations,
         diffs,
+        downstream,
         exports,
         evaluations,
         statistics,

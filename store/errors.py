@@ -156,6 +156,10 @@ class AliasRequestLimitError(ConflictError):
     code = "alias_request_limit"
 
 
+class AliasGuardedError(ConflictError):
+    code = "alias_guarded"
+
+
 class NotInLineageError(ConflictError):
     code = "not_in_lineage"
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.terminal.errors import InputFileError
 from cli.terminal.served import AsJson, Key, ModelArgument, Url, connected, show_json, show_table
 
 if TYPE_CHECKING:
@@ -48,6 +51,18 @@ def list_(model: ModelArgument, as_json: AsJson = False, url: Url = None, key: K
     show_table(Table(("alias", "version", "", "moved"), rows))
 
 
+def _read_guard(path: Path | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputFileError(f"{path} cannot be read as JSON ({error}); write an object") from None
+    if not isinstance(found, dict):
+        raise InputFileError(f'{path} holds no object; write {{"downstream": {{"arc_easy": {{"acc": …}}}}}}')
+    return found
+
+
 @alias.command("set")
 def set_(
     model: ModelArgument,
@@ -67,6 +82,16 @@ def set_(
         typer.Option("--approval/--no-approval", help="Each change takes a second key's approval.", show_default=False),
     ] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="Told to whoever approves.")] = None,
+    guard: Annotated[
+        Path | None,
+        typer.Option(
+            "--guard",
+            metavar="FILE.json",
+            help="What a version must have measured; {} takes the guard away.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
     url: Url = None,
     key: Key = None,
@@ -83,7 +108,14 @@ def set_(
     """
     with connected(url, key) as client:
         moved = client.aliases.set(
-            model, name, version, expected=expected, protected=protect, approval=approval, reason=reason
+            model,
+            name,
+            version,
+            expected=expected,
+            protected=protect,
+            approval=approval,
+            guard=_read_guard(guard),
+            reason=reason,
         )
     if as_json:
         show_json(moved)

@@ -4,6 +4,7 @@ CliError                    the command cannot go on; `exit_code` is what the pr
 ├── DataFolderError         the data folder cannot be written, or another `emmetd serve` works in it
 ├── PortInUseError          something else listens on the address
 ├── ServerSaidNoError       a command that asks a server could not have what it asked for; `exit_code` says why
+├── HarnessError            the program that shall measure a version cannot be had, or failed
 ├── InputFileError          a file that a command reads or writes is missing or not what it should be
 ├── InterruptedCommandError somebody pressed Ctrl-C
 ├── RedisBinaryError        no Redis-protocol server that could run here was found
@@ -34,6 +35,10 @@ class ServerSaidNoError(CliError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class HarnessError(CliError):
+    """A harness is not there, does not know what it shall measure, or ended with an error."""
 
 
 class InputFileError(CliError):

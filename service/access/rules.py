@@ -55,6 +55,8 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("POST", "/v1/models/{model}/versions/{version}/consolidate"): EDIT,
     ("GET", "/v1/models/{model}/diff"): READ,
     ("GET", "/v1/models/{model}/aliases"): ANY_KEY,
+    ("POST", "/v1/models/{model}/versions/{version}/downstream"): EVALUATE,
+    ("GET", "/v1/models/{model}/versions/{version}/downstream"): READ,
     ("PUT", "/v1/models/{model}/aliases/{alias}"): EDIT,
     ("DELETE", "/v1/models/{model}/aliases/{alias}"): EDIT,
     ("GET", "/v1/models/{model}/alias-requests"): EDIT,

@@ -31,6 +31,7 @@ from service.http.preferences import Prefer, awaited
 from service.http.problems import responses
 from service.resources import ResourcesDependency
 from store.errors import (
+    AliasGuardedError,
     AliasProtectedError,
     BatchNotFoundError,
     ConflictError,
@@ -100,6 +101,7 @@ _EVENT_DATA: Final = {
             ModelNotFoundError,
             VersionNotFoundError,
             ConflictError,
+            AliasGuardedError,
             AliasProtectedError,
             BodyTooSlowError,
             TooLargeError,

@@ -15,6 +15,7 @@ from editing.readings.observations import Reading
 from service import jobs
 from service.access.quotas import check_quotas
 from service.evaluations.facts_said import facts_said
+from service.evaluations.judge import judge_asked
 from service.evaluations.report.page import page as report_page
 from service.evaluations.views import WrittenJob, evaluation_job, evaluation_summary
 from service.facts import check_measurable, most_elements, read_facts
@@ -44,6 +45,7 @@ def submit(resources: Resources, body: bytes, idempotency_key: str | None = None
     if known is not None:
         return known
     request, facts = _read(resources, body)
+    judge = judge_asked(request, resources.settings)
     reference = reference_in(request.model)
     resources.caller.check_model(reference.name)
     compared = [_named_beside(reference, "compare_with", text) for text in request.compare_with]
@@ -78,6 +80,7 @@ def submit(resources: Resources, body: bytes, idempotency_key: str | None = None
             facts_of=None if facts_of is None else facts_of.number,
             sample=request.sample,
             seed=None if facts_of is None else request.seed,
+            judge=judge,
             caller=resources.caller.id,
             idempotency_key=key.key,
             body_sha256=key.body_sha256,

@@ -54,6 +54,7 @@ def _summary(row: EvaluationRow) -> dict[str, Any]:
         "seed": row.seed,
         "progress": Progress.model_validate(row.progress),
         "metrics": row.metrics,
+        "judge": row.judge,
         "warnings": _warnings(row),
         "error": None if row.error is None else EditError.model_validate(row.error),
         "created_at": row.created_at,

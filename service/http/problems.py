@@ -54,6 +54,7 @@ STORE_ANSWERS: Final[Mapping[type[store.StoreError], tuple[int, str]]] = {
     store.NotesChangedError: (409, "Description or tags were changed"),
     store.DeploymentExistsError: (409, "The engine is served that name already"),
     store.DeploymentLimitError: (409, "There are too many deployments"),
+    store.AliasGuardedError: (409, "The alias is guarded"),
     store.VersionNeededError: (409, "The version is needed"),
     store.VersionUnavailableError: (409, "The version is unavailable"),
     store.FactsRemovedError: (409, "The texts were removed"),

@@ -5,16 +5,19 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from api_schemas.aliases import AliasRequest, AliasRequestPage
+from api_schemas.downstream import Guard
 from api_schemas.references import version_name
 from service.access.caller import Caller
 from service.errors import ScopeMissingError
 from service.http.cursors import read_cursor, write_cursor
+from service.models.guards import check_guard
 from service.models.references import model_named
 from service.models.views import alias_request
 from service.resources import Resources
 from store.access import audit
 from store.errors import AliasProtectedError
 from store.lineage import alias_requests, aliases
+from store.lineage import versions as lineage
 from store.lineage.alias_requests import Change
 from store.schema.alias_tables import AliasRequestRow
 from store.schema.tables import AliasRow
@@ -52,6 +55,9 @@ def approve(resources: Resources, name: str, request_id: str, reason: str | None
     with resources.database.writing() as session:
         row = alias_requests.get(session, model_named(session, name).name, request_id)
         alias_requests.check_decidable(row, caller.actor, approves=True)
+        guarded = lineage.alias_named(session, row.model, row.alias)
+        if row.version is not None and guarded is not None and guarded.guard is not None:
+            check_guard(session, Guard.model_validate(guarded.guard), row.model, row.alias, row.version)
         alias = aliases.put(
             session,
             row.model,

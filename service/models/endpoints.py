@@ -30,6 +30,7 @@ from service.models.parameters import Name, Search, TagFilter, Version
 from service.resources import ResourcesDependency
 from store.errors import (
     AliasApprovalError,
+    AliasGuardedError,
     AliasLimitError,
     AliasMovedError,
     AliasProtectedError,
@@ -188,6 +189,7 @@ def list_aliases(resources: ResourcesDependency, model: Name) -> AliasList:
         AliasLimitError,
         AliasProtectedError,
         AliasRequestLimitError,
+        AliasGuardedError,
         TooLargeError,
         UnsupportedMediaTypeError,
         InvalidFieldsError,
@@ -210,6 +212,10 @@ async def put_alias(
 
     `approval` guards it further: each change, also of its protection, becomes a request that another key approves. The
     answer is then 202 with the alias as it stands and its `request`; batches on it are published, and ask likewise.
+
+    A `guard` names what must have been measured of a version before the alias is moved to it: bounds on what its check
+    measured, and on downstream results that are kept with it. A move that does not meet it is refused with 409
+    `alias_guarded`, which says what is missing. Edits on a guarded alias are refused: they would move it unmeasured.
     """
     media_type(request, JSON_TYPE)
     update = await run_in_threadpool(read_model, await request.body(), AliasUpdate)

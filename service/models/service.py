@@ -7,6 +7,7 @@ from typing import Any
 from redis.exceptions import RedisError
 from sqlalchemy.orm import Session
 
+from api_schemas.downstream import Guard
 from api_schemas.metrics import BatchMetrics
 from api_schemas.models import (
     AliasInfo,
@@ -22,6 +23,7 @@ from api_schemas.models import (
 from api_schemas.references import LATEST, ModelReference, version_name, version_number
 from service.http.cursors import read_cursor, write_cursor
 from service.models.alias_requests import ask
+from service.models.guards import check_guard
 from service.models.references import model_named, reference_in, version_reference
 from service.models.views import (
     ModelWorkers,
@@ -167,7 +169,7 @@ def put_alias(resources: Resources, name: str, alias: str, update: AliasUpdate) 
     with resources.database.writing() as session:
         model_named(session, name)
         before = lineage.alias_named(session, name, alias)
-        stood = None if before is None else (before.version, before.protected, before.approval)
+        stood = None if before is None else (before.version, before.protected, before.approval, before.guard)
         change = Change(version, update.protected, update.approval)
         try:
             row = aliases.put(
@@ -178,17 +180,24 @@ def put_alias(resources: Resources, name: str, alias: str, update: AliasUpdate) 
                 expected,
                 protected=update.protected,
                 approval=update.approval,
+                guard=_kept(update.guard),
                 admin=resources.caller.is_admin,
             )
         except AliasApprovalError:
             assert before is not None, "what is new demands nothing yet"
+            if version is not None and before.guard is not None:
+                check_guard(session, Guard.model_validate(before.guard), name, alias, version)
             return alias_info(before, ask(session, resources.caller, before, change, update.reason))
         waiting_requests.close_stale(session, resources.caller.actor, row)
-        if stood != (row.version, row.protected, row.approval):
+        is_moved = stood is None or stood[0] != row.version
+        if is_moved and row.guard is not None:
+            check_guard(session, Guard.model_validate(row.guard), name, alias, row.version)
+        if stood != (row.version, row.protected, row.approval, row.guard):
+            changed = "alias.guarded" if stood is not None and stood[3] != row.guard else "alias.protected"
             _record(
                 session,
                 resources,
-                "alias.moved" if stood is None or stood[0] != row.version else "alias.protected",
+                "alias.moved" if is_moved else changed,
                 row,
                 before=None if stood is None else version_name(stood[0]),
                 **({} if update.reason is None else {"reason": update.reason}),
@@ -196,6 +205,13 @@ def put_alias(resources: Resources, name: str, alias: str, update: AliasUpdate) 
         told = alias_info(row)
     resources.sender.wake()
     return told
+
+
+def _kept(guard: Guard | None) -> dict[str, object] | None:
+    """As it is kept: {} where it demands nothing."""
+    if guard is None:
+        return None
+    return guard.model_dump(exclude_none=True) if guard.demands else {}
 
 
 def delete_alias(resources: Resources, name: str, alias: str) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from api_schemas.aliases import AliasRequest
+from api_schemas.downstream import Guard
 from api_schemas.facts import FactOrigin, FactPlace
 from api_schemas.metrics import LINE_WORN, BatchMetrics
 from api_schemas.models import (
@@ -214,6 +215,7 @@ def alias_info(row: AliasRow, waiting: AliasRequestRow | None = None) -> AliasIn
         protected=row.protected,
         approval=row.approval,
         request=None if waiting is None else alias_request(waiting),
+        guard=None if row.guard is None else Guard.model_validate(row.guard),
         updated_at=row.updated_at,
     )
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api_schemas.edits import FINAL_STATES
 from api_schemas.references import ALIAS_PATTERN, LATEST, version_name
 from store.clock import now
 from store.errors import (
     AliasApprovalError,
+    AliasGuardedError,
     AliasLimitError,
     AliasMovedError,
     AliasProtectedError,
@@ -20,7 +23,7 @@ from store.errors import (
 from store.lineage import models, telling
 from store.lineage import versions as lineage
 from store.lineage.alias_requests import Change
-from store.schema.tables import AliasRow
+from store.schema.tables import AliasRow, BatchRow
 
 MOST_ALIASES: Final = 100
 """Of a model: each is a series of metrics and an entry of every list of models."""
@@ -35,6 +38,7 @@ def put(
     *,
     protected: bool | None = None,
     approval: bool | None = None,
+    guard: dict[str, Any] | None = None,
     admin: bool = False,
     approved: bool = False,
 ) -> AliasRow:
@@ -43,6 +47,9 @@ def put(
     None leaves the version, or the protection, as it is. Protecting, and moving what is protected, is an
     administrator's; what demands `approval`, which is protected too, is changed only where that was `approved`. Raises
     AliasReservedError, AliasMovedError, AliasProtectedError, AliasApprovalError, AliasLimitError, NotFoundError.
+    None leaves the version, the protection or the guard as it is; {} takes the guard away. Whoever calls it holds the
+    version against the guard. Protecting, and moving or guarding what is protected, is an administrator's. Raises
+    AliasReservedError, AliasMovedError, AliasProtectedError, AliasGuardedError, AliasLimitError, NotFoundError.
     """
     protected, approval = _together(protected, approval)
     if not re.fullmatch(ALIAS_PATTERN, alias):
@@ -62,8 +69,14 @@ def put(
         )
     if row is not None and row.approval and not approved and Change(version, protected, approval).differs(row):
         raise AliasApprovalError(f"alias {alias!r} demands approval: ask for the change, and have another key approve")
+    if row is not None and row.approval and guard is not None and guard != (row.guard or {}):
+        raise AliasProtectedError(
+            f"alias {alias!r} demands approval: its guard is changed once another key has approved that it demands none"
+        )
     if not admin:
         _refuse_without_rights(row, alias, version, protected, approval)
+        if guard is not None and row is not None and row.protected and guard != (row.guard or {}):
+            raise AliasProtectedError(f"alias {alias!r} is protected: only an administrator changes its guard")
     if row is None:
         if version is None:
             raise VersionNotFoundError(f"model {model!r} has no alias {alias!r} yet; say which version it names")
@@ -79,6 +92,9 @@ def put(
         row.protected = protected
     if approval is not None:
         row.approval = approval
+    if guard is not None:
+        _check_may_be_guarded(session, row, guard)
+        row.guard = guard or None
     session.flush()
     if row.version != before:
         telling.alias_moved(session, row, before)
@@ -90,6 +106,20 @@ def _together(protected: bool | None, approval: bool | None) -> tuple[bool | Non
     if approval:
         return True, True
     return (False, False) if protected is False else (protected, approval)
+
+
+def _check_may_be_guarded(session: Session, row: AliasRow, guard: dict[str, Any]) -> None:
+    """What edits move cannot wait for measurements that nobody has made yet."""
+    if not guard:
+        return
+    if row.alias == LATEST:
+        raise AliasReservedError("'latest' is moved by every edit of the model; guard another alias")
+    waiting = select(BatchRow.id).where(
+        BatchRow.model == row.model, BatchRow.line == row.alias, BatchRow.state.not_in(FINAL_STATES)
+    )
+    found = session.scalar(waiting.limit(1))
+    if found is not None:
+        raise AliasGuardedError(f"alias {row.alias!r}: edit {found} is under way and will move it; wait for its end")
 
 
 def _refuse_without_rights(

@@ -14,6 +14,7 @@ from api_schemas.references import LATEST, ModelReference, version_name
 from configuration import tracing
 from store.clock import now
 from store.errors import (
+    AliasGuardedError,
     AliasProtectedError,
     BatchNotFoundError,
     ConflictError,
@@ -23,7 +24,7 @@ from store.lineage import alias_requests
 from store.lineage import versions as lineage
 from store.lineage.questions import question_of
 from store.lineage.versions import ResolvedReference
-from store.schema.tables import BatchRow, FactRow
+from store.schema.tables import AliasRow, BatchRow, FactRow
 from store.work import events, lifecycle, telling
 from store.work.kinds import EDIT
 
@@ -112,6 +113,7 @@ def accept(session: Session, new: NewBatch, *, most_queued: int) -> tuple[BatchR
         return known, False
     resolved = lineage.resolve_number(session, new.reference)
     _check_protection(session, new, resolved)
+    _check_guard(session, new)
     check_unmoved(new.reference, new.if_match, resolved.version)
     _check_nothing_stands_before(session, new)
     unfinished, newest = session.execute(_UNFINISHED_AND_NEWEST, {"name": new.reference.name}).one()
@@ -167,6 +169,18 @@ def _check_protection(session: Session, new: NewBatch, resolved: ResolvedReferen
         raise AliasProtectedError(
             f"alias {new.reference.alias!r} is protected, and a batch on it would move it; send the batch to "
             f"{new.reference.name}@{version_name(resolved.version)} as a branch, or with the rights of an administrator"
+        )
+
+
+def _check_guard(session: Session, new: NewBatch) -> None:
+    """What a guard demands of a version is measured after it was published, so that no edit may move the alias."""
+    if new.reference.alias in (None, LATEST) or new.dry_run:
+        return
+    row = session.get(AliasRow, (new.reference.name, new.reference.alias))
+    if row is not None and row.guard is not None:
+        raise AliasGuardedError(
+            f"alias {row.alias!r} is guarded, and a batch on it would move it unmeasured; send the batch to "
+            f"{row.model}@{version_name(row.version)} as a branch, measure its version, and move the alias then"
         )
 
 

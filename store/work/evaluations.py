@@ -170,8 +170,11 @@ def _joined(number: int, place: str | None, readings: str | None) -> str:
     return "{" + ",".join([*fields, *([inner] if inner else [])]) + "}"
 
 
-def finish(row: EvaluationRow, *, metrics: dict[str, Any] | None) -> None:
+def finish(row: EvaluationRow, *, metrics: dict[str, Any] | None, judged: dict[str, Any] | None = None) -> None:
+    """`judged` is what came of the judge's verdicts, by version, where one was asked."""
     row.metrics = metrics
+    if judged and row.judge is not None:
+        row.judge = {**row.judge, "versions": judged}
     lifecycle.succeed(row, row.n_facts)
 
 

@@ -21,13 +21,13 @@ NAMES = """
 APIError Alias AliasRequest AsyncEdit AsyncEmmetd AsyncEvaluation AsyncListing AsyncStatistic AuthenticationError
 BadRequestError
 BatchMetrics __version__ ConfigurationError ConflictError ConnectionFailedError Corpus Deployment
-DeploymentCheck DeploymentEvent Edit EditData EditEvent
+DeploymentCheck DeploymentEvent Edit EditData DownstreamResult EditEvent
 EditProgress Emmetd EmmetdError Evaluation EvaluationData EvaluationRow ExportedFile Fact FactInput FactsError FactsFile
 FieldError InvalidFieldsError Job JobCancelledError JobEndedError JobFailedError JobRejectedError KeptFact LineageEntry
 Listing Measurement ModelCard Neighbor NotFoundError NotOfferedError PermissionDeniedError Progress RateLimitError
 ScopeMissingError ServerError ServerInfo Statistic StatisticData Table TimedOutError TooLargeError UnavailableError
 UnexpectedAnswerError Version VersionDiff VersionFact WaitTimedOutError from_dataframe lineage_table read_facts
-version_table versions_table Webhook WebhookDelivery
+downstream_table version_table versions_table Webhook WebhookDelivery
 """
 METHODS = {
     "algorithms": {"list"},
@@ -38,6 +38,7 @@ METHODS = {
     "corpora": {"list"},
     "deployments": {"create", "events", "get", "list", "remove"},
     "diffs": {"get"},
+    "downstream": {"add", "list"},
     "edits": {"cancel", "create", "events", "facts", "get", "left_out", "list"},
     "evaluations": {"cancel", "create", "get", "list", "report", "rows", "run"},
     "exports": {"download"},
@@ -52,7 +53,6 @@ METHODS = {
 ADDED = {
     "GET /v1/models/{}/lineage",
     "POST /v1/models/{}/versions/{}/consolidate",
-    "GET /v1/evaluations/{}/report",
 }
 """What the contract has besides docs/openapi.json."""
 
@@ -118,6 +118,8 @@ def everything(client: Emmetd) -> list[Any]:
         lambda: client.deployments.list().page(),
         lambda: client.deployments.remove("d"),
         lambda: client.diffs.get("m", "v0", "v1"),
+        lambda: client.downstream.add("m", harness={}, results={}),
+        lambda: client.downstream.list("m").page(),
         lambda: client.edits.cancel("e"),
         lambda: client.edits.create(model="m", facts=[FACT]),
         lambda: list(client.edits.events("e")),

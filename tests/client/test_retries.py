@@ -101,7 +101,7 @@ def test_what_would_be_done_twice_is_not_sent_twice(failure: Exception, no_pause
     stub = Stub(failure)
     with Emmetd(transport=stub.transport) as client:
         for refused in (
-            lambda: client.evaluations.create(model="tiny", facts=[FACT]),
+            lambda: client.downstream.add("tiny", "v1", harness={}, results={}),
             lambda: client.completions.create(model="tiny", prompt="x"),
             lambda: client.aliases.set("tiny", "latest", "v0", expected="v1"),
         ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from editing.errors import FactError
 from editing.metrics import METRICS
 from editing.metrics.evaluation import measurements, with_parts
 from editing.model.projection import Matrices
-from editing.readings.observations import Reading
+from editing.readings.observations import FactReading, Reading
 from editing.readings.spoken import SPOKEN
 from store.schema.tables import EvaluationRow, TaskRow
 from store.work import evaluations, lifecycle, tasks
@@ -24,6 +24,7 @@ from store.work.evaluations import MeasuredFact
 from store.work.kinds import EVALUATION
 from workers.context import WorkerContext
 from workers.evaluating.held_out import measure_held_out
+from workers.evaluating.judge import JUDGED, Judge, summary
 from workers.evaluating.place import Place
 from workers.evaluating.portions import Pace, Patience
 from workers.evaluating.readings import shown_reading
@@ -41,6 +42,7 @@ class Plan:
     versions: list[int]
     facts: list[Fact]
     metrics: list[str]
+    judge: dict[str, Any] | None = None
 
     @property
     def of_facts(self) -> list[str]:
@@ -71,18 +73,22 @@ def evaluate(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         plan = _plan(session, row)
         done = evaluations.measured(session, row.id)
     matrices = {number: context.matrices.get(number) for number in plan.versions}
-    _measure_facts(context, place, lease, plan, matrices, done)
+    with ExitStack() as stack:
+        judge = None if plan.judge is None else stack.enter_context(closing(Judge(context.settings, plan.judge)))
+        _measure_facts(context, place, lease, plan, matrices, done, judge)
     of_text = measure_held_out(context, place, lease, plan.evaluation, matrices) if plan.of_text else {}
     with context.database.writing() as session:
         tasks.complete(session, task.id, task.token)
         kept = evaluations.values(session, plan.evaluation)
-        metrics = {}
+        metrics, judged = {}, {}
         for number in plan.versions:
             name = f"{context.name}@{version_name(number)}"
             found = measurements(plan.metrics, plan.facts, [values[name] for values in kept])
             found |= {metric: METRICS[metric].overall(of_text[number]) for metric in plan.of_text}
             metrics[name] = {metric: found[metric].model_dump() for metric in plan.metrics}
-        evaluations.finish(_row(session, task), metrics=metrics)
+            if plan.judge is not None:
+                judged[name] = summary([values[name].get(JUDGED) for values in kept])
+        evaluations.finish(_row(session, task), metrics=metrics, judged=judged)
 
 
 def _measure_facts(
@@ -92,6 +98,7 @@ def _measure_facts(
     plan: Plan,
     matrices: dict[int, Matrices],
     done: int,
+    judge: Judge | None,
 ) -> None:
     """From fact number `done` on, each portion by all versions."""
     reads = frozenset[Reading]().union(*(METRICS[name].reads for name in plan.of_facts))
@@ -100,7 +107,7 @@ def _measure_facts(
     while done < len(plan.facts):
         size = min(pace.size, len(plan.facts) - done)
         with place.portion(lease) as patience:
-            measured = _portion(context, plan, matrices, range(done, done + size), patience)
+            measured = _portion(context, plan, matrices, range(done, done + size), patience, judge)
         pace.took(size, patience.seconds)
         done += size
         left = (time.monotonic() - began) / (done - first) * (len(plan.facts) - done)
@@ -117,6 +124,7 @@ def _portion(
     matrices: dict[int, Matrices],
     numbers: range,
     patience: Patience,
+    judge: Judge | None,
 ) -> list[MeasuredFact]:
     found = [MeasuredFact(number, {}, {}) for number in numbers]
     for version in plan.versions:
@@ -133,7 +141,17 @@ def _portion(
         for one, fact, values in zip(found, evaluation.observations.facts, evaluation.of_facts, strict=True):
             one.values[name] = values
             one.readings[name] = shown_reading(fact, values, plan.metrics)
+        if judge is not None:
+            questions = [(fact.fact, _said(fact)) for fact in evaluation.observations.facts]
+            for one, verdict in zip(found, judge.verdicts(questions, patience), strict=True):
+                one.values[name] = {**one.values[name], JUDGED: verdict.value}
+                one.readings[name][JUDGED] = verdict.shown()
     return found
+
+
+def _said(fact: FactReading) -> str | None:
+    """What is judged: the first answer in conversation, else what follows the prompt."""
+    return fact.greedy_chat[0] if fact.greedy_chat else fact.greedy
 
 
 @contextmanager
@@ -152,4 +170,4 @@ def _row(session: Session, task: TaskRow) -> EvaluationRow:
 
 def _plan(session: Session, row: EvaluationRow) -> Plan:
     facts = [Fact.model_validate(fact) for fact in evaluations.facts(session, row.id)]
-    return Plan(row.id, evaluations.versions(row), facts, list(row.requested_metrics))
+    return Plan(row.id, evaluations.versions(row), facts, list(row.requested_metrics), row.judge)

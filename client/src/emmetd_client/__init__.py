@@ -23,7 +23,7 @@ from emmetd_client._sync.edits import Edit
 from emmetd_client._sync.evaluations import Evaluation
 from emmetd_client._sync.listing import Listing
 from emmetd_client._sync.statistics import Statistic
-from emmetd_client._tables import Table, lineage_table, version_table, versions_table
+from emmetd_client._tables import Table, downstream_table, lineage_table, version_table, versions_table
 from emmetd_client.errors import (
     APIError,
     AuthenticationError,
@@ -52,6 +52,7 @@ from emmetd_client.errors import (
     WaitTimedOutError,
 )
 from emmetd_client.models.deployments import Deployment, DeploymentCheck, DeploymentEvent
+from emmetd_client.models.downstream import DownstreamResult
 from emmetd_client.models.edits import EditData, EditEvent, EditProgress
 from emmetd_client.models.evaluations import EvaluationData, EvaluationRow
 from emmetd_client.models.facts import Fact, KeptFact, Neighbor, VersionFact
@@ -83,6 +84,7 @@ __all__ = [
     "Deployment",
     "DeploymentCheck",
     "DeploymentEvent",
+    "DownstreamResult",
     "Edit",
     "EditData",
     "EditEvent",
@@ -132,6 +134,7 @@ __all__ = [
     "Webhook",
     "WebhookDelivery",
     "__version__",
+    "downstream_table",
     "from_dataframe",
     "lineage_table",
     "read_facts",

@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from emmetd_client.models.downstream import DownstreamResult
     from emmetd_client.models.edits import EditData
     from emmetd_client.models.evaluations import EvaluationData
     from emmetd_client.models.metrics import BatchMetrics, Measurement
@@ -163,6 +164,23 @@ def evaluation_table(evaluation: EvaluationData) -> Table:
     title = f"{evaluation.id}: {evaluation.state}"
     notes = [f"{evaluation.error.code}: {evaluation.error.detail}"] if evaluation.error else []
     return Table(("metric", *metrics, "n"), rows, title, notes)
+
+
+def downstream_table(results: Sequence[DownstreamResult], title: str = "") -> Table:
+    """A row a task and measure, a column a version; with the standard errors."""
+    columns = {f"{one.model}@{one.version}": one.results for one in results}
+    named = dict.fromkeys((task, name) for of in columns.values() for task, one in of.items() for name in one.measures)
+    rows = []
+    for task, name in named:
+        cells = []
+        for of in columns.values():
+            found = of[task].measures.get(name) if task in of else None
+            error = "" if found is None or found.stderr is None else f" ± {found.stderr:.2g}"
+            cells.append("" if found is None else f"{found.value:.4g}{error}")
+        counts = [str(of[task].n) for of in columns.values() if task in of and of[task].n is not None]
+        rows.append((task, name, *cells, counts[0] if counts else ""))
+    harnesses = sorted({f"{one.harness.get('name')} {one.harness.get('version')}" for one in results})
+    return Table(("task", "measure", *columns, "n"), rows, title, [f"measured by {', '.join(harnesses)}"])
 
 
 def diff_table(diff: VersionDiff) -> Table:

@@ -55,6 +55,10 @@ class Probe:
 
 
 FACTS = {"model": OTHER, "facts": [fact()]}
+DOWNSTREAM = {
+    "harness": {"name": "lm-eval", "version": "0.4.13"},
+    "results": {"quiz": {"measures": {"acc": {"value": 0.5}}}},
+}
 PROBES = {
     ("POST", "/v1/edits"): Probe("/v1/edits", FACTS, "edit.accepted"),
     ("GET", "/v1/edits"): Probe("/v1/edits", lists=True),
@@ -88,6 +92,10 @@ PROBES = {
     ),
     ("GET", "/v1/models/{model}/diff"): Probe(f"/v1/models/{OTHER}/diff?from=v0&to=v1&weights=false"),
     ("GET", "/v1/models/{model}/aliases"): Probe(f"/v1/models/{OTHER}/aliases"),
+    ("POST", "/v1/models/{model}/versions/{version}/downstream"): Probe(
+        f"/v1/models/{OTHER}/versions/v1/downstream", DOWNSTREAM, "downstream.kept"
+    ),
+    ("GET", "/v1/models/{model}/versions/{version}/downstream"): Probe(f"/v1/models/{OTHER}/versions/v1/downstream"),
     ("PUT", "/v1/models/{model}/aliases/{alias}"): Probe(
         f"/v1/models/{OTHER}/aliases/moved", {"version": "v0"}, "alias.moved"
     ),

@@ -203,3 +203,16 @@ def test_one_idempotency_key_is_one_evaluation(api: Api, database: Database) -> 
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
     assert len(all_tasks(database)) == 1
     assert evaluate(api).json()["id"] != first.json()["id"]
+
+
+def test_a_judge_is_asked_only_where_one_is_configured(serve: Any, model: str) -> None:
+    without = evaluate(serve(), judge=True, metrics=["GA"])
+    assert (without.status_code, without.json()["errors"][0]["loc"]) == (422, "judge")
+    assert "EMMETD_JUDGE_URL" in without.json()["detail"]
+    api = serve(judge_url="http://127.0.0.1:9/v1", judge_model="judge-1")
+    silent = evaluate(api, judge=True, metrics=["ES"])
+    assert "add GA_chat or GA to metrics" in silent.json()["detail"]
+    job = evaluate(api, judge=True, metrics=["GA"]).json()
+    assert (job["judge"]["model"], job["judge"]["versions"]) == ("judge-1", None)
+    assert "{said}" in job["judge"]["prompt"]
+    assert evaluate(api, metrics=["GA"]).json()["judge"] is None

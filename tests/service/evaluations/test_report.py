@@ -16,7 +16,8 @@ from tests.service.conftest import MODEL, Api, fact
 from tests.service.models.test_endpoints import publish
 
 NAMES = (f"{MODEL}@v1", f"{MODEL}@v0")
-EVIL = "</dd><script>alert(1)</script><img src=https://elsewhere.example/x>"
+PICTURE = "<img src=https://elsewhere.example/x>"
+EVIL = "</dd><script>x()</script>"
 
 
 class Page(HTMLParser):
@@ -51,7 +52,10 @@ def measured(api: Api, database: Database, values: list[float], *, finished: boo
         MeasuredFact(
             number,
             {NAMES[0]: {"ES": value, "GE": 500.0}, NAMES[1]: {"ES": 0.0, "GE": 510.0}},
-            {NAMES[0]: read(value, f"one of {EVIL}"), NAMES[1]: read(0.0, "another")},
+            {
+                NAMES[0]: read(value, f"one of {EVIL} {PICTURE}"),
+                NAMES[1]: read(0.0, "another"),
+            },
         )
         for number, value in enumerate(values)
     ]

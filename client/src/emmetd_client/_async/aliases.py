@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from emmetd_client._async.listing import AsyncListing, page_reader
 from emmetd_client._async.transport import AsyncTransport
 from emmetd_client._calls import Call, Repeat, nothing, reading
@@ -31,19 +34,22 @@ class AsyncAliases:
         expected: str | None = None,
         protected: bool | None = None,
         approval: bool | None = None,
+        guard: Mapping[str, Any] | None = None,
         reason: str | None = None,
     ) -> Alias:
         """Point `alias` at `version`; where `expected` is given, only if it points there now (else ConflictError).
 
         Going back is `set(model, "latest", "v0", expected="v1")`. `protected` and `approval` need the scope admin. Of
         an alias that demands approval the answer has a `request`, which another key must `approve`; `reason` is told
-        it.
+        it. A guard, such as {"downstream": {"arc_easy": {"acc": {"most_fall": 0.02}}}}, names what must have been
+        measured of a version before the alias is moved to it; an empty one takes it away.
         """
         body = {
             "version": version,
             "expected": expected,
             "protected": protected,
             "approval": approval,
+            "guard": guard,
             "reason": reason,
         }
         # After a lost answer, a comparison with the version of before would fail because the first attempt succeeded.

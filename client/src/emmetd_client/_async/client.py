@@ -12,6 +12,7 @@ from emmetd_client._async.audit import AsyncAudit
 from emmetd_client._async.completions import AsyncChat, AsyncCompletions
 from emmetd_client._async.deployments import AsyncDeployments
 from emmetd_client._async.diffs import AsyncDiffs
+from emmetd_client._async.downstream import AsyncDownstream
 from emmetd_client._async.edits import AsyncEdits
 from emmetd_client._async.evaluations import AsyncEvaluations
 from emmetd_client._async.exports import AsyncExports
@@ -57,6 +58,7 @@ class AsyncEmmetd:
         self.corpora = AsyncCorpora(self._transport)
         self.deployments = AsyncDeployments(self._transport)
         self.diffs = AsyncDiffs(self._transport)
+        self.downstream = AsyncDownstream(self._transport)
         self.edits = AsyncEdits(self._transport)
         self.evaluations = AsyncEvaluations(self._transport)
         self.exports = AsyncExports(self._transport)
@@ -71,6 +73,10 @@ class AsyncEmmetd:
     @property
     def base_url(self) -> str:
         return self._transport.configuration.base_url
+
+    @property
+    def api_key(self) -> str | None:
+        return self._transport.configuration.api_key
 
     async def close(self) -> None:
         """Close its connections; `async with` does it by itself."""

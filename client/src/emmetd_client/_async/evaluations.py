@@ -9,7 +9,7 @@ from pydantic import PrivateAttr
 from emmetd_client._async.jobs import awaited
 from emmetd_client._async.listing import AsyncListing, page_reader
 from emmetd_client._async.transport import AsyncTransport
-from emmetd_client._calls import Call, Repeat, creation_headers, reading, text
+from emmetd_client._calls import Call, creation_headers, reading, text
 from emmetd_client._facts import FactInput, written
 from emmetd_client._progress import OnProgress
 from emmetd_client.errors import ConfigurationError
@@ -74,13 +74,15 @@ class AsyncEvaluations:
         sample: int | None = None,
         seed: int | None = None,
         metrics: Sequence[str] | None = None,
-        compare_with: str | None = None,
+        compare_with: str | Sequence[str] | None = None,
+        judge: bool | None = None,
         idempotency_key: str | None = None,
     ) -> AsyncEvaluation:
         """Have `model` (NAME, NAME@v3, NAME@alias) measured on `facts`, or on those in force in a lineage.
 
         `facts_of` is that lineage's version, of whose facts `sample` are drawn with `seed`. Drift alone needs neither.
-        `compare_with` is a version or alias of the same model.
+        `compare_with` is a version or alias of the same model, or several: all are measured on the same facts.
+        `judge` sends facts and answers to the judge that the server's operator configured.
         """
         if facts is not None and facts_of is not None:
             raise ConfigurationError("both facts and facts_of say what to measure on; give one of them")
@@ -91,7 +93,8 @@ class AsyncEvaluations:
             "sample": sample,
             "seed": seed,
             "metrics": None if metrics is None else list(metrics),
-            "compare_with": compare_with,
+            "compare_with": compare_with if compare_with is None or isinstance(compare_with, str) else [*compare_with],
+            "judge": judge,
         }
         call = Call(
             "POST",
@@ -99,8 +102,6 @@ class AsyncEvaluations:
             reading(AsyncEvaluation),
             body=body,
             headers=creation_headers(idempotency_key),
-            # Servers that do not keep the key would measure twice.
-            repeat=Repeat.REFUSED,
         )
         return await self._sent(call)
 
@@ -113,7 +114,8 @@ class AsyncEvaluations:
         sample: int | None = None,
         seed: int | None = None,
         metrics: Sequence[str] | None = None,
-        compare_with: str | None = None,
+        compare_with: str | Sequence[str] | None = None,
+        judge: bool | None = None,
         on_progress: OnProgress = None,
         timeout: float | None = None,
     ) -> AsyncEvaluation:
@@ -126,6 +128,7 @@ class AsyncEvaluations:
             seed=seed,
             metrics=metrics,
             compare_with=compare_with,
+            judge=judge,
         )
         return await evaluation.wait(on_progress=on_progress, timeout=timeout)
 

@@ -9,7 +9,7 @@ from pydantic import PrivateAttr
 from emmetd_client._async.jobs import awaited
 from emmetd_client._async.listing import AsyncListing, page_reader
 from emmetd_client._async.transport import AsyncTransport
-from emmetd_client._calls import Call, Repeat, creation_headers, reading
+from emmetd_client._calls import Call, creation_headers, reading
 from emmetd_client._progress import OnProgress
 from emmetd_client.models.statistics import Corpus, StatisticData
 
@@ -72,9 +72,7 @@ class AsyncStatistics:
             "tokens": tokens,
         }
         headers = creation_headers(idempotency_key)
-        call = Call(
-            "POST", "/v1/statistics", reading(AsyncStatistic), body=body, headers=headers, repeat=Repeat.REFUSED
-        )
+        call = Call("POST", "/v1/statistics", reading(AsyncStatistic), body=body, headers=headers)
         return await self._sent(call)
 
     async def get(self, statistic_id: str) -> AsyncStatistic:

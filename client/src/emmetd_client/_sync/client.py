@@ -14,6 +14,7 @@ from emmetd_client._sync.audit import Audit
 from emmetd_client._sync.completions import Chat, Completions
 from emmetd_client._sync.deployments import Deployments
 from emmetd_client._sync.diffs import Diffs
+from emmetd_client._sync.downstream import Downstream
 from emmetd_client._sync.edits import Edits
 from emmetd_client._sync.evaluations import Evaluations
 from emmetd_client._sync.exports import Exports
@@ -58,6 +59,7 @@ class Emmetd:
         self.corpora = Corpora(self._transport)
         self.deployments = Deployments(self._transport)
         self.diffs = Diffs(self._transport)
+        self.downstream = Downstream(self._transport)
         self.edits = Edits(self._transport)
         self.evaluations = Evaluations(self._transport)
         self.exports = Exports(self._transport)
@@ -72,6 +74,10 @@ class Emmetd:
     @property
     def base_url(self) -> str:
         return self._transport.configuration.base_url
+
+    @property
+    def api_key(self) -> str | None:
+        return self._transport.configuration.api_key
 
     def close(self) -> None:
         """Close its connections; `with` does it by itself."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import PrivateAttr
 
-from emmetd_client._calls import Call, Repeat, creation_headers, reading
+from emmetd_client._calls import Call, creation_headers, reading
 from emmetd_client._progress import OnProgress
 from emmetd_client._sync.jobs import awaited
 from emmetd_client._sync.listing import Listing, page_reader
@@ -71,7 +71,7 @@ class Statistics:
             "tokens": tokens,
         }
         headers = creation_headers(idempotency_key)
-        call = Call("POST", "/v1/statistics", reading(Statistic), body=body, headers=headers, repeat=Repeat.REFUSED)
+        call = Call("POST", "/v1/statistics", reading(Statistic), body=body, headers=headers)
         return self._sent(call)
 
     def get(self, statistic_id: str) -> Statistic:

@@ -16,9 +16,11 @@ class EvaluationData(Job):
 
     model: str
     compare_with: str | None = None
+    versions: list[str] = []
     requested_metrics: list[str] = []
     n_facts: int = 0
     metrics: dict[str, dict[str, Measurement]] | None = None
+    judge: dict[str, Any] | None = None
     first_rows: list[dict[str, Any]] = Field([], alias="facts", repr=False)
     next_cursor: str | None = Field(None, repr=False)
 

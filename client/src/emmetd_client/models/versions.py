@@ -145,6 +145,7 @@ class Alias(Answer):
     protected: bool = False
     approval: bool = False
     request: AliasRequest | None = None
+    guard: dict[str, Any] | None = None
     updated_at: datetime | None = None
 
 

@@ -1,0 +1,1 @@
+"""What other programs measured of versions, kept with them."""
