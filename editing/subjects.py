@@ -91,7 +91,7 @@ def fact_tokens(tokenizer: Tokenizer, fact: Fact, chat_forms: Sequence[ChatForm]
     bare_end = _subject_end(tokenizer.encode(text), text, start, end, fact)
 
     return FactTokens(
-        bare=PromptTokens(bare, bare_end.index, bare_target, bare_end.is_shared),
+        bare=PromptTokens(bare, bare_end.token, bare_target, bare_end.is_shared),
         continued=_continued(tokenizer, fact, text, start, end, bare_target),
         essence=_essence(tokenizer, fact),
         chat=tuple(_chat(tokenizer, fact, text, start, end, form) for form in chat_forms),
@@ -196,7 +196,7 @@ def _continuation(tokenizer: Tokenizer, text: str, target: str, prompt: tuple[in
 class _SubjectEnd(NamedTuple):
     """The token in which a subject ends, and whether it holds something after the subject, too."""
 
-    index: int
+    token: int
     is_shared: bool
 
 

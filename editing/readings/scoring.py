@@ -82,8 +82,8 @@ def score_versions(
                 hidden, mask = (tensor.repeat(len(versions), 1, *[1] * (tensor.ndim - 2)) for tensor in (hidden, mask))
                 positions = positions.repeat(len(versions), 1)
             hidden = decoder.run_layers(hidden, positions, mask, shared, len(decoder.layers))
-        for of_version, part in zip(scores, hidden.chunk(len(versions)), strict=True):
-            for number, of_question in zip(batch.index.tolist(), _read(decoder, part, members), strict=True):
+        for of_version, of_members in zip(scores, hidden.chunk(len(versions)), strict=True):
+            for number, of_question in zip(batch.index.tolist(), _read(decoder, of_members, members), strict=True):
                 of_version[number] = of_question
         done += len(members)
         on_progress("score", done, len(questions))

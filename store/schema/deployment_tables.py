@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from store.schema.tables import BIG_ID, Base
+from store.schema.base import BIG_ID, Base
 
 
 class DeploymentRow(Base):

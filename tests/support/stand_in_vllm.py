@@ -129,6 +129,9 @@ class StandInVllm:
         return 200, {"id": "cmpl-1", "object": "text_completion", "model": name, "choices": choices}
 
 
+_UNAUTHORISED: Any = {"error": "Unauthorized"}
+
+
 class _Handler(BaseHTTPRequestHandler):
     vllm: StandInVllm
     protocol_version = "HTTP/1.1"
@@ -149,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if self.vllm.key is not None and self.headers.get("Authorization") != f"Bearer {self.vllm.key}":
-            status, said = 401, {"error": "Unauthorized"}
+            status, said = 401, _UNAUTHORISED
         else:
             status, said = self.vllm.answer(self.command, self.path, body)
         content = said.encode() if isinstance(said, str) else json.dumps(said).encode()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -214,7 +215,10 @@ def test_results_of_an_older_release_move_into_rows_of_their_own(empty_url: str)
     read = {"metrics": {"ES": 1.0, "PS": None}, "greedy": "so"}
     columns = "id, seq, model, state, progress, caller, created_at, version, requested_metrics, facts, n_facts, rows"
     insert = f"INSERT INTO evaluations ({columns}) VALUES (:id, :seq, 'tiny', :state, '{{}}', '', :at, 1, '[]', "
-    ended = {"facts": [{**FACT, "place": place}, FACT], "rows": [{"fact": 0, "place": place, "tiny@v1": read}] * 2}
+    ended: dict[str, Any] = {
+        "facts": [{**FACT, "place": place}, FACT],
+        "rows": [{"fact": 0, "place": place, "tiny@v1": read}] * 2,
+    }
     ended["rows"][1] = {"fact": 1, "tiny@v1": {**read, "metrics": {"ES": 0.0, "PS": 0.5}}}
     with database.writing() as session:
         models_table = "INSERT INTO models (name, source, next_version, created_at) VALUES ('tiny', 't', 1, :at)"
@@ -240,8 +244,8 @@ def test_results_of_an_older_release_move_into_rows_of_their_own(empty_url: str)
     command.downgrade(configuration, "0014")
     with database.reading() as session:
         back = session.execute(text("SELECT facts, rows FROM evaluations ORDER BY seq")).all()
-    documents = [[one if one is None or not isinstance(one, str) else json.loads(one) for one in row] for row in back]
-    assert documents == [[ended["facts"], ended["rows"]], [[FACT], None]]
+    found = [[one if one is None or not isinstance(one, str) else json.loads(one) for one in row] for row in back]
+    assert found == [[ended["facts"], ended["rows"]], [[FACT], None]]
     database.close()
 
 

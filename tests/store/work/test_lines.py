@@ -218,7 +218,9 @@ def test_a_reference_means_one_version(database: Database, accept: Accept) -> No
             ("tiny@v1", 1, False),
             ("tiny@production", 0, True),
         ):
-            assert lineage.resolve_number(session, parse_reference(reference)) == (version, protected)
+            assert lineage.resolve_number(session, parse_reference(reference)) == lineage.ResolvedReference(
+                version, protected
+            )
             assert lineage.resolve(session, parse_reference(reference)).number == version
 
 

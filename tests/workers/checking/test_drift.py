@@ -88,8 +88,8 @@ def test_a_parents_reading_is_kept_with_it_and_not_read_again(place: Place, read
     del read[:]
     batch = place.edit(facts(2, first=2), thresholds=ANY)
     assert batch.metrics is not None
-    times = Counter(texts for of_base, *texts in read if not of_base for texts in [tuple(texts)])
-    assert {texts: 1 if texts[0] < len(kept.tokens) else 2 for texts in times} == times
+    times = Counter((start, end) for of_base, start, end in read if not of_base)
+    assert {place: 1 if place[0] < len(kept.tokens) else 2 for place in times} == times
     assert batch.metrics["drift"]["parent"] != batch.metrics["drift"]["value"]
 
 

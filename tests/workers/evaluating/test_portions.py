@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -192,7 +192,7 @@ def test_how_often_a_portion_was_given_up_is_kept(place: Place, monkeypatch: pyt
 
 def test_numbers_that_are_not_finite_are_kept_as_such(place: Place) -> None:
     asked = evaluate(place, 0, facts=facts(2))
-    values = {"tiny@v0": {"ES": float("inf"), "PS": None, "NS": 0.5}}
+    values: dict[str, Mapping[str, float | None]] = {"tiny@v0": {"ES": float("inf"), "PS": None, "NS": 0.5}}
     readings = {"tiny@v0": {"metrics": {"ES": float("nan")}, "texts": ["so"]}}
     with place.database.writing() as session:
         evaluations.keep(session, asked, [evaluations.MeasuredFact(0, values, readings)])

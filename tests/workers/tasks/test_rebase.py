@@ -64,10 +64,10 @@ def test_a_batch_is_carried_over_to_where_its_alias_points_now(place: Place) -> 
 class AtTheEnd(During):
     """Measuring with something that happens at the end of each check, one call for each."""
 
-    def evaluate(self, matrices: Any, of: Any, metrics: Any, *rest: Any) -> Any:
+    def evaluate(self, matrices: Any, of: Any, metrics: Any, *rest: Any, **more: Any) -> Any:
         if "drift" in metrics and self._calls:
             self._calls.pop(0)()
-        return Measuring.evaluate(self, matrices, of, metrics, *rest)
+        return Measuring.evaluate(self, matrices, of, metrics, *rest, **more)
 
 
 def test_the_parent_that_a_batch_is_carried_over_to_is_kept(place: Place) -> None:
@@ -156,9 +156,9 @@ def test_a_batch_whose_alias_was_moved_before_it_is_solved_is_solved_there_at_on
     class Counting(During):
         checks = 0
 
-        def evaluate(self, matrices: Any, of: Any, metrics: Any, *rest: Any) -> Any:
+        def evaluate(self, matrices: Any, of: Any, metrics: Any, *rest: Any, **more: Any) -> Any:
             Counting.checks += "drift" in metrics
-            return super().evaluate(matrices, of, metrics, *rest)
+            return super().evaluate(matrices, of, metrics, *rest, **more)
 
     place.worker(measuring=Counting(place.loaded))
     place.run()
@@ -237,10 +237,10 @@ def test_an_alias_that_never_rests_ends_the_batch(place: Place) -> None:
     class Restless(During):
         """Moves the alias on at the end of every check."""
 
-        def evaluate(self, matrices: Any, of: Any, metrics: Any, *rest: Any) -> Any:
+        def evaluate(self, matrices: Any, of: Any, metrics: Any, *rest: Any, **more: Any) -> Any:
             if "drift" in metrics:
                 move(place, "latest", (place.latest() + 1) % 3)()
-            return super().evaluate(matrices, of, metrics, *rest)
+            return super().evaluate(matrices, of, metrics, *rest, **more)
 
     place.worker(measuring=Restless(place.loaded))
     jobs.run(solve.id)
