@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 
@@ -24,7 +26,7 @@ def test_pieces_are_done_in_order_once_each_and_one_that_fails_harms_nobody() ->
         raise RuntimeError("cannot")
 
     for number in range(MOST_HELD + 2):
-        ahead.add("piece", fail if number == 4 else lambda number=number: done.append(number))
+        ahead.add("piece", fail if number == 4 else functools.partial(done.append, number))
     while ahead:
         ahead.do_one()
     ahead.do_one()
@@ -85,8 +87,13 @@ def test_the_power_of_a_matrix_is_computed_once_while_it_lives(place: Place, mon
     expected = ordinary_power(matrix, statistic.factor)
     assert expected == pytest.approx(float((matrix.double() @ statistic.C @ matrix.double().T).trace()))
     assert outputs.power(projection, matrix, statistic) == expected
-    computed: list[int] = []
-    monkeypatch.setattr(ordinary_outputs, "ordinary_power", lambda *_: computed.append(1) or 7.0)
+    computed: list[object] = []
+
+    def counted(*arguments: object) -> float:
+        computed.append(arguments)
+        return 7.0
+
+    monkeypatch.setattr(ordinary_outputs, "ordinary_power", counted)
     monkeypatch.setattr(ordinary_outputs, "MOST_KEPT", 4)
     assert outputs.power(projection, matrix, statistic) == expected
     for number in range(1, 9):
