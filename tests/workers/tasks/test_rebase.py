@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from api_schemas.facts import Fact
+from editing.progress import ShouldStop, never
 from store.access.audit import Actor
 from store.errors import LeaseLostError, VersionNeededError
 from store.lineage import aliases
@@ -18,8 +19,9 @@ from store.upkeep import deletion
 from store.work import batches, events
 from tests.support.saved_models import facts
 from tests.support.summed_deltas import sum_deltas
-from tests.workers.conftest import MODEL, SURE, During, Place
+from tests.workers.conftest import MODEL, SURE, During, Loaded, Place
 from workers import jobs
+from workers.held_out import HeldOutReadings
 from workers.measuring import Measuring
 from workers.tasks.rebase import parent_now
 
@@ -61,13 +63,25 @@ def test_a_batch_is_carried_over_to_where_its_alias_points_now(place: Place) -> 
     assert said["EM"].value == batch.metrics["after"]["EM"]["value"]
 
 
-class AtTheEnd(During):
-    """Measuring with something that happens at the end of each check, one call for each."""
+class AtDrift(Measuring):
+    """Measuring with something that happens as drift is measured, which is the last thing of a check."""
 
-    def evaluate(self, matrices: Any, of: Any, metrics: Any, *rest: Any, **more: Any) -> Any:
-        if "drift" in metrics and self._calls:
-            self._calls.pop(0)()
-        return Measuring.evaluate(self, matrices, of, metrics, *rest, **more)
+    def __init__(self, loaded: Loaded, happens: Callable[[], object]) -> None:
+        super().__init__(loaded.model, loaded.statistics)
+        self._happens = happens
+
+    def held_out(self, should_stop: ShouldStop = never) -> HeldOutReadings:
+        if should_stop is not never:  # publishing, which keeps what was read, cannot be stopped
+            self._happens()
+        return super().held_out(should_stop)
+
+
+class AtTheEnd(AtDrift):
+    """One call for each check, as long as there are any."""
+
+    def __init__(self, loaded: Loaded, *calls: Callable[[], object]) -> None:
+        left = list(calls)
+        super().__init__(loaded, lambda: left.pop(0)() if left else None)
 
 
 def test_the_parent_that_a_batch_is_carried_over_to_is_kept(place: Place) -> None:
@@ -153,17 +167,11 @@ def test_a_batch_whose_alias_was_moved_before_it_is_solved_is_solved_there_at_on
     place.run_until("solve")
     move(place, "latest", 0)()
 
-    class Counting(During):
-        checks = 0
-
-        def evaluate(self, matrices: Any, of: Any, metrics: Any, *rest: Any, **more: Any) -> Any:
-            Counting.checks += "drift" in metrics
-            return super().evaluate(matrices, of, metrics, *rest, **more)
-
-    place.worker(measuring=Counting(place.loaded))
+    checks: list[int] = []
+    place.worker(measuring=AtDrift(place.loaded, lambda: checks.append(1)))
     place.run()
 
-    assert (place.batch(batch).state, place.version(2).parent, Counting.checks) == ("succeeded", 0, 1)
+    assert (place.batch(batch).state, place.version(2).parent, len(checks)) == ("succeeded", 0, 1)
     assert said(place, 2, facts(3, first=4)) == 1
 
 
@@ -234,15 +242,10 @@ def test_an_alias_that_never_rests_ends_the_batch(place: Place) -> None:
     place.run_until("solve")
     solve = place.ready()[0]
 
-    class Restless(During):
-        """Moves the alias on at the end of every check."""
+    def move_on() -> None:
+        move(place, "latest", (place.latest() + 1) % 3)()
 
-        def evaluate(self, matrices: Any, of: Any, metrics: Any, *rest: Any, **more: Any) -> Any:
-            if "drift" in metrics:
-                move(place, "latest", (place.latest() + 1) % 3)()
-            return super().evaluate(matrices, of, metrics, *rest, **more)
-
-    place.worker(measuring=Restless(place.loaded))
+    place.worker(measuring=AtDrift(place.loaded, move_on))
     jobs.run(solve.id)
     row = place.batch(batch)
     assert row.error is not None
