@@ -26,6 +26,7 @@ TESTS = "tests"
 SCRIPTS = ("docker", "kubernetes")
 WITH_REASON: dict[str, str] = {
     "api_schemas": "a module for each resource of the API, as its document lists them",
+    "configuration": "a module for each group of settings, as their document lists them",
     "benchmarks/thousand_versions.py": "one measurement, from its line of versions to its bounds",
 }
 """Folders and files, as paths, that may be larger: why."""
