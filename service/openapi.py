@@ -13,6 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from api_schemas.consolidations import ConsolidationRequest
+from api_schemas.downstream import DownstreamSubmission
 from api_schemas.edits import EditEvent, EditProgress, EditRequest
 from api_schemas.evaluations import EvaluationRequest
 from api_schemas.exports import ExportJob
@@ -67,6 +68,7 @@ _READ_BY_HAND: Final = (
     AliasUpdate,
     RevertRequest,
     ConsolidationRequest,
+    DownstreamSubmission,
     ExportJob,
     StatisticRequest,
     CompletionRequest,
