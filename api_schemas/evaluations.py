@@ -20,6 +20,9 @@ MOST_COMPARED: Final = 7
 _Compared = Annotated[str, Field(max_length=200, json_schema_extra={"pattern": COMPARED_PATTERN})]
 
 
+_Several = Annotated[list[_Compared], Field(max_length=MOST_COMPARED)]
+
+
 def _listed(value: Any) -> Any:
     """One version as a list of it."""
     if value is None:
@@ -34,7 +37,7 @@ ComparedVersions = Annotated[
         examples=["v0"],
         description="A version or alias of the same model, or several: all are measured on the same facts.",
     ),
-    BeforeValidator(_listed, json_schema_input_type=_Compared | list[_Compared] | None),
+    BeforeValidator(_listed, json_schema_input_type=_Compared | _Several | None),
 ]
 
 

@@ -279,18 +279,13 @@ class Settings(
 
     def secrets(self) -> list[str]:
         """Every secret in clear, for the log's redaction."""
-        values = [
-            self.api_key,
-            self.redis_url,
-            self.hf_token,
-            self.judge_api_key,
-            self.s3_access_key_id,
-            self.s3_secret_access_key,
-        ]
-        words = passwords_in(self.database_url) | passwords_in(self.otlp_endpoint or "")
+        values = [value for name in type(self).model_fields if isinstance(value := getattr(self, name), SecretStr)]
+        words = passwords_in(self.database_url).union(
+            *map(passwords_in, (self.otlp_endpoint or "", self.judge_url or ""))
+        )
         if self.redis_url is not None:
             words |= passwords_in(self.redis_url.get_secret_value())
-        return [value.get_secret_value() for value in values if value] + sorted(words)
+        return [value.get_secret_value() for value in values if value.get_secret_value()] + sorted(words)
 
 
 def load_settings(**flags: Any) -> Settings:

@@ -16,6 +16,7 @@ from api_schemas.access import KeyRequest
 from api_schemas.aliases import AliasDecision
 from api_schemas.consolidations import ConsolidationRequest
 from api_schemas.deployments import DeploymentRequest
+from api_schemas.downstream import DownstreamSubmission
 from api_schemas.edits import EditEvent, EditProgress, EditRequest
 from api_schemas.evaluations import EvaluationRequest
 from api_schemas.exports import ExportJob
@@ -76,6 +77,7 @@ _READ_BY_HAND: Final = (
     NotesUpdate,
     RevertRequest,
     ConsolidationRequest,
+    DownstreamSubmission,
     ExportJob,
     StatisticRequest,
     KeyRequest,

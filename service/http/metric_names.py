@@ -20,6 +20,7 @@ def describe_metrics(schemas: dict[str, Any]) -> None:
         thresholds |= {"description": _thresholds(), "propertyNames": {"enum": [*THRESHOLDS]}}
     schemas["ConsolidationRequest"]["properties"]["thresholds"] |= {"propertyNames": {"enum": [*THRESHOLDS]}}
     schemas["EvaluationRequest"]["properties"]["metrics"] |= {"maxItems": len(METRICS)}
+    schemas["Guard"]["properties"]["metrics"] |= {"propertyNames": {"enum": [*METRICS]}}
     for name, field in (
         ("EvaluationRequest", "metrics"),
         ("EvaluationSummary", "requested_metrics"),

@@ -18,6 +18,7 @@ from api_schemas.references import version_name
 from store.blobs.blob_store import BlobStore
 from store.errors import BlobError
 from store.schema.database import Database
+from store.schema.measurement_tables import EvaluationFactRow
 from store.schema.tables import AliasRow, BatchRow, EvaluationRow, FactRow, ModelRow, TaskRow, VersionRow
 from store.work.kinds import EVALUATION, KINDS, job_ids
 
@@ -149,7 +150,12 @@ def _batches(session: Session) -> Iterator[str]:
 
 
 def _evaluations(session: Session) -> Iterator[str]:
-    """An evaluation that has ended has its measurements, or the reason why not."""
+    """An evaluation has all of its facts, and one that has ended its measurements, or the reason why not."""
+    of_each = select(EvaluationFactRow.evaluation_id, func.count()).group_by(EvaluationFactRow.evaluation_id)
+    kept: dict[str, int] = dict(session.execute(of_each).tuples().all())
+    for row_id, facts in session.execute(select(EvaluationRow.id, EvaluationRow.n_facts)):
+        if kept.get(row_id, 0) != facts:
+            yield f"evaluation {row_id} has {facts} facts, of which {kept.get(row_id, 0)} are kept"
     ended = select(EvaluationRow).where(EvaluationRow.state.not_in(("queued", *EVALUATION.running_states)))
     for row in session.scalars(ended):
         if row.finished_at is None:

@@ -87,17 +87,10 @@ def test_the_power_of_a_matrix_is_computed_once_while_it_lives(place: Place, mon
     expected = ordinary_power(matrix, statistic.factor)
     assert expected == pytest.approx(float((matrix.double() @ statistic.C @ matrix.double().T).trace()))
     assert outputs.power(projection, matrix, statistic) == expected
-<<<<<<< HEAD
-    computed: list[int] = []
-
-    def counted(*_: object) -> float:
-        computed.append(1)
-=======
     computed: list[object] = []
 
     def counted(*arguments: object) -> float:
         computed.append(arguments)
->>>>>>> speed
         return 7.0
 
     monkeypatch.setattr(ordinary_outputs, "ordinary_power", counted)

@@ -1,7 +1,7 @@
 """The judge: another model, behind an OpenAI-compatible API that the operator configured, says what was said.
 
-It is asked whether an answer states the target. One that is away, too slow or answers nonsense leaves the fact unjudged;
-everything else goes on.
+It is asked whether an answer states the target. One that is away, too slow or answers nonsense leaves the fact
+unjudged; everything else goes on.
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ class Verdict:
 class Judge:
     """Asks for verdicts, several at a time. `asked` is what the evaluation was accepted with: model and prompt."""
 
-    def __init__(
-        self, settings: Settings, asked: Mapping[str, Any], transport: httpx.BaseTransport | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, asked: Mapping[str, Any]) -> None:
         key = settings.judge_api_key
         self._url = None if settings.judge_url is None else f"{settings.judge_url.rstrip('/')}/chat/completions"
         self._model, self._prompt = str(asked["model"]), str(asked["prompt"])
@@ -61,7 +59,6 @@ class Judge:
         self._client = httpx.Client(
             timeout=settings.judge_timeout_seconds,
             headers={} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"},
-            transport=transport,
             follow_redirects=False,
         )
         self._failures = 0

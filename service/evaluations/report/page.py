@@ -56,6 +56,10 @@ def _head(job: EvaluationSummary, measured: int) -> str:
     said.append(f"<p>{escape('; '.join(about))}. Evaluation {escape(job.id)}.</p>")
     if job.error is not None:
         said.append(f'<p class="bad">{escape(job.error.title)}: {escape(job.error.detail)}</p>')
+    if job.judge is not None:
+        verdicts = (job.judge.versions or {}).items()
+        shares = [f"{version}: {written(one)}, {one.unjudged:,} unjudged" for version, one in verdicts]
+        said.append(f"<p>Judged by {escape(job.judge.model)}. {escape('; '.join(shares))}</p>")
     said += [f'<p class="bad">{escape(warning.detail)}</p>' for warning in job.warnings]
     return "".join(said)
 

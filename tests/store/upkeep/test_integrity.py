@@ -102,6 +102,9 @@ def test_evaluations(database: Database, blobs: FolderBlobStore) -> None:
     with database.writing() as session:
         evaluations.finish(lifecycle.get(session, EVALUATION, row.id), metrics={"tiny@v3": {}})
     assert violations(database, blobs, settled=True) == []
+    with database.writing() as session:
+        lifecycle.get(session, EVALUATION, row.id).n_facts = 2
+    assert violations(database, blobs) == [f"evaluation {row.id} has 2 facts, of which 0 are kept"]
 
 
 def test_blobs_that_are_gone_or_damaged(database: Database, blobs: FolderBlobStore) -> None:
