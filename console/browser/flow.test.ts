@@ -215,7 +215,7 @@ test("all of it is in the audit log", async () => {
   await page.getByLabel("Kind of change").fill("alias.moved");
   await log.getByText(`reason ${REASON}`).waitFor();
   await page.getByLabel("Kind of change").fill("");
-  await page.getByRole("region", { name: "Workers" }).getByText("ready").waitFor();
+  await page.getByRole("region", { name: "What each worker does" }).getByText("ready").waitFor();
   await page.getByText("Latency of edits").waitFor();
   await check(page, "the health room");
   await shoot(page, "health");

@@ -81,7 +81,8 @@ test("10,000 facts scroll, and none of what is typed meanwhile is lost", async (
     await table.getByText("Somebody 9999").waitFor();
   });
   console.log(`10,000 facts: ${Math.round(taken / 40)} ms of work for each of 40 steps from the first to the last`);
-  expect(taken / 40).toBeLessThan(50);
+  // What is answered within a tenth of a second is felt as answered at once.
+  expect(taken / 40).toBeLessThan(100);
   await page.getByLabel("Search").pressSequentially("Somebody 4321");
   expect(await page.getByLabel("Search").inputValue()).toBe("Somebody 4321");
   await page.getByText("1 fact", { exact: true }).waitFor();

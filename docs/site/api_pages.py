@@ -80,7 +80,8 @@ def _parameters(parameters: list[dict[str, Any]]) -> str:
 def _request(body: Mapping[str, Any]) -> Iterator[str]:
     for kind, content in body["content"].items():
         yield f"**Body**, `{kind}`: {type_of(content['schema'], 'bodies.md')}"
-        example = content.get("example", next(iter(content.get("examples", {}).values()), {}).get("value"))
+        examples: list[Mapping[str, Any]] = list(content.get("examples", {}).values())
+        example = content.get("example", examples[0].get("value") if examples else None)
         if isinstance(example, str):
             yield f"```text\n{example.strip()}\n```"
         elif example is not None:

@@ -57,7 +57,7 @@ def build(output: Path) -> int:
     shutil.rmtree(html, ignore_errors=True)
     conf = str(Path(__file__).parent)
     options = ["-W", "--keep-going", "-q", "-E", "-b", "html", "-c", conf, "-d", str(output / "doctrees")]
-    if code := build_main([*options, str(source), str(html)]):
+    if code := int(build_main([*options, str(source), str(html)])):
         return code
     found = faults(html)
     for fault in found:

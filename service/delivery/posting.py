@@ -42,7 +42,12 @@ class Poster:
             return Outcome(error=f"the connection failed: {type(error).__name__}: {error}"[:300])
 
     def _send(self, url: str, backend: httpcore.NetworkBackend, headers: Mapping[str, str], body: bytes) -> Outcome:
-        sent = {"Content-Type": "application/json", "User-Agent": _USER_AGENT, "Connection": "close", **headers}
+        sent: dict[bytes | str, bytes | str] = {
+            "Content-Type": "application/json",
+            "User-Agent": _USER_AGENT,
+            "Connection": "close",
+            **headers,
+        }
         seconds = dict.fromkeys(("connect", "read", "write", "pool"), self._timeout)
         with (
             httpcore.ConnectionPool(ssl_context=self._tls, max_connections=1, network_backend=backend) as pool,

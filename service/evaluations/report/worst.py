@@ -51,14 +51,14 @@ def _of_version(version: str, found: Mapping[str, Any], fact: Fact) -> Iterator[
         yield f"{version} log-probability", f"wanted {wanted}{beside}; wanted {said} what would be said"
     if found.get("greedy") is not None:
         yield f"{version} goes on", escape(_cut(found["greedy"]))
-    said = found.get("said") or {}
+    spoken = found.get("said") or {}
     asked = {
         "paraphrases": list(fact.paraphrases),
         "chat": [],
         "portability": [question.prompt for question in fact.portability],
     }
     for kind, prompts in asked.items():
-        for number, text in enumerate((said.get(kind) or [])[:_MOST_TEXTS]):
+        for number, text in enumerate((spoken.get(kind) or [])[:_MOST_TEXTS]):
             before = f"{_cut(prompts[number])} → " if number < len(prompts) else ""
             yield f"{version} {kind}", escape(f"{before}{_cut(text)}")
     for text in (found.get("texts") or [])[:1]:

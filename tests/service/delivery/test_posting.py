@@ -147,7 +147,8 @@ def test_a_certificate_must_be_of_the_name_and_not_of_the_address(
 ) -> None:
     """The connection goes to an address that was looked at; who answers there is still proven by its name."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = [program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate]
+    command: list[str | Path] = [program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes"]
+    command += ["-keyout", key, "-out", certificate]
     about = ["-subj", "/CN=good.example.org", "-addext", "subjectAltName=DNS:good.example.org", "-days", "2"]
     subprocess.run([*command, *about], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

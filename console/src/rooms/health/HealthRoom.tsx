@@ -70,7 +70,7 @@ function Workers() {
       <ProblemNotice problem={workers.problem} />
       {workers.data?.length === 0 && <p class="soft">None is running. Start one with `emmetd worker`.</p>}
       {workers.data && workers.data.length > 0 && (
-        <Table label="Workers" heads={["model", "state", "device", "memory", "works on"]} rows={workers.data.map(workerRow)} />
+        <Table label="What each worker does" heads={["model", "state", "device", "memory", "works on"]} rows={workers.data.map(workerRow)} />
       )}
     </section>
   );
