@@ -28,7 +28,8 @@ from store.access import audit, keys
 from store.access.audit import Actor
 from store.clock import now
 from store.schema.database import Database
-from store.work import batches, evaluations, lines, statistics
+from store.work import batches, deployments, evaluations, lines, statistics
+from store.work.deployments import NewDeployment
 from tests.service.conftest import MODEL, Api, fact, load_model, served, wait_until
 from tests.store.conftest import publish
 from tests.support.stand_in_worker import StandInWorker
@@ -36,6 +37,7 @@ from tests.support.stand_in_worker import StandInWorker
 OTHER = "other"
 BOOTSTRAP = "the-key-of-the-configuration"
 SOMEBODY = Actor("cli:ada")
+NOWHERE = "http://127.0.0.1:1"
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,13 @@ PROBES = {
     ("POST", "/v1/statistics/{statistic_id}/cancel"): Probe(
         "/v1/statistics/{statistic}/cancel", change="statistic.cancelled"
     ),
+    ("POST", "/v1/deployments"): Probe(
+        "/v1/deployments", {"model": OTHER, "target": f"vllm+{NOWHERE}"}, "deployment.created"
+    ),
+    ("GET", "/v1/deployments"): Probe("/v1/deployments", lists=True),
+    ("GET", "/v1/deployments/{deployment_id}"): Probe("/v1/deployments/{deployment}"),
+    ("GET", "/v1/deployments/{deployment_id}/events"): Probe("/v1/deployments/{deployment}/events"),
+    ("DELETE", "/v1/deployments/{deployment_id}"): Probe("/v1/deployments/{ending}", change="deployment.removed"),
     ("GET", "/v1/corpora"): Probe("/v1/corpora", lists=True),
     ("GET", "/v1/algorithms"): Probe(f"/v1/algorithms?model={OTHER}"),
     ("POST", "/v1/completions"): Probe("/v1/completions", {"model": OTHER, "prompt": "Lyon"}),
@@ -156,6 +165,7 @@ def world(
     copyfile(_migrated_database, folder / "emmetd.sqlite3")
     url = f"sqlite:///{folder}/emmetd.sqlite3"
     settings = Settings(data=folder, database_url=url, redis_url=_redis_process.url, api_key=BOOTSTRAP, auth="on")
+    settings = settings.model_copy(update={"deployment_targets": NOWHERE})
     for name in (MODEL, OTHER):
         load_model(settings, tokenizer, name, chat_template="{{ messages[0]['content'] }}")
     database = Database(url)
@@ -173,10 +183,16 @@ def world(
         publish(session, spare)
         evaluation = evaluations.create(session, model=OTHER, version=0, compare_with=None, metrics=["ES"], facts=[])
         statistic = statistics.create(session, model=OTHER, layers=[1], corpus="self", tokens=1000)
+        deployment, ending = (deployments.create(session, deployment_named(name)) for name in ("one", "two"))
         ids = {"edit": edit.id, "waiting": waiting.id, "evaluation": evaluation.id, "statistic": statistic.id}
+        ids |= {"deployment": deployment.id, "ending": ending.id}
     with StandInWorker(_redis_process.url, OTHER), served(settings) as api:
         yield World(api, database, ids)
     database.close()
+
+
+def deployment_named(name: str) -> NewDeployment:
+    return NewDeployment(OTHER, None, 0, f"vllm+{NOWHERE}", name, "auto", None, None, "")
 
 
 def refused(route: Route, answer: httpx.Response, status: int) -> str:
