@@ -39,11 +39,14 @@ _BODY: Final[dict[str, Any]] = {
 
 @router.post(
     "",
-    status_code=201,
+    status_code=202,
     summary="Have an engine elsewhere serve a version, and follow its alias",
     openapi_extra=_BODY,
     responses={
-        201: {"headers": {"Location": {"description": "Where it is watched.", "schema": {"type": "string"}}}},
+        202: {
+            "description": "Kept; it is done as soon as the engine answers.",
+            "headers": {"Location": {"description": "Where it is watched.", "schema": {"type": "string"}}},
+        },
         **responses(
             MalformedJSONError,
             ModelNotFoundError,

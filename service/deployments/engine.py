@@ -17,7 +17,8 @@ import orjson
 PREFIX: Final = "vllm+"
 PROBE_SECONDS: Final = 5.0
 LOAD_SECONDS: Final = 60.0
-ANSWER_SECONDS: Final = 120.0
+ANSWER_SECONDS: Final = 600.0
+"""For all prompts of a check, on engines that are slow, or busy with others."""
 _CONNECT_SECONDS: Final = 3.0
 _MOST_BYTES: Final = 8 * 1024**2
 _LONGEST_DETAIL: Final = 500

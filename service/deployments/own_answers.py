@@ -17,11 +17,11 @@ from configuration.redis.generation_messages import GenerationRequest, TokenInfo
 from service.deployments.comparison import MOST_FACTS, OwnAnswer
 from service.generation.exchange import release, replies, submit
 from service.generation.pinning import PinnedModel, pin
+from service.generation.submission import ANSWER_SECONDS
 from service.resources import Resources
 from store.lineage.retained_sample import sample_in_force
 
 _TOP: Final = 5
-_SECONDS: Final = 120.0
 _SEED: Final = 0
 
 
@@ -64,5 +64,5 @@ def _request(pinned: PinnedModel, prompts: Sequence[str], tokens: int) -> Genera
         max_tokens=tokens,
         temperature=0.0,
         logprobs=_TOP,
-        deadline=time.time() + _SECONDS,
+        deadline=time.time() + ANSWER_SECONDS,
     )

@@ -30,6 +30,7 @@ _VERSION: Final = "/v1/models/{model}/versions/{version}"
 _OF_VERSION: Final = {"model": "$response.body#/model", "version": "$response.body#/version"}
 _ALIAS: Final = "/v1/models/{model}/aliases/{alias}"
 _OF_ALIAS: Final = {"model": "$response.body#/model", "alias": "$response.body#/alias"}
+_DEPLOYMENT: Final = "/v1/deployments/{deployment_id}"
 _FIRST_VERSION: Final = {"model": "$response.body#/data/0/model", "version": "$response.body#/data/0/version"}
 
 LINKS: Final[tuple[Link, ...]] = (
@@ -56,6 +57,10 @@ LINKS: Final[tuple[Link, ...]] = (
     Link(("PUT", _ALIAS), 200, ("GET", _VERSION), _OF_VERSION),
     Link(("PUT", _ALIAS), 200, ("GET", "/v1/models/{model}/aliases"), {"model": "$response.body#/model"}),
     Link(("PUT", _ALIAS), 200, ("DELETE", _ALIAS), _OF_ALIAS),
+    *(
+        Link(("POST", "/v1/deployments"), 202, to, {"deployment_id": _ID})
+        for to in (("GET", _DEPLOYMENT), ("GET", f"{_DEPLOYMENT}/events"), ("DELETE", _DEPLOYMENT))
+    ),
     Link(("POST", "/v1/evaluations"), 202, ("GET", "/v1/evaluations/{evaluation_id}"), {"evaluation_id": _ID}),
     Link(("POST", "/v1/evaluations"), 202, ("POST", "/v1/evaluations/{evaluation_id}/cancel"), {"evaluation_id": _ID}),
     Link(

@@ -31,7 +31,8 @@ from store.lineage import alias_requests, aliases
 from store.lineage.alias_requests import Change
 from store.schema.database import Database
 from store.webhooks import registrations
-from store.work import batches, evaluations, lines, statistics
+from store.work import batches, deployments, evaluations, lines, statistics
+from store.work.deployments import NewDeployment
 from tests.service.conftest import MODEL, Api, fact, load_model, served, wait_until
 from tests.store.conftest import publish
 from tests.support.stand_in_worker import StandInWorker
@@ -39,6 +40,7 @@ from tests.support.stand_in_worker import StandInWorker
 OTHER = "other"
 BOOTSTRAP = "the-key-of-the-configuration"
 SOMEBODY = Actor("cli:ada")
+NOWHERE = "http://127.0.0.1:1"
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,13 @@ PROBES = {
     ("POST", "/v1/statistics/{statistic_id}/cancel"): Probe(
         "/v1/statistics/{statistic}/cancel", change="statistic.cancelled"
     ),
+    ("POST", "/v1/deployments"): Probe(
+        "/v1/deployments", {"model": OTHER, "target": f"vllm+{NOWHERE}"}, "deployment.created"
+    ),
+    ("GET", "/v1/deployments"): Probe("/v1/deployments", lists=True),
+    ("GET", "/v1/deployments/{deployment_id}"): Probe("/v1/deployments/{deployment}"),
+    ("GET", "/v1/deployments/{deployment_id}/events"): Probe("/v1/deployments/{deployment}/events"),
+    ("DELETE", "/v1/deployments/{deployment_id}"): Probe("/v1/deployments/{ending}", change="deployment.removed"),
     ("GET", "/v1/corpora"): Probe("/v1/corpora", lists=True),
     ("GET", "/v1/algorithms"): Probe(f"/v1/algorithms?model={OTHER}"),
     ("POST", "/v1/completions"): Probe("/v1/completions", {"model": OTHER, "prompt": "Lyon"}),
@@ -204,6 +213,7 @@ def world(
         auth="on",
         webhook_networks="127.0.0.0/8",
     )
+    settings = settings.model_copy(update={"deployment_targets": NOWHERE})
     for name in (MODEL, OTHER):
         load_model(settings, tokenizer, name, chat_template="{{ messages[0]['content'] }}")
     database = Database(url)
@@ -241,9 +251,15 @@ def world(
             "statistic": statistic.id,
             "key": spare_key.id,
         }
+        deployment, ending = (deployments.create(session, deployment_named(name)) for name in ("one", "two"))
+        ids |= {"deployment": deployment.id, "ending": ending.id}
     with StandInWorker(_redis_process.url, OTHER), served(settings) as api:
         yield World(api, database, ids)
     database.close()
+
+
+def deployment_named(name: str) -> NewDeployment:
+    return NewDeployment(OTHER, None, 0, f"vllm+{NOWHERE}", name, "auto", None, None, "")
 
 
 def refused(route: Route, answer: httpx.Response, status: int) -> str:

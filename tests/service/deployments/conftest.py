@@ -110,7 +110,7 @@ def exporter(api: Api, worker: StandInWorker, database: Database) -> Iterator[Ex
 def deployed(api: Api, vllm: StandInVllm, model: str = f"{MODEL}@latest", **fields: Any) -> str:
     body = {"model": model, "target": f"vllm+{vllm.origin}", **fields}
     answer = api.http.post("/v1/deployments", json=body)
-    assert answer.status_code == 201, answer.text
+    assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
 
 

@@ -25,7 +25,7 @@ def test_a_key_goes_to_the_target_alone(
     vllm.key = SECRET
     body = {"model": f"{MODEL}@latest", "target": f"vllm+{vllm.origin}", "key": SECRET}
     answer = api.http.post("/v1/deployments", json=body)
-    assert (answer.status_code, answer.json()["has_key"]) == (201, True)
+    assert (answer.status_code, answer.json()["has_key"]) == (202, True)
     location = answer.headers["location"]
     wait_until(lambda: vllm.asked("/v1/models"), "it was asked")
     wait_until(lambda: api.http.get(location).json()["state"] != "pending", "it was looked at")
