@@ -92,14 +92,14 @@ class _GuardedBackend(httpcore.NetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failed = error
             else:
-                return _BoundedStream(stream, self._deadline)
+                return _BoundedStream(stream, self._deadline, MOST_ANSWER_BYTES)
         raise failed
 
 
 class _BoundedStream(httpcore.NetworkStream):
     """Ends at a moment however slowly bytes come, and after so many of them."""
 
-    def __init__(self, stream: httpcore.NetworkStream, deadline: float, budget: int = MOST_ANSWER_BYTES) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, deadline: float, budget: int) -> None:
         self._stream = stream
         self._deadline = deadline
         self._budget = budget
