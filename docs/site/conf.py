@@ -32,7 +32,7 @@ pygments_style = "friendly"
 pygments_dark_style = "native"
 
 
-class CronLexer(BashLexer):
+class CronLexer(BashLexer):  # type: ignore[misc]  # Pygments brings no types
     """A table of cron's, of which only comments are marked."""
 
     name = "cron"

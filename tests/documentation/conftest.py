@@ -33,9 +33,10 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "checkout"
     folder.mkdir()
     for name in COPIED:
-        source = ROOT / name
-        copy = shutil.copytree if source.is_dir() else shutil.copyfile
-        copy(source, folder / name)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name)
+        else:
+            shutil.copyfile(ROOT / name, folder / name)
     commands = folder / ".venv" / "bin"
     commands.mkdir(parents=True)
     (commands / "activate").write_text(f'PATH="{commands}:$PATH"\n')
