@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -32,6 +31,7 @@ from configuration.errors import InvalidSettingError
 from configuration.generation_settings import GenerationSettings
 from configuration.judge_settings import JudgeSettings
 from configuration.machine.cpus import usable_cpus
+from configuration.machine.folders import default_data_folder
 from configuration.observability_settings import ObservabilitySettings
 from configuration.retention_settings import RetentionSettings
 from configuration.s3_settings import S3_URL, S3Settings
@@ -40,12 +40,8 @@ from configuration.webhook_settings import WebhookSettings
 
 ENVIRONMENT_PREFIX: Final = "EMMETD_"
 DEFAULT_MODEL: Final = "smollm2-135m"
-
-
-def default_data_folder() -> Path:
-    """`$XDG_DATA_HOME/emmetd`, by default ~/.local/share/emmetd."""
-    base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "emmetd"
+_URLS: Final = ("database_url", "redis_url", "otlp_endpoint", "judge_url")
+"""Settings in which a password may stand."""
 
 
 class Settings(
@@ -268,10 +264,8 @@ class Settings(
         shown: dict[str, str | int | float | None] = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
-            if name == "redis_url" and value is not None:
-                value = mask_url(value.get_secret_value())
-            elif name in ("database_url", "otlp_endpoint") and value is not None:
-                value = mask_url(value)
+            if name in _URLS and value is not None:
+                value = mask_url(_plain(value))
             elif isinstance(value, dict):
                 value = json.dumps(value)
             shown[name] = value if value is None or isinstance(value, int | float) else str(value)
@@ -280,12 +274,12 @@ class Settings(
     def secrets(self) -> list[str]:
         """Every secret in clear, for the log's redaction."""
         values = [value for name in type(self).model_fields if isinstance(value := getattr(self, name), SecretStr)]
-        words = passwords_in(self.database_url).union(
-            *map(passwords_in, (self.otlp_endpoint or "", self.judge_url or ""))
-        )
-        if self.redis_url is not None:
-            words |= passwords_in(self.redis_url.get_secret_value())
+        words = set[str]().union(*(passwords_in(_plain(getattr(self, name) or "")) for name in _URLS))
         return [value.get_secret_value() for value in values if value.get_secret_value()] + sorted(words)
+
+
+def _plain(value: str | SecretStr) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def load_settings(**flags: Any) -> Settings:

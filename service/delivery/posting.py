@@ -42,16 +42,13 @@ class Poster:
             return Outcome(error=f"the connection failed: {type(error).__name__}: {error}"[:300])
 
     def _send(self, url: str, backend: httpcore.NetworkBackend, headers: Mapping[str, str], body: bytes) -> Outcome:
-        sent: dict[bytes | str, bytes | str] = {
-            "Content-Type": "application/json",
-            "User-Agent": _USER_AGENT,
-            "Connection": "close",
-            **headers,
-        }
+        sent = {"Content-Type": "application/json", "User-Agent": _USER_AGENT, "Connection": "close", **headers}
         seconds = dict.fromkeys(("connect", "read", "write", "pool"), self._timeout)
         with (
             httpcore.ConnectionPool(ssl_context=self._tls, max_connections=1, network_backend=backend) as pool,
-            pool.stream("POST", url, headers=sent, content=body, extensions={"timeout": seconds}) as response,
+            pool.stream(
+                "POST", url, headers=list(sent.items()), content=body, extensions={"timeout": seconds}
+            ) as response,
         ):
             return _outcome(response)
 

@@ -121,7 +121,7 @@ def _measure_facts(
 def _portion(
     context: WorkerContext,
     plan: Plan,
-    matrices: dict[int, Matrices],
+    matrices: Mapping[int, Matrices],
     numbers: range,
     patience: Patience,
     judge: Judge | None,
