@@ -38,7 +38,8 @@ def gather(source: Path) -> None:
         # The lexer of consoles does not know quotes that go on over several lines.
         text = page.read_text().replace("```console\n", "```text\n")
         (source / place).write_text(_with_links_of_the_site(text, page, place))
-    (source / "index.md").write_text((source / "index.md").read_text() + "\n" + menu())
+    tops = [page.stem for page in source.glob("*.md")]
+    (source / "index.md").write_text((source / "index.md").read_text() + "\n" + menu(tops))
     _list_decisions(source)
     _list_operations(source)
     for notebook in sorted((source / "notebooks").glob("*.ipynb")):

@@ -1,7 +1,8 @@
-"""The menu: which page stands under which heading. A page that is not here fails the build."""
+"""The menu: which page stands under which heading. Pages beside these come last, under a heading of their own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 NAVIGATION: Final[dict[str, tuple[str, ...]]] = {
@@ -14,11 +15,15 @@ NAVIGATION: Final[dict[str, tuple[str, ...]]] = {
     "Understand": ("architecture", "decisions/index", "measurements", "reproducing", "changelog"),
 }
 """Heading → pages, by their path below the site without its ending."""
+_OTHERS: Final = "More"
 
 
-def menu() -> str:
-    """All of it as MyST's directives, for the end of the front page."""
-    return "\n".join(toctree(pages, caption=heading) for heading, pages in NAVIGATION.items())
+def menu(names: Iterable[str]) -> str:
+    """All of it as MyST's directives, for the end of the front page. `names`: all pages at the top of the site."""
+    listed = {name for pages in NAVIGATION.values() for name in pages} | {"index"}
+    others = tuple(sorted(set(names) - listed))
+    headings = {**NAVIGATION, _OTHERS: others} if others else NAVIGATION
+    return "\n".join(toctree(pages, caption=heading) for heading, pages in headings.items())
 
 
 def toctree(pages: tuple[str, ...] | list[str], caption: str = "", hidden: bool = True) -> str:

@@ -15,7 +15,7 @@ import pytest
 from docs.site.api_pages import api_pages
 from docs.site.build import gather
 from docs.site.checks import faults, is_elsewhere
-from docs.site.navigation import NAVIGATION
+from docs.site.navigation import NAVIGATION, menu
 from docs.site.schemas import fields, type_of
 from tests.documentation.conftest import ROOT
 from tests.support.programs import missing
@@ -97,6 +97,13 @@ def test_links_from_outside_of_docs_lead_to_pages_of_the_site(tmp_path: Path) ->
     assert "](client.md)" in (tmp_path / "source" / "five-minutes.md").read_text()
     assert "](notebooks/a-line-over-time.md)" in (tmp_path / "source" / "year-of-corrections.md").read_text()
     assert "](../configuration.md)" in (tmp_path / "source" / "operations" / "security.md").read_text()
+
+
+def test_a_page_that_nobody_has_placed_is_in_the_menu_all_the_same() -> None:
+    tops = [name for names in NAVIGATION.values() for name in names if "/" not in name]
+
+    assert ":caption: More" not in menu(["index", *tops])
+    assert ":caption: More\n:hidden:\n\nnew\n" in menu(["index", "new", *tops])
 
 
 @pytest.mark.parametrize(
