@@ -95,13 +95,13 @@ def _generation(inputs: Inputs) -> dict[str, Any]:
 
 
 def _check_decisions(inputs: Inputs) -> dict[str, Any]:
-    from benchmarks import check_decisions
+    from benchmarks.checking import decisions
 
     options = {"batches": 4} if inputs.quick else {}
-    result = check_decisions.run(
+    result = decisions.run(
         model=inputs.model, data=inputs.data, token=inputs.token, on_progress=inputs.on_progress, **options
     )
-    check_decisions.show(result)
+    decisions.show(result)
     return result
 
 

@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from editing.model.decoder import Decoder
+from editing.model.prefix import SharedBeginning, shared_beginning
 from editing.model.projection import Matrices, frame, frame_of
-from editing.model.shared_beginning import SharedBeginning, shared_beginning
 
 Pick = Callable[[Tensor, Tensor], Tensor]
 """Logits (sequences, vocabulary) in float32 or better and the sequences' numbers (sequences,) → the next token ids

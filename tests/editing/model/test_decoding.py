@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from editing.model import shared_beginning
+from editing.model import prefix
 from editing.model.decoder import Decoder
 from editing.model.decoding import continue_prompts, stop_tokens
+from editing.model.prefix import SharedBeginning
 from editing.model.projection import Matrices, Version, frame
-from editing.model.shared_beginning import SharedBeginning
 from editing.readings.continuations import greedy_texts, sampled_texts
 from tests.support import plain
 from tests.support.tiny_models import CONFIGS, tiny_model, tiny_tokenizer
@@ -60,7 +60,7 @@ def test_rows_that_begin_alike_are_what_each_says_alone_on_its_version(
         run.append((hidden.shape[0], hidden.shape[1]))
         return whole(hidden, *arguments)
 
-    monkeypatch.setattr(shared_beginning, "LEAST_SAVED", 20)
+    monkeypatch.setattr(prefix, "LEAST_SAVED", 20)
     monkeypatch.setattr(decoder, "run_layers", counted)
     of_rows = [versions[n % 2] for n in range(2 * len(ALIKE))]
     prompts = [prompt for prompt in ALIKE for _ in range(2)]
@@ -76,12 +76,12 @@ def test_rows_that_begin_alike_are_what_each_says_alone_on_its_version(
 
 def test_what_saves_most_is_shared_and_little_is_not() -> None:
     many = [(*range(20), n) for n in range(5)] + [(*range(100, 140), n) for n in range(4)] + [(1, 2)]
-    assert shared_beginning.shared_beginning(many) == SharedBeginning(40, frozenset({5, 6, 7, 8}))
-    assert shared_beginning.shared_beginning(many[:6], versions=2) is None
-    assert shared_beginning.shared_beginning([tuple(range(20))] * 5) == SharedBeginning(19, frozenset(range(5)))
-    assert shared_beginning.shared_beginning([tuple(range(20))] * 4, versions=2) is None
-    assert shared_beginning.shared_beginning([(1, 2, 3)] * 100) is None
-    assert shared_beginning.shared_beginning([]) is None
+    assert prefix.shared_beginning(many) == SharedBeginning(40, frozenset({5, 6, 7, 8}))
+    assert prefix.shared_beginning(many[:6], versions=2) is None
+    assert prefix.shared_beginning([tuple(range(20))] * 5) == SharedBeginning(19, frozenset(range(5)))
+    assert prefix.shared_beginning([tuple(range(20))] * 4, versions=2) is None
+    assert prefix.shared_beginning([(1, 2, 3)] * 100) is None
+    assert prefix.shared_beginning([]) is None
 
 
 def test_rows_continue_on_the_version_of_the_frame() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import check_decisions
+from benchmarks.checking import decisions
 from tests.support.saved_models import one_thread, save_tiny_model
 
 
@@ -15,7 +15,7 @@ def test_decisions_on_a_part_of_the_text_are_held_against_those_on_all(
 ) -> None:
     model = save_tiny_model(tmp_path / "model")
     with one_thread():
-        result = check_decisions.run(model=str(model), data=tmp_path, batches=8, threshold=1.2)
+        result = decisions.run(model=str(model), data=tmp_path, batches=8, threshold=1.2)
     assert result["batches"] == len(result["decisions"]) == 8
     wholes = [whole for whole, _, _ in result["decisions"]]
     assert 0 < result["above"] == sum(whole > 1.2 for whole in wholes) < 8
@@ -24,5 +24,5 @@ def test_decisions_on_a_part_of_the_text_are_held_against_those_on_all(
     for whole, part, texts in result["decisions"]:
         assert 0 < texts <= result["texts"]
         assert (texts < result["texts"]) or part == pytest.approx(whole)
-    check_decisions.show(result)
+    decisions.show(result)
     assert f"8 batches, {result['above']} above drift 1.2" in capsys.readouterr().out

@@ -1,0 +1,1 @@
+"""What checks decide, and what that takes."""
