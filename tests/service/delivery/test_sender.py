@@ -251,8 +251,8 @@ def test_a_receiver_that_says_gone_is_told_no_more(opened: Database) -> None:
 
 def test_a_sender_that_died_is_replaced_and_one_that_was_slow_changes_little(opened: Database) -> None:
     clock, row = Clock(), register(opened, "https://example.org/")
-    clock.moment = datetime.now(UTC)
     happen(opened, 1)
+    clock.moment = datetime.now(UTC)
     hold = timedelta(minutes=3)
 
     def claim() -> deliveries.Claim | None:
