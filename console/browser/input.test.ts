@@ -73,7 +73,7 @@ test("200 records with three bad ones: the three are named, left out, and the re
 test("questions without subjects have them offered, and what only the server sees is left out and listed", async () => {
   const { page, context, wrong } = await visit(browser, wanted("CONSOLE_URL"));
   await many(page);
-  const rows = ["Where is Danielle Lyon?,Spain", "who knows?,nobody", `Where was ${"Lyon ".repeat(60)}born?,Spain`];
+  const rows = ["Where is Danielle Lyon?,Spain", "who knows?,nobody", `Where was ${"Lyon ".repeat(200)}born?,Spain`];
   await upload(page, "questions.csv", ["question,answer", ...rows].join("\n"));
   await page.getByText("questions.csv: CSV, 3 rows, 1 with errors.").waitFor();
   await page.getByText("no capitalised or quoted words to offer").waitFor();

@@ -1,5 +1,5 @@
 import { send } from "../../api/client";
-import { offers } from "../../api/offers";
+import { offers, ownKey } from "../../api/offers";
 import { Problem } from "../../api/problem";
 import type { Worker } from "../../api/types";
 import { Facts } from "../../parts/Facts";
@@ -30,7 +30,7 @@ export function HealthRoom() {
         <Queues samples={samples} />
       </div>
       {offers("get", "/v1/edits") && <Latency />}
-      {offers("get", "/v1/keys") && <KeysPart />}
+      {offers("get", "/v1/keys") && ownKey.value?.models == null && <KeysPart />}
       {offers("get", "/v1/audit") && <AuditLog />}
     </>
   );
