@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -97,7 +97,7 @@ def _measure_facts(
     place: Place,
     lease: Lease,
     plan: Plan,
-    matrices: dict[int, Matrices],
+    matrices: Mapping[int, Matrices],
     done: int,
     judge: Judge | None,
 ) -> None:
@@ -122,7 +122,7 @@ def _measure_facts(
 def _portion(
     context: WorkerContext,
     plan: Plan,
-    matrices: dict[int, Matrices],
+    matrices: Mapping[int, Matrices],
     numbers: range,
     patience: Patience,
     judge: Judge | None,
