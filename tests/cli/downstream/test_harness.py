@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cli.downstream.environment import interpreter
-from cli.downstream.lm_eval import Order, measure
+from cli.downstream.harness import Order, measure
 from cli.downstream.run_lm_eval import _results
 from cli.terminal.errors import HarnessError
 
