@@ -9,6 +9,7 @@ import structlog
 import torch
 
 from configuration import tracing
+from configuration.redis.keys import values_queue
 from editing.errors import EditingError, EditInterrupted
 from editing.progress import check
 from store.errors import BlobStoreAwayError, LeaseLostError, StoreError
@@ -136,7 +137,7 @@ def _interrupted(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         _give_back(context, task, tried=False)
     elif lease.reason == "yielding":
         log.info("task given back: something else waits")
-        _give_back(context, task, tried=False)
+        _give_back(context, task, tried=False, queue=values_queue(task.model))
     else:
         tracing.fail("lease_lost")
         log.warning(_NO_LONGER_HELD)
@@ -147,14 +148,19 @@ def _cancelled(context: WorkerContext, task: TaskRow) -> None:
     _fail(context, task, "cancelled", "Cancelled", "cancelled on request while it ran", [])
 
 
-def _give_back(context: WorkerContext, task: TaskRow, *, tried: bool = True) -> None:
-    """`tried` where it counts as an attempt at the task."""
+def _give_back(context: WorkerContext, task: TaskRow, *, tried: bool = True, queue: str | None = None) -> None:
+    """`tried` where it counts as an attempt at the task. It waits in `queue` from now on, where one is given.
+
+    What gave way waits behind the shards of values that wait already: two evaluations that gave way to each other
+    would else be taken in turn, and the shards never.
+    """
     tracing.fail("given_back")
     with context.database.writing() as session:
         row = tasks.get(session, task.id)
         if row is not None and row.token == task.token and row.state == "running":
             tasks.release(session, row)
             row.attempts -= not tried
+            row.queue = row.queue if queue is None else queue
 
 
 def _retry_or_fail(context: WorkerContext, task: TaskRow, most: int, code: str, detail: str) -> None:

@@ -70,4 +70,5 @@ def _results(found: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    del sys.path[0]  # this folder, whose modules shall not stand before the harness's own
     main(*sys.argv[1:])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cli.downstream.environment import interpreter
-from cli.downstream.lm_eval import Order, measure
+from cli.downstream.harness import Order, measure
 from cli.terminal.served import connected, show_json, show_table
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.downstream.lm_eval import Order
+from cli.downstream.harness import Order
 from cli.requests.downstream import evaluate_tasks
 from cli.terminal.served import (
     AsJson,

@@ -201,6 +201,23 @@ def test_a_receiver_is_registered_tested_paused_and_deleted(run: Run) -> None:
     assert run("webhooks", "delete", made["id"]).exit_code == 1
 
 
+def test_a_guard_is_set_held_and_taken_away(run: Run, server: Running, tmp_path: Path) -> None:
+    file = tmp_path / "guard.json"
+    file.write_text('{"downstream": {"quiz": {"acc": {"at_least": 0.5}}}}')
+    run("alias", "set", server.model, "gate", "v0")
+    guarded = run("alias", "set", server.model, "gate", "v0", "--guard", str(file))
+    assert guarded.output == f"{server.model}@gate is v0\n"
+    refused = run("alias", "set", server.model, "gate", "v1")
+    assert refused.exit_code == 1
+    assert "task 'quiz' was not measured" in refused.output
+    file.write_text("nothing")
+    assert "cannot be read as JSON" in run("alias", "set", server.model, "gate", "v0", "--guard", str(file)).output
+    file.write_text("{}")
+    run("alias", "set", server.model, "gate", "v0", "--guard", str(file))
+    assert run("alias", "set", server.model, "gate", "v1").output == f"{server.model}@gate is v1\n"
+    run("alias", "delete", server.model, "gate")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

@@ -80,7 +80,8 @@ def evaluate(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     with context.database.writing() as session:
         tasks.complete(session, task.id, task.token)
         kept = evaluations.values(session, plan.evaluation)
-        metrics, judged = {}, {}
+        metrics: dict[str, Any] = {}
+        judged: dict[str, Any] = {}
         for number in plan.versions:
             name = f"{context.name}@{version_name(number)}"
             found = measurements(plan.metrics, plan.facts, [values[name] for values in kept])

@@ -36,6 +36,7 @@ figure { margin: 0; padding: .5rem 0; border-top: 1px solid var(--line) }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; overflow-wrap: normal }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line) }
+td:last-child { min-width: 16rem }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 ol { list-style: none; margin: 0; padding: 0 }
 li { padding: .75rem 0; border-top: 1px solid var(--line) }

@@ -46,19 +46,19 @@ def _of_version(version: str, found: Mapping[str, Any], fact: Fact) -> Iterator[
     if isinstance(prompt, dict):
         old = prompt.get("old")
         beside = "" if old is None else f", before {number_text(old)}"
-        said = "is" if prompt.get("said") else "is not"
+        is_said = "is" if prompt.get("said") else "is not"
         wanted = number_text(prompt.get("new"))
-        yield f"{version} log-probability", f"wanted {wanted}{beside}; wanted {said} what would be said"
+        yield f"{version} log-probability", f"wanted {wanted}{beside}; wanted {is_said} what would be said"
     if found.get("greedy") is not None:
         yield f"{version} goes on", escape(_cut(found["greedy"]))
-    spoken = found.get("said") or {}
-    asked = {
+    said = found.get("said") or {}
+    asked: dict[str, list[str]] = {
         "paraphrases": list(fact.paraphrases),
         "chat": [],
         "portability": [question.prompt for question in fact.portability],
     }
     for kind, prompts in asked.items():
-        for number, text in enumerate((spoken.get(kind) or [])[:_MOST_TEXTS]):
+        for number, text in enumerate((said.get(kind) or [])[:_MOST_TEXTS]):
             before = f"{_cut(prompts[number])} → " if number < len(prompts) else ""
             yield f"{version} {kind}", escape(f"{before}{_cut(text)}")
     for text in (found.get("texts") or [])[:1]:

@@ -117,6 +117,7 @@ def test_between_two_portions_whatever_waits_gets_its_turn(place: Place) -> None
     kept = place.task(task.id)
     assert (kept.state, kept.attempts, evaluation(place, asked).state) == ("pending", 0, "running")
     assert len(measuring.seen) == 2, "one portion at least, then it gives way"
+    assert kept.queue == "values:tiny", "behind the shards that wait, not before them again"
     assert evaluation(place, asked).progress["done"] == 2
     done = place.run()
     assert {"plan", "values", "solve"} <= set(done)
