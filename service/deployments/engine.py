@@ -7,7 +7,7 @@ each, and no more of an answer is read than it may have. The key is in the heade
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ LOAD_SECONDS: Final = 60.0
 ANSWER_SECONDS: Final = 600.0
 """For all prompts of a check, on engines that are slow, or busy with others."""
 _CONNECT_SECONDS: Final = 3.0
+_LOOKS: Final = 3
 _MOST_BYTES: Final = 8 * 1024**2
 _LONGEST_DETAIL: Final = 500
 
@@ -108,11 +109,40 @@ class Engine:
             "temperature": 0,
             "return_token_ids": True,
         }
-        answer = await self._json("POST", "/v1/completions", body, ANSWER_SECONDS)
+        answer = await self._while_there(self._json("POST", "/v1/completions", body, ANSWER_SECONDS))
         choices = {choice.get("index"): choice for choice in _items(answer, "choices")}
         if sorted(choices, key=str) != sorted(range(len(prompts)), key=str):
             raise EngineAwayError(f"the engine gave {len(choices)} answers to {len(prompts)} prompts")
         return [_answer(choices[number]) for number in range(len(prompts))]
+
+    async def _while_there(self, asking: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+        """The answer to `asking`, which may take long, unless the engine takes no other requests meanwhile.
+
+        A vLLM whose engine died keeps connections open and says nothing more on them.
+        """
+        answering, leaving = asyncio.ensure_future(asking), asyncio.ensure_future(self._gone())
+        try:
+            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                return await answering
+            raise await leaving
+        finally:
+            for task in (answering, leaving):
+                task.cancel()
+            await asyncio.gather(answering, leaving, return_exceptions=True)
+
+    async def _gone(self) -> EngineError:
+        """Why several looks one after the other found nobody; it returns only then."""
+        missed = 0
+        while True:
+            await asyncio.sleep(PROBE_SECONDS)
+            try:
+                await self.served()
+                missed = 0
+            except EngineError as error:
+                missed += 1
+                if missed == _LOOKS:
+                    return error
 
     async def _json(self, method: str, path: str, body: Mapping[str, Any] | None, seconds: float) -> dict[str, Any]:
         content = await self._send(method, path, body, seconds)

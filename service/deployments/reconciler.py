@@ -65,6 +65,9 @@ class _Reconciler:
                     if not away:
                         log.warning("deployments wait", error=type(error).__name__)
                     away = True
+                except Exception:
+                    # Without this task no target would ever be looked at again: say it, and go on.
+                    log.exception("deployments cannot be looked at")
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             for task in self._at_work.values():

@@ -20,7 +20,7 @@ from service.resources import Resources
 from store.access import audit
 from store.access.audit import Actor
 from store.clock import now
-from store.errors import BlobError
+from store.errors import BlobError, LeaseLostError, StoreError
 from store.lineage import models
 from store.schema.deployment_tables import DeploymentRow
 from store.schema.tables import ExportRow
@@ -79,8 +79,12 @@ async def _outcome(work: Work, goal: Goal) -> Outcome:
         return Outcome("refused", _REFUSED_SECONDS, problem(error.code, error.detail))
     except ServiceError as error:  # our own worker is not ready, or too much waits for it
         return Outcome("pending", _WORKER_SECONDS, problem(error.code, error.detail))
+    except LeaseLostError:
+        raise
     except BlobError as error:
         return Outcome("pending", _REFUSED_SECONDS, problem(error.code, str(error)))
+    except StoreError as error:  # the version was deleted
+        return Outcome("refused", _REFUSED_SECONDS, problem(error.code, str(error)))
     except (OSError, ValueError) as error:
         told = f"{engines_folder(work.resources.settings)}: {type(error).__name__}: {error}"
         return Outcome("refused", _REFUSED_SECONDS, problem("deployment_folder", told))

@@ -34,7 +34,10 @@ _WORDS: Final = re.compile(
 @cache
 def exposed() -> frozenset[str]:
     """Every series that a worker or the front end exposes."""
-    sources = [ROOT / "workers" / "metrics.py", ROOT / "service" / "metrics.py"]
+    sources = [
+        ROOT / "workers" / "metrics.py",
+        *(ROOT / "service" / f"{name}.py" for name in ("metrics", "deployment_metrics")),
+    ]
     return frozenset(name for path in sources for name in _defined(ast.parse(path.read_text())))
 
 

@@ -62,6 +62,27 @@ def test_one_that_is_not_there_is_away() -> None:
         ask(vllm.origin, lambda engine: engine.served())
 
 
+def test_one_that_stops_listening_while_it_is_asked_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a vLLM whose engine died: the connection stays open, and nothing more comes on it."""
+    monkeypatch.setattr(engine_module, "PROBE_SECONDS", 0.05)
+    held = threading.Event()
+    vllm = StandInVllm(lambda path, prompt: spelled(str(held.wait(60))))
+
+    async def asked(engine: Engine) -> None:
+        asking = asyncio.ensure_future(engine.complete("base", ["a"], 4))
+        while not vllm.asked("/v1/completions"):
+            await asyncio.sleep(0.01)
+        vllm.stop()
+        await asking
+
+    with vllm:
+        try:
+            with pytest.raises(EngineAwayError, match="GET /v1/models"):
+                ask(vllm.origin, asked)
+        finally:
+            held.set()
+
+
 class Other(threading.Thread):
     """A server that is no vLLM: it sends `reply` whatever it is asked."""
 

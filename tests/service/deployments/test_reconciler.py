@@ -195,6 +195,18 @@ def test_a_deployment_without_its_alias_says_so(
     wait_for(api, deployment, state="deployed", actual="v2")
 
 
+def test_a_version_that_was_deleted_is_told(
+    api: Api, vllm: StandInVllm, exporter: Exporter, database: Database
+) -> None:
+    deployment = deployed(api, vllm, f"{MODEL}@v2")
+    wait_for(api, deployment, state="deployed")
+    move(database, 1)
+    assert api.http.delete(f"/v1/models/{MODEL}/versions/v2").status_code == 204
+    vllm.adapters.clear()
+    gone = wait_for(api, deployment, state="refused")
+    assert gone["error"]["code"] == "version_not_found"
+
+
 def test_what_is_removed_is_unloaded(api: Api, vllm: StandInVllm, exporter: Exporter) -> None:
     deployment = deployed(api, vllm)
     wait_for(api, deployment, state="deployed")
