@@ -31,6 +31,10 @@ def there(text: str, ids: list[int] | None = None) -> EngineAnswer:
     return EngineAnswer(text, tuple([ord(one) for one in text] if ids is None else ids))
 
 
+def letters(text: str) -> list[int]:
+    return [ord(one) for one in text]
+
+
 def test_facts_come_first_and_no_more_than_twenty() -> None:
     facts = [Fact(prompt="{} is in", subject=f"City {number}", target_new="Peru") for number in range(30)]
     asked = probes(facts)
@@ -50,7 +54,7 @@ def test_facts_that_we_do_not_say_are_not_asked_of_the_engine() -> None:
         [fact] * 4,
         [own(" Peru, where"), own(" peru"), own(" the Andes"), own(" Chile")],
         [there(" Peru or"), there(" Chile"), there(" Peru"), there(" Peru")],
-        characters,
+        letters,
     )
     assert (found.facts, found.said) == (3, 2)
     assert not found.passed
@@ -59,7 +63,7 @@ def test_facts_that_we_do_not_say_are_not_asked_of_the_engine() -> None:
 def test_an_answer_that_parts_where_two_tokens_are_as_likely_is_a_near_tie() -> None:
     near, far = own("abc", -0.1 - TOLERANCE), own("abc", -0.11 - TOLERANCE)
     other = there("ab?", [ord("a"), ord("b"), 1])
-    found = compared([Probe("x")] * 3, [own("abc"), near, far], [there("abc"), other, other], characters)
+    found = compared([Probe("x")] * 3, [own("abc"), near, far], [there("abc"), other, other], letters)
     assert (found.prompts, found.equal, found.near_ties, found.different) == (3, 1, 1, 1)
     assert math.isclose(parting_gap(near, [ord("a"), 1]), TOLERANCE)
     assert parting_gap(near, [ord("a"), 7]) == math.inf
@@ -68,7 +72,7 @@ def test_an_answer_that_parts_where_two_tokens_are_as_likely_is_a_near_tie() -> 
 
 def test_where_the_engine_tells_no_tokens_its_text_is_split() -> None:
     other = EngineAnswer("a\x01", None)
-    found = compared([Probe("x")], [own("ab")], [other], lambda text: [ord(one) for one in text])
+    found = compared([Probe("x")], [own("ab")], [other], letters)
     assert found.near_ties == 1
 
 
