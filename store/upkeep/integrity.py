@@ -152,7 +152,9 @@ def _batches(session: Session) -> Iterator[str]:
 def _evaluations(session: Session) -> Iterator[str]:
     """An evaluation has all of its facts, and one that has ended its measurements, or the reason why not."""
     of_each = select(EvaluationFactRow.evaluation_id, func.count()).group_by(EvaluationFactRow.evaluation_id)
-    kept: dict[str, int] = dict(session.execute(of_each).tuples().all())
+    kept: dict[str, int] = {}
+    for evaluation, number in session.execute(of_each):
+        kept[evaluation] = number
     for row_id, facts in session.execute(select(EvaluationRow.id, EvaluationRow.n_facts)):
         if kept.get(row_id, 0) != facts:
             yield f"evaluation {row_id} has {facts} facts, of which {kept.get(row_id, 0)} are kept"
