@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from api_schemas.references import NAME_PATTERN
 from api_schemas.texts import FilledLabel
@@ -17,6 +18,17 @@ _ModelName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 _Limit = Annotated[int | None, Field(ge=0, le=2_000_000_000)]
 
 
+def _of_text(value: Any) -> Any:
+    """JSON has no moments: a text by ISO 8601 becomes one; what is none is refused as it is."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return datetime.fromisoformat(value)
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_of_text)]
+
+
 class KeyRequest(BaseModel):
     """A key to be made. Without `models` it is for all, also those to come; without `expires_at` it holds until it is
     revoked. Of a limit, null is the server's default and 0 is none."""
@@ -26,7 +38,7 @@ class KeyRequest(BaseModel):
     label: Annotated[FilledLabel, Field(examples=["ada's notebook"], description="What it is for, and whose it is.")]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(SCOPES), examples=[["generate", "evaluate"]])]
     models: Annotated[list[_ModelName] | None, Field(min_length=1, max_length=100)] = None
-    expires_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    expires_at: Moment | None = None
     requests_per_minute: _Limit = None
     tokens_per_minute: _Limit = None
     facts_per_day: _Limit = None

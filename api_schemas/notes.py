@@ -18,7 +18,7 @@ Tag = Annotated[str, StringConstraints(pattern=TAG_PATTERN)]
 class NotesUpdate(BaseModel):
     """What is left out stays as it is; `description: null` and `tags: []` take away. A tag is kept once."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
 
     description: Annotated[Description | None, Field(examples=["Corrections of November, read by legal"])] = None
     tags: Annotated[list[Tag] | None, Field(max_length=MOST_TAGS, examples=[["legal", "release:2026-11"]])] = None

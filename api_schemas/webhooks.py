@@ -35,7 +35,7 @@ class WebhookRequest(BaseModel):
 class WebhookUpdate(BaseModel):
     """What is left out stays as it is. `paused: false` sends what has waited, `paused: true` lets all wait."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
 
     url: Url | None = None
     events: Events | None = None

@@ -83,6 +83,12 @@ REFUSALS: Final = (
     Refusal("^POST /v1/statistics$", r"^layers\[\d+\]: is \d+; the model has layers 0 to", _SHAPE),
     Refusal("^GET .*/export$", r"has rank \d+; in \d+ ranks it would be off", "the rank is the version's"),
     Refusal("^PUT .*/aliases/", r"^body: says nothing to change", _TWO_FIELDS),
+    Refusal(
+        "^POST /v1/deployments$", r"^target: .* is not an engine that versions may be", "targets are the operator's"
+    ),
+    Refusal("/v1/webhooks", r"^url: .*(name service|public address)", "addresses are looked up"),
+    Refusal("^POST /v1/keys$", r"^expires_at: .* is past", "time goes on"),
+    Refusal("^POST /v1/keys$", r"^models(\[\d+\])?: ", "models are the server's"),
     Refusal(_REVERT, r"^body: names nothing to take out", _TWO_FIELDS),
     Refusal(_REVERT, r"^body: `of` says which version", _TWO_FIELDS),
     Refusal(f"{_EDITS}|{_REVERT}", "Idempotency-Key .* was used", "it depends on an earlier request"),
