@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from store.schema.database import Database
 from tests.conftest import BOTH_DATABASES
@@ -122,3 +124,24 @@ def test_no_edit_moves_a_guarded_alias(api: Api, database: Database) -> None:
     assert api.edit([fact(6)], model=f"{MODEL}@v1").status_code == 202
     latest = api.http.put(f"/v1/models/{MODEL}/aliases/latest", json={"guard": GUARD})
     assert (latest.status_code, latest.json()["code"]) == (409, "alias_reserved")
+
+
+def test_a_guard_stays_where_a_second_key_is_demanded_and_is_held_first(
+    serve: Callable[..., Api], model: str, database: Database
+) -> None:
+    api = serve(api_key=SecretStr("secret"))
+    api.http.headers["Authorization"] = "Bearer secret"
+    publish(api, database)
+    move(api, "v0")
+    assert api.http.put(ALIAS, json={"guard": GUARD}).status_code == 200
+    demanded = api.http.put(ALIAS, json={"approval": True})
+    assert demanded.json().get("approval") is True, demanded.text
+    asked = move(api, "v1")
+    assert (asked.status_code, asked.json()["code"]) == (409, "alias_guarded")
+    taken_away = api.http.put(ALIAS, json={"guard": {}})
+    assert (taken_away.status_code, taken_away.json()["code"]) == (403, "alias_protected")
+    keep(api, "v0", value=0.6)
+    keep(api, "v1", value=0.6)
+    waits = move(api, "v1")
+    assert waits.status_code == 202, waits.text
+    assert (waits.json()["version"], waits.json()["request"]["version"]) == ("v0", "v1")
