@@ -193,7 +193,7 @@ def test_one_that_is_away_for_a_day_is_paused_and_told_of_all_when_it_is_back(op
     happen(opened, 3)
     sender = sender_of(opened, post, clock)
 
-    fail_for(sender, clock, row, hours=25)
+    fail_for(sender, clock, row, hours=27)  # a day, and the longest pause
 
     with opened.reading() as session:
         found = session.get_one(WebhookRow, row.id)
