@@ -40,6 +40,8 @@ API_PACKAGES: Final = (
 )
 """Folders of what the front end and the command line run; `editing/subjects.py` imports nothing beyond theirs."""
 NEVER_IN_API: Final = frozenset({"accelerate", "gguf", "networkx", "sympy", "torch", "transformers", "triton"})
+RUN_ELSEWHERE: Final = ROOT / "cli" / "downstream" / "run_lm_eval.py"
+"""Run by an interpreter of another environment, which has the harness."""
 LOADED_BY_NAME: Final = ("psycopg[binary]", "httptools", "uvloop")
 """What no line of ours imports: SQLAlchemy loads its driver, uvicorn its parser and event loop."""
 
@@ -73,6 +75,8 @@ def imported_modules(packages: Iterable[str]) -> set[str]:
     found: set[str] = set()
     for package in packages:
         for path in sorted((ROOT / package).rglob("*.py")):
+            if path == RUN_ELSEWHERE:
+                continue
             found.update(_imports(ast.parse(path.read_text(), str(path))))
     return {name for name in found if name not in sys.stdlib_module_names and name not in FIRST_PARTY}
 
