@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Final
 
 NAVIGATION: Final[dict[str, tuple[str, ...]]] = {
-    "Begin": ("five-minutes", "first-steps", "chat-models", "limits"),
+    "Begin": ("five-minutes", "first-steps", "console", "chat-models", "limits"),
     "Do": ("comparing-methods", "year-of-corrections", "laptop-to-cluster", "into-vllm"),
     "Notebooks": ("notebooks/first-correction", "notebooks/comparing-methods", "notebooks/a-line-over-time"),
-    "Versions": ("lines", "consolidating", "exporting"),
+    "Versions": ("lines", "consolidating", "evaluating", "registry", "exporting", "deploying"),
     "Look up": ("api/index", "client", "configuration", "glossary", "mathematics"),
-    "Operate": ("operations/README",),
+    "Operate": ("operations/README", "webhooks"),
     "Understand": ("architecture", "decisions/index", "measurements", "reproducing", "changelog"),
 }
 """Heading → pages, by their path below the site without its ending."""
