@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from store.access import keys
 from store.access.audit import Actor
@@ -19,7 +20,7 @@ FIRST = "the-key-of-the-configuration"
 
 @pytest.fixture
 def locked(serve: Callable[..., Api], model: str) -> Api:
-    api = serve(auth="on", api_key=FIRST)
+    api = serve(auth="on", api_key=SecretStr(FIRST))
     api.http.headers["Authorization"] = f"Bearer {FIRST}"
     return api
 
