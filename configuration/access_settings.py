@@ -64,17 +64,13 @@ class AccessSettings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _known_networks(cls, text: str) -> str:
-        for part in _parts(text):
-            try:
-                ipaddress.ip_network(part)
-            except ValueError as error:
-                raise ValueError(str(error)) from None
+        networks_in(text)
         return text
 
     @field_validator("cors_origins")
     @classmethod
     def _known_origins(cls, text: str) -> str:
-        for part in _parts(text):
+        for part in separated(text):
             if not _ORIGIN.fullmatch(part):
                 raise ValueError(f"{part!r} is not an origin; write https://host or https://host:port, without a path")
         return text
@@ -86,11 +82,11 @@ class AccessSettings(BaseSettings):
 
     @property
     def trusted_networks(self) -> list[Network]:
-        return [ipaddress.ip_network(part) for part in _parts(self.trusted_proxies)]
+        return networks_in(self.trusted_proxies)
 
     @property
     def allowed_origins(self) -> list[str]:
-        return _parts(self.cors_origins)
+        return separated(self.cors_origins)
 
 
 def what_is_wrong_with_auth(settings: AccessSettings, host: str, *, loopback: bool) -> str | None:
@@ -113,5 +109,11 @@ def require_keys(settings: AccessSettings) -> None:
         )
 
 
-def _parts(text: str) -> list[str]:
+def separated(text: str) -> list[str]:
+    """What stands between commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def networks_in(text: str) -> list[Network]:
+    """The addresses and networks between commas. Raises ValueError naming one that is none."""
+    return [ipaddress.ip_network(part) for part in separated(text)]

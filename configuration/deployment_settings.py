@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
+from configuration.access_settings import separated
+
 _ORIGIN: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d{1,5})?")
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -30,7 +32,7 @@ class DeploymentSettings(BaseSettings):
     @field_validator("deployment_targets")
     @classmethod
     def _known_targets(cls, text: str) -> str:
-        for part in _parts(text):
+        for part in separated(text):
             if not _ORIGIN.fullmatch(part.lower().rstrip("/")):
                 raise ValueError(f"{part!r} is not an engine's address; write http://host:port, without a path")
         return text
@@ -43,7 +45,7 @@ class DeploymentSettings(BaseSettings):
     @property
     def allowed_targets(self) -> frozenset[str]:
         """The origins in `deployment_targets`, each with its port."""
-        return frozenset(origin_of(part) for part in _parts(self.deployment_targets))
+        return frozenset(origin_of(part) for part in separated(self.deployment_targets))
 
 
 def origin_of(url: str) -> str:
@@ -53,7 +55,3 @@ def origin_of(url: str) -> str:
     shown = f"[{host}]" if ":" in host else host
     port = _PORTS[parts.scheme] if parts.port is None else parts.port
     return f"{parts.scheme}://{shown}:{port}"
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from pydantic import Field, PositiveInt, field_validator
 from pydantic_settings import BaseSettings
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from configuration.access_settings import Network, networks_in
 
 
 class WebhookSettings(BaseSettings):
@@ -28,17 +26,9 @@ class WebhookSettings(BaseSettings):
     @field_validator("webhook_networks")
     @classmethod
     def _known_webhook_networks(cls, text: str) -> str:
-        for part in _parts(text):
-            try:
-                ipaddress.ip_network(part)
-            except ValueError as error:
-                raise ValueError(str(error)) from None
+        networks_in(text)
         return text
 
     @property
     def allowed_webhook_networks(self) -> list[Network]:
-        return [ipaddress.ip_network(part) for part in _parts(self.webhook_networks)]
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+        return networks_in(self.webhook_networks)

@@ -13,10 +13,10 @@ from tests.support.saved_models import facts
 from tests.workers.conftest import MODEL, SURE, Place
 from workers import context_texts
 from workers.ahead import MOST_HELD, Ahead
-from workers.process.first_edit import prepare_first_edit
 from workers.statistics import ordinary_outputs
 from workers.statistics.ordinary_outputs import OrdinaryOutputs
 from workers.tasks.batch_settings import settings_of
+from workers.tasks.next_edit import prepare_first_edit
 
 
 def test_pieces_are_done_in_order_once_each_and_one_that_fails_harms_nobody() -> None:

@@ -32,7 +32,6 @@ from workers.generation.memory import Budgets, budgets
 from workers.generation.running_batch import RunningBatch
 from workers.measuring import Measuring
 from workers.process.capacity import device_of, dtype_of, measure_tokens_per_second
-from workers.process.first_edit import prepare_first_edit
 from workers.process.probes import ProbeServer
 from workers.process.retrying import retry_until_available
 from workers.process.rq_worker import work_until_stopped
@@ -41,6 +40,7 @@ from workers.statistics.corpora import default_spec
 from workers.statistics.layer_statistics import LayerStatistics
 from workers.statistics.shared import SharedStatistics
 from workers.status import StatusBoard
+from workers.tasks.next_edit import prepare_first_edit
 from workers.weights.matrix_cache import MatrixCache
 from workers.weights.past_keys import PastKeys
 

@@ -30,6 +30,7 @@ from workers.held_out import STORED, version_key
 from workers.metrics import EDIT_EFFICACY, FACTS_EDITED, PRESERVATION_COST
 from workers.tasks.batch_settings import settings_of
 from workers.tasks.check import Checked
+from workers.tasks.next_edit import prepare_next_edit
 from workers.tasks.outcome import CancelledError, end_batch
 from workers.tasks.stage_times import seconds_by_stage, timed
 from workers.weights.deltas import InsertedKeysByLayer, LayerDelta, pack_deltas, pack_matrices
@@ -85,19 +86,12 @@ def conclude(context: WorkerContext, task: TaskRow, batch: BatchRow, candidate: 
     log.info("published", version=version_name(version), kind=batch.kind, facts=batch.facts)
     if batch.kind != "edit":
         return
-    context.ahead.add("the next edit", functools.partial(_prepare_next, context, version, batch, candidate))
+    prepare_next_edit(context, version, functools.partial(settings_of, context, batch))
     FACTS_EDITED.labels(batch.model).inc(batch.facts)
     PRESERVATION_COST.labels(batch.model).set(max(one.preservation_cost for one in candidate.reports))
     efficacy = candidate.checked.after["ES"].value
     if efficacy is not None:
         EDIT_EFFICACY.labels(batch.model).set(efficacy)
-
-
-def _prepare_next(context: WorkerContext, version: int, batch: BatchRow, candidate: Candidate) -> None:
-    """What a batch on the new version will ask for, if it has the same settings."""
-    context.context_texts.of(version, settings_of(context, batch))
-    for layer, statistic in candidate.statistics.items():
-        context.ordinary_outputs.power(context.model.decoder.projections[layer], candidate.matrices[layer], statistic)
 
 
 def _with_wear(context: WorkerContext, batch: BatchRow, candidate: Candidate) -> Candidate:

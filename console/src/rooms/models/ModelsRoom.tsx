@@ -65,23 +65,6 @@ function ModelView({ model }: { model: Model }) {
   );
 }
 
-function MainActions() {
-  return (
-    <p class="actions">
-      {offers("post", "/v1/edits") && (
-        <a class="button" href={href("edit")}>
-          Correct a fact
-        </a>
-      )}
-      {offers("post", "/v1/completions") && (
-        <a class="button second" href={href("playground")}>
-          Ask it
-        </a>
-      )}
-    </p>
-  );
-}
-
 function Facts({ model }: { model: Model }) {
   const statistics = useResource(
     offers("get", "/v1/statistics") ? `statistics ${model.name}` : null,
