@@ -1,5 +1,4 @@
-import { offers } from "../../api/offers";
-import { href } from "../../router";
+import { MainActions } from "./MainActions";
 
 /** What this is, for whoever opens it the first time: shown while nothing was edited yet. */
 export function FirstSteps() {
@@ -17,18 +16,7 @@ export function FirstSteps() {
           <strong>Keep it, or go back.</strong> Each correction is a version of its own. Any of them can be asked, compared, moved to production, or taken out.
         </li>
       </ol>
-      <p class="actions">
-        {offers("post", "/v1/edits") && (
-          <a class="button" href={href("edit")}>
-            Correct a fact
-          </a>
-        )}
-        {offers("post", "/v1/completions") && (
-          <a class="button second" href={href("playground")}>
-            Ask it
-          </a>
-        )}
-      </p>
+      <MainActions />
     </section>
   );
 }

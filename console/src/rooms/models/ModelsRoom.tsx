@@ -14,6 +14,7 @@ import { CompareForm } from "./CompareRoom";
 import { FirstSteps } from "./FirstSteps";
 import { LineageCharts } from "./LineageCharts";
 import { LineageTable } from "./LineageTable";
+import { MainActions } from "./MainActions";
 
 export function ModelsRoom() {
   const models = useModels();
