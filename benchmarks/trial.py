@@ -20,13 +20,15 @@ from api_schemas.settings import SettingsOverrides
 from editing.covariance.method_metric import key_metrics
 from editing.covariance.statistic import Statistic
 from editing.errors import FactError
-from editing.methods import ALGORITHMS, EditSettings, resolve_settings
+from editing.methods import ALGORITHMS, EditSettings, context_reserve, resolve_settings
 from editing.model.loading import LoadedModel
+from editing.model.projection import Matrices
 from editing.model.token_sequences import TokenSequences
 from editing.readings.perplexity import perplexity
 from editing.solve.batch import BatchEdit, solve_batch
 from editing.solve.layers import changed
-from editing.values.contexts import Context, sample_contexts
+from editing.values.chat_forms import chat_forms
+from editing.values.contexts import Context, chat_contexts, sample_contexts
 from editing.values.facts import SubjectGroup, group_by_subject, tokenize_facts
 from editing.values.optimisation import optimise_values
 from editing.values.value_set import Values
@@ -87,7 +89,20 @@ def text_rows(model: LoadedModel, path: Path, tokens: int) -> TokenSequences:
     return TokenSequences.of([ids[start : start + ROW_TOKENS] for start in range(0, len(ids), ROW_TOKENS)])
 
 
-def solved_on_base(
+def grouped(
+    model: LoadedModel, facts: Sequence[Fact], settings: EditSettings, matrices: Matrices | None = None
+) -> tuple[tuple[SubjectGroup, ...], tuple[Context, ...]]:
+    """`facts` by subject, in the forms of `settings`, and a batch's contexts on `matrices`, by default the base."""
+    decoder, tokenizer = model.decoder, model.backend_tokenizer
+    forms = chat_forms(model.tokenizer) if "chat" in settings.forms else ()
+    tokens = tokenize_facts(tokenizer, facts, decoder.context_length, context_reserve(settings), forms)
+    texts = sample_contexts(
+        decoder, matrices or {}, tokenizer, settings.context_texts, settings.context_tokens, settings.seed
+    )
+    return group_by_subject(tokens), (*texts, *chat_contexts(tokenizer, forms, settings.chat_weight))
+
+
+def solved(
     measuring: Measuring,
     algorithm: str,
     statistics: Mapping[int, Statistic],
@@ -95,17 +110,20 @@ def solved_on_base(
     contexts: Sequence[Context],
     values: Values,
     settings: EditSettings,
+    matrices: Matrices | None = None,
+    past_keys: Mapping[int, torch.Tensor] | None = None,
 ) -> BatchEdit:
-    """The edit of `groups` as one batch on the unedited model, repairs included."""
+    """The edit of `groups` as one batch, repairs included, on `matrices` (the base by default) and beside the keys of
+    earlier facts, by layer (d_in, n)."""
     return solve_batch(
         measuring.model.decoder,
-        {},
-        key_metrics(ALGORITHMS[algorithm], statistics, settings),
+        matrices or {},
+        key_metrics(ALGORITHMS[algorithm], statistics, settings, past_keys),
         groups,
         contexts,
         values,
         settings,
-        lambda matrices: measuring.failing_groups(matrices, groups, contexts),
+        lambda edited: measuring.failing_groups(edited, groups, contexts),
     )
 
 
@@ -151,7 +169,7 @@ class Trial:
         values, seconds = self._optimised(settings, contexts)
         found = (statistics or self.statistics).get(settings.layers)
         started = time.monotonic()
-        edit = solved_on_base(self.measuring, algorithm, found, self.groups, contexts, values, settings)
+        edit = solved(self.measuring, algorithm, found, self.groups, contexts, values, settings)
         deltas = {layer: one.delta() for layer, one in edit.layers.items()}
         solve_seconds = time.monotonic() - started
         matrices = {layer: changed(decoder.projections[layer], None, delta) for layer, delta in deltas.items()}

@@ -86,7 +86,10 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, ByteSize):
         mebibytes, rest = divmod(int(value), 1024**2)
         return f"`{value}`" if rest else f"`{mebibytes}MiB`"
-    return "–" if value is None or value in ("", {}, ()) else f"`{value}`"
+    if value is None or value in ("", {}, ()):
+        return "–"
+    written = str(value).replace("\n", "\\n")  # a row of the table is one line
+    return f"`{written}`"
 
 
 if __name__ == "__main__":

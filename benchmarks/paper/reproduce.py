@@ -39,15 +39,14 @@ from benchmarks.paper.records import (
 )
 from benchmarks.paper.scores import PARTS, UNEDITED, summary
 from benchmarks.results import environment, write_result
-from benchmarks.trial import AFTER_VALUES, distinct_subjects, keep_values, read_values, solved_on_base
+from benchmarks.trial import AFTER_VALUES, distinct_subjects, grouped, keep_values, read_values, solved
 from editing.atomic_files import exclusive, whole_file
-from editing.methods import context_reserve
 from editing.model.loading import LoadedModel
 from editing.progress import ProgressCallback, silent
 from editing.solve.layers import changed, check_together
 from editing.values.chat_forms import chat_forms
-from editing.values.contexts import Context, chat_contexts, sample_contexts
-from editing.values.facts import SubjectGroup, group_by_subject, tokenize_facts
+from editing.values.contexts import Context
+from editing.values.facts import SubjectGroup
 from editing.values.optimisation import optimise_values
 from editing.values.value_set import Values, in_group_order
 from workers.measuring import Measuring
@@ -163,7 +162,7 @@ class _Reproduction:
         settings, decoder = method.for_batch(size), self.model.decoder
         members = range(number * size, min((number + 1) * size, len(facts)))
         groups = [prepared.groups[member] for member in members]
-        edit = solved_on_base(
+        edit = solved(
             self.measuring,
             method.algorithm,
             self.statistics.get(settings.layers),
@@ -195,21 +194,16 @@ class _Reproduction:
         }
 
     def _prepared(self, method: Method, facts: Sequence[Fact], draw: int) -> _Prepared:
-        settings, decoder, tokenizer = method.settings, self.model.decoder, self.model.backend_tokenizer
+        settings = method.settings
         self.statistics.get(settings.layers, self.on_progress)
-        forms = self.forms if "chat" in settings.forms else ()
-        groups = group_by_subject(
-            tokenize_facts(tokenizer, facts, decoder.context_length, context_reserve(settings), forms)
-        )
-        texts = sample_contexts(decoder, {}, tokenizer, settings.context_texts, settings.context_tokens, settings.seed)
-        contexts = (*texts, *chat_contexts(tokenizer, forms, settings.chat_weight))
+        groups, contexts = grouped(self.model, facts, settings)
         kept = digest([max(settings.layers), settings.model_dump(mode="json", exclude=set(SOLVE_ONLY))])
         portions = []
         for start in range(0, len(groups), VALUES_TOGETHER):
             file = self.output / "values" / f"{kept[:16]}-{draw}-{start}.safetensors"
             if not file.exists():
                 some = groups[start : start + VALUES_TOGETHER]
-                found = optimise_values(decoder, {}, some, contexts, settings, on_progress=self.on_progress)
+                found = optimise_values(self.model.decoder, {}, some, contexts, settings, on_progress=self.on_progress)
                 with whole_file(file) as part:
                     keep_values(part, found, 0.0)
             portions.append(read_values(file)[0])

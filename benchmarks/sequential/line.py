@@ -18,18 +18,14 @@ from torch import Tensor
 
 from api_schemas.facts import Fact
 from benchmarks.sequential.methods import LineMethod
+from benchmarks.trial import grouped, solved
 from editing.atomic_files import whole_file
-from editing.covariance.method_metric import key_metrics, wants_past_keys
-from editing.methods import ALGORITHMS, EditSettings, context_reserve
+from editing.methods import EditSettings
 from editing.progress import ProgressCallback, silent
-from editing.solve.batch import BatchEdit, solve_batch
+from editing.solve.batch import BatchEdit
 from editing.solve.consolidating import kept_values, repairing
 from editing.solve.layers import changed
-from editing.values.chat_forms import chat_forms
-from editing.values.contexts import Context, chat_contexts, sample_contexts
-from editing.values.facts import SubjectGroup, group_by_subject, tokenize_facts
 from editing.values.optimisation import optimise_values
-from editing.values.value_set import Values
 from workers.measuring import Measuring
 from workers.statistics.layer_statistics import LayerStatistics
 
@@ -117,10 +113,20 @@ class Line:
 
     def _edit(self, facts: Sequence[Fact]) -> None:
         decoder, settings, state = self.model.decoder, self.settings, self.state
-        groups, contexts = self._prepared(facts, state.matrices)
+        groups, contexts = grouped(self.model, facts, settings, state.matrices)
         values = optimise_values(decoder, state.matrices, groups, contexts, settings, on_progress=self.on_progress)
-        past = state.keys if wants_past_keys(ALGORITHMS[self.method.algorithm], settings) else {}
-        edit = self._solved(state.matrices, groups, contexts, values, settings, past)
+        found = self.statistics.get(settings.layers)
+        edit = solved(
+            self.measuring,
+            self.method.algorithm,
+            found,
+            groups,
+            contexts,
+            values,
+            settings,
+            state.matrices,
+            state.keys,
+        )
         self._apply(edit, state.matrices)
         for layer, one in edit.layers.items():
             own = one.keys.float()
@@ -132,48 +138,15 @@ class Line:
     def _consolidate(self, facts: Sequence[Fact]) -> None:
         """All facts as one batch on the unedited model, from the states that they were optimised for."""
         decoder, settings = self.model.decoder, repairing(self.settings)
-        groups, contexts = self._prepared(facts, {})
+        groups, contexts = grouped(self.model, facts, settings)
         assert self.state.wanted is not None
         values = kept_values(decoder, {}, groups, contexts, self.state.wanted, max(settings.layers))
-        edit = self._solved({}, groups, contexts, values, settings, {})
+        found = self.statistics.get(settings.layers)
+        edit = solved(self.measuring, self.method.algorithm, found, groups, contexts, values, settings)
         self.state.matrices, self.state.keys = {}, {layer: one.keys.float() for layer, one in edit.layers.items()}
         self._apply(edit, {})
         assert edit.wanted is not None
         self.state.wanted = edit.wanted.float()
-
-    def _prepared(
-        self, facts: Sequence[Fact], matrices: Mapping[int, Tensor]
-    ) -> tuple[tuple[SubjectGroup, ...], tuple[Context, ...]]:
-        decoder, tokenizer, settings = self.model.decoder, self.model.backend_tokenizer, self.settings
-        forms = chat_forms(self.model.tokenizer) if "chat" in settings.forms else ()
-        reserve = context_reserve(settings)
-        groups = group_by_subject(tokenize_facts(tokenizer, facts, decoder.context_length, reserve, forms))
-        texts = sample_contexts(
-            decoder, matrices, tokenizer, settings.context_texts, settings.context_tokens, settings.seed
-        )
-        return groups, (*texts, *chat_contexts(tokenizer, forms, settings.chat_weight))
-
-    def _solved(
-        self,
-        matrices: Mapping[int, Tensor],
-        groups: Sequence[SubjectGroup],
-        contexts: Sequence[Context],
-        values: Values,
-        settings: EditSettings,
-        past: Mapping[int, Tensor],
-    ) -> BatchEdit:
-        found = self.statistics.get(settings.layers)
-        return solve_batch(
-            self.model.decoder,
-            matrices,
-            key_metrics(ALGORITHMS[self.method.algorithm], found, settings, past),
-            groups,
-            contexts,
-            values,
-            settings,
-            lambda edited: self.measuring.failing_groups(edited, groups, contexts),
-            on_progress=self.on_progress,
-        )
 
     def _apply(self, edit: BatchEdit, matrices: Mapping[int, Tensor]) -> None:
         projections = self.model.decoder.projections

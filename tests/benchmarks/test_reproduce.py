@@ -13,60 +13,19 @@ from typer.testing import CliRunner, Result
 
 from api_schemas.facts import Fact
 from api_schemas.settings import SettingsOverrides
-from benchmarks.facts import read_facts
 from benchmarks.paper.figures import DEFAULTS, FIGURE_3, FIGURE_4, FIGURES, TABLE_1, methods_of
 from benchmarks.paper.records import ReproductionError, Row, read_rows
 from benchmarks.paper.reproduce import Task, reproduce, spaced
 from benchmarks.paper.scores import score
 from benchmarks.trial import Trial, distinct_subjects
 from cli.main import app
-from editing.covariance.corpus import SelfSampled
-from editing.covariance.statistics_store import StatisticSpec
 from editing.methods import ModelShape
 from editing.methods.published import GPT2_XL_SHAPE, LLAMA_2_7B_SHAPE
 from editing.model.loading import LoadedModel
-from tests.support.tiny_loaded import load_tiny
+from tests.benchmarks.conftest import Killed
 from workers.statistics.layer_statistics import LayerStatistics
 
-SUBJECTS = ("Danielle Darrieux", "Toko Yasuda", "Lyon", "Melchior", "Anna Karina", "Danielle Darrieux")
 SIZES = (1, 2)
-
-
-class Killed(BaseException):
-    """A kill, as far as the process can see one."""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("reproduce")
-    facts = [
-        {
-            "prompt": "The mother tongue of {} is",
-            "subject": subject,
-            "target_new": f"word {number}",
-            "target_old": "French",
-            "paraphrases": [f"{subject} speaks", f"{subject} talks"],
-            "neighbors": [{"prompt": "Paul speaks", "target": "French"}],
-        }
-        for number, subject in enumerate(SUBJECTS)
-    ]
-    (folder / "facts.jsonl").write_text("\n".join(map(json.dumps, facts)))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(folder: Path) -> LoadedModel:
-    return load_tiny(folder)
-
-
-@pytest.fixture(scope="module")
-def statistics(folder: Path, model: LoadedModel) -> LayerStatistics:
-    return LayerStatistics(model, folder / "data", StatisticSpec(SelfSampled(), tokens=512))
-
-
-@pytest.fixture(scope="module")
-def facts(folder: Path) -> list[Fact]:
-    return read_facts(folder / "facts.jsonl")
 
 
 def task(folder: Path, facts: list[Fact], **more: Any) -> Task:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,59 +11,17 @@ import torch
 from typer.testing import CliRunner
 
 from api_schemas.facts import Fact
-from benchmarks.facts import read_facts
 from benchmarks.paper.records import ReproductionError
 from benchmarks.sequential.line import Line, LineState, sample
 from benchmarks.sequential.measure import LinesTask, measure_lines
 from benchmarks.sequential.methods import METHODS, LineMethod
-from benchmarks.trial import distinct_subjects
+from benchmarks.trial import distinct_subjects, grouped
 from cli.main import app
-from editing.covariance.corpus import SelfSampled
-from editing.covariance.statistics_store import StatisticSpec
 from editing.model.loading import LoadedModel
 from editing.solve.consolidating import kept_values
-from tests.support.tiny_loaded import load_tiny
+from tests.benchmarks.conftest import Killed
 from workers.measuring import Measuring
 from workers.statistics.layer_statistics import LayerStatistics
-
-SUBJECTS = ("Danielle Darrieux", "Toko Yasuda", "Lyon", "Melchior", "Anna Karina", "Danielle Darrieux")
-
-
-class Killed(BaseException):
-    """A kill, as far as the process can see one."""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sequential")
-    facts = [
-        {
-            "prompt": "The mother tongue of {} is",
-            "subject": subject,
-            "target_new": f"word {number}",
-            "target_old": "French",
-            "paraphrases": [f"{subject} speaks"],
-            "neighbors": [{"prompt": "Paul speaks", "target": "French"}],
-        }
-        for number, subject in enumerate(SUBJECTS)
-    ]
-    (folder / "facts.jsonl").write_text("\n".join(map(json.dumps, facts)))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(folder: Path) -> LoadedModel:
-    return load_tiny(folder)
-
-
-@pytest.fixture(scope="module")
-def statistics(folder: Path, model: LoadedModel) -> LayerStatistics:
-    return LayerStatistics(model, folder / "data", StatisticSpec(SelfSampled(), tokens=512))
-
-
-@pytest.fixture(scope="module")
-def facts(folder: Path) -> list[Fact]:
-    return read_facts(folder / "facts.jsonl")
 
 
 def task(folder: Path, facts: list[Fact], **more: Any) -> LinesTask:
@@ -168,7 +125,7 @@ def test_a_worn_line_is_consolidated_to_one_batch_on_the_base(
     line = Line(method, settings, facts[:4], 2, Measuring(model, statistics), statistics, folder / "worn.safetensors")
     line._edit(facts[:2])
     line._edit(facts[2:4])
-    groups, contexts = line._prepared(facts[:4], {})
+    groups, contexts = grouped(model, facts[:4], settings)
     assert line.state.wanted is not None
     lacking = kept_values(model.decoder, {}, groups, contexts, line.state.wanted, 2).deltas.T
 

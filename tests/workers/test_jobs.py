@@ -84,6 +84,7 @@ def test_what_an_edit_asks_for_is_said_and_the_base_is_untouched(place: Place) -
     assert (metrics.before["EM"], metrics.after["EM"]) == (before["EM"], after["EM"])
     assert set(metrics.after) == {"ES", "PS", "NS", "S", "EM", "GA", "GA_paraphrase", "GA_chat"}
     assert metrics.drift is not None
+    assert metrics.drift.of is not None
     assert metrics.drift.of > 1000
     assert set(metrics.seconds) == {"queued", "plan", "values", "solve", "check"}
 
