@@ -30,6 +30,7 @@ MODEL: Final = "tiny"
 STAGES: Final = ("plan", "values", "solve", "check", "publish")
 MEASURED: Final = {
     "after": {"ES": {"value": 0.97, "n": 30}, "EM": {"value": 0.9, "n": 30}, "PS": {"value": 0.8, "n": 60}},
+    "retained": {"before": {}, "after": {"EM": {"value": 0.95, "n": 20}, "GA": {"value": 0.9, "n": 20}}},
     "drift": {"value": 1.01, "n": 64},
 }
 
