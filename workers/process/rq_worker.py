@@ -99,6 +99,8 @@ class ModelWorker(SimpleWorker):
             self._ahead.do_one()
         self._waiting = True
         try:
+            if self._stop_requested:  # while it was still busy; RQ's own waiting would not look again
+                raise StopRequested
             return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
         finally:
             self._waiting = False

@@ -23,9 +23,9 @@ def test_facts_about_one_subject_are_one_group_in_order_of_appearance() -> None:
 
 
 def test_a_refusal_names_the_fact_by_its_place_in_the_batch() -> None:
-    tokenizer = tiny_tokenizer(lines=["Comic High!, High!, High!,"])
+    tokenizer = tiny_tokenizer(lines=["Highly, Highly, Highly, Highly,"])
     with pytest.raises(SubjectNotFoundError) as refused:
-        tokenize_facts(tokenizer, [FACTS[0], Fact(prompt="{}, is", subject="High!", target_new="x")], 96)
+        tokenize_facts(tokenizer, [FACTS[0], Fact(prompt="{}ly is", subject="High", target_new="x")], 96)
     assert (refused.value.index, refused.value.field) == (1, "subject")
     with pytest.raises(FactLengthError) as refused_length:
         tokenize_facts(tokenizer, [FACTS[0]], context_length=5)
