@@ -81,8 +81,8 @@ test("both versions answer in the playground, streamed and with probabilities", 
   const answers = await panels.locator(".said").allTextContents();
   expect(answers).toHaveLength(2);
   expect(answers[0]).not.toBe(answers[1]);
-  await page.locator(".token").first().hover();
-  expect(await page.locator(".reading").first().textContent()).toMatch(/“.+” \d/);
+  await page.locator(".said .token").first().hover();
+  await page.locator(".reading", { hasText: /“.+” \d/ }).first().waitFor();
   const link = await page.getByRole("link", { name: "Share link" }).getAttribute("href");
   expect(link).toContain("prompt=The+mother+tongue");
   expect(link).not.toMatch(/key|bearer/i);
@@ -98,8 +98,8 @@ test("a conversation is asked through the chat template, and a link asks it agai
   await page.locator("article.answer[aria-busy=false]").nth(1).waitFor();
   const said = await page.locator(".said").allTextContents();
   expect(said.every((text) => text.trim() !== "")).toBe(true);
-  await page.locator(".token").first().hover();
-  expect(await page.locator(".reading").first().textContent()).toMatch(/“.+” \d/);
+  await page.locator(".said .token").first().hover();
+  await page.locator(".reading", { hasText: /“.+” \d/ }).first().waitFor();
   await check(page, "a conversation");
   await shoot(page, "conversation");
   const link = (await page.getByRole("link", { name: "Share link" }).getAttribute("href")) ?? "";

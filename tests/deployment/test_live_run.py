@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,18 +46,19 @@ def stack(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         stack.stop()
 
 
-def work(server: Server) -> None:
-    """A bit of everything that clients do."""
-    assert server.outcome(server.edit(facts(2), settings=QUICK, thresholds=LOOSE))["state"] == "succeeded"
+def work(server: Server, rounds: Iterator[int]) -> None:
+    """A bit of everything that clients do. Each round has other facts, so that those of earlier ones are in force."""
+    edit = server.edit(facts(2, first=next(rounds)), settings=QUICK, thresholds=LOOSE)
+    assert server.outcome(edit)["state"] == "succeeded"
     server.complete(["The mother tongue of"], max_tokens=3)
     assert server.http.get("/v1/models/nobody/versions").status_code == 404
 
 
 def test_every_panel_shows_what_a_real_run_tells(server: Server, stack: Stack) -> None:
-    waiting = dashboards.asked()
+    waiting, rounds = dashboards.asked(), itertools.cycle((0, 2, 4))
 
     def all_answered() -> bool:
-        work(server)
+        work(server, rounds)
         waiting[:] = [query for query in waiting if not has_values(result(server.http, stack, query.expr))]
         return not waiting
 

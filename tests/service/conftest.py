@@ -65,9 +65,10 @@ def fact(number: int = 0, **fields: Any) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    """Without its configuration structlog draws tracebacks with every local variable, which takes seconds."""
+    """Without its configuration structlog writes to standard output, among what a command prints, and draws tracebacks
+    with every local variable, which takes seconds. Tests elsewhere put its defaults back."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.reset_defaults()

@@ -16,7 +16,7 @@ from workers.tasks.lease import Lease
 
 pytestmark = BOTH_DATABASES
 
-SECONDS = 0.5
+SECONDS = 2.0
 
 
 @pytest.fixture

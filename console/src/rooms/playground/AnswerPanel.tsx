@@ -68,7 +68,7 @@ const SURENESS = [
 
 const sureness = (probability: number): string => SURENESS.find(([, least]) => probability > least)?.[0] ?? "odd";
 
-/** What the lines below the tokens say. */
+/** What the marks of the tokens say. */
 export function SurenessLegend() {
   return (
     <p class="soft small sureness">
