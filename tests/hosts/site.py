@@ -24,7 +24,7 @@ from tests.support.running.installation import PATIENCE_SECONDS, Part, wait_unti
 from tests.support.s3_server import KEY, REGION, SECRET
 
 MODEL: Final = "tiny"
-LEASE_SECONDS: Final = 2
+LEASE_SECONDS: Final = 4
 _EMMETD: Final = (sys.executable, "-P", "-m", "cli.main")
 _PORTS: Final = {"redis": 6379, "s3": 9000, "api": 8000}
 
