@@ -120,6 +120,7 @@ class Line:
         job = self.server.evaluate(f"{self.name}@{version}", list(facts), ["EM"])
         if job["state"] != "succeeded":
             raise RuntimeError(f"the evaluation ended as {job['state']}: {job['error']}")
+        assert len(job["facts"]) == len(facts)
         return [bool(row[f"{self.name}@{version}"]["prompt"]["said"]) for row in job["facts"]]
 
 
