@@ -17,13 +17,14 @@ ServiceError
 ├── InvalidFieldsError         422  one or more fields are wrong; each is named
 │   └── ContextLengthError     422  prompt and answer are longer than the model's context
 ├── BusyError                  429  too much waits already
-├── LimitReachedError          429  this key has had what it may have for now
+├── LimitReachedError          429  this key has, or has had, what it may have for now
 ├── InternalError              500
 ├── ExportFailedError          422 or 500, as the worker says
 ├── GenerationError            as the worker says
 └── UnavailableError           503  something that is needed does not answer yet
     ├── StorageError           503  a disk is full, read-only or away, or the database is
     ├── NoWorkerError          503
+    ├── OverloadedError        503  too many wait for what few can have at a time
     └── AnswerLostError        503  a worker took the request and gave no answer
 """
 
@@ -192,7 +193,7 @@ class BusyError(ServiceError):
 
 
 class LimitReachedError(ServiceError):
-    """`code` says which limit: request_limit, token_limit, facts_limit or batch_limit."""
+    """`code` says which limit: request_limit, token_limit, facts_limit, batch_limit, stream_limit or work_limit."""
 
     status = 429
     code = "request_limit"
@@ -256,6 +257,12 @@ class StorageError(UnavailableError):
 class NoWorkerError(UnavailableError):
     code = "no_worker"
     title = "No worker is ready"
+
+
+class OverloadedError(UnavailableError):
+    code = "overloaded"
+    title = "Too much waits already"
+    example = "16 comparisons of versions wait already; try again later"
 
 
 class AnswerLostError(UnavailableError):

@@ -17,6 +17,7 @@ from redis.retry import Retry
 from configuration.redis.connection import make_async_redis, make_redis
 from configuration.settings import Settings
 from service.access.caller import NOBODY, Caller
+from service.access.gate import Gate
 from service.access.rates import Rates
 from service.access.uses import KeyUses
 from service.access.watch import KeyWatch
@@ -27,13 +28,14 @@ from service.http.large_bodies import LargeBodies
 from service.live_workers import LiveWorkers
 from service.metrics import ServiceMetrics
 from service.relay import Relay
+from service.state.bounded_work import BoundedWork
 from service.state.reply_reader import ReplyReader
 from service.state.single_flight import SingleFlight
 from service.state.tokenizers import TokenizerCache
 from service.state.weight_diffs import WeightDiffs
 from store.blobs.blob_store import BlobStore
 from store.blobs.opening import open_blob_store
-from store.schema.database import Database
+from store.schema.database import Database, PoolSize
 from store.upkeep.availability import StorageHealth
 
 _CLIENT_NAME: Final = "emmetd-api"
@@ -61,8 +63,9 @@ class Resources:
     readiness: SingleFlight[list[str]]
     exposition: SingleFlight[bytes]
     diffs: WeightDiffs
+    comparisons: BoundedWork
     rates: Rates
-    uses: KeyUses
+    gate: Gate
     watch: KeyWatch
     large_bodies: LargeBodies
     caller: Caller = NOBODY
@@ -70,7 +73,7 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIterator[Resources]:
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, PoolSize.of(settings.database_connections))
     blobs = open_blob_store(settings.blob_url, settings.s3)
     threads_redis = make_redis(settings, _CLIENT_NAME)
     # Probes and the relay would rather hear at once that Redis is away; one more try is for a connection gone stale.
@@ -78,6 +81,8 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
     async_redis = make_async_redis(settings, _CLIENT_NAME)
     workers = LiveWorkers(threads_redis)
     uses = KeyUses(database)
+    rates = Rates(threads_redis)
+    gate = Gate(settings, uses, rates)
     relay = Relay(database, threads_redis)
     poster = Poster(AddressGuard(settings.allowed_webhook_networks), settings.webhook_timeout_seconds)
     sender = Sender(database, poster.post, metrics, keep=timedelta(days=settings.webhook_log_days))
@@ -102,9 +107,11 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
                 readiness=SingleFlight(),
                 exposition=SingleFlight(),
                 diffs=WeightDiffs(blobs),
-                rates=Rates(threads_redis),
-                uses=uses,
-                watch=KeyWatch(database),
+                # One at a time, so that few requests do not take all memory.
+                comparisons=BoundedWork("comparisons of versions", at_once=1, most=16, most_of_a_caller=4),
+                rates=rates,
+                gate=gate,
+                watch=KeyWatch(gate.database),
                 large_bodies=LargeBodies(),
             )
     finally:
@@ -113,6 +120,7 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
         await async_redis.aclose()
         threads_redis.close()
         uses.close()
+        gate.close()
         database.close()
 
 

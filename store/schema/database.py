@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +33,11 @@ WAIT_SECONDS: Final = 30
 """For so long a writer waits for its turn."""
 ABANDONED_SECONDS: Final = 20
 """A writer on PostgreSQL that says nothing for so long is cut off, so that the others get their turn."""
+DEFAULT_CONNECTIONS: Final = 30
+POOL_WAIT_SECONDS: Final = 30
 
+_KEPT: Final = 10
+"""Connections that stay open, at most: a burst's others are closed again."""
 _READ_ONLY: Final = "emmetd_read_only"
 _SQLITE_OPTIONS: Final[tuple[dict[str, Any], dict[str, Any]]] = ({}, {_READ_ONLY: True})
 # The isolation is ours to say: under REPEATABLE READ a writer that has waited would still see what was there before.
@@ -57,12 +62,29 @@ _POSTGRES_CONNECT: Final = {
 }
 
 
-class Database:
-    """The one way to SQL. `writing()` is a transaction alone among writers; `reading()` is a snapshot."""
+@dataclass(frozen=True)
+class PoolSize:
+    """Connections of one process: `kept` stay open, `more` are opened beside them while they are needed."""
 
-    def __init__(self, url: str) -> None:
+    kept: int
+    more: int
+
+    @classmethod
+    def of(cls, most: int) -> PoolSize:
+        """`most` in all."""
+        kept = min(most, _KEPT)
+        return cls(kept, most - kept)
+
+
+class Database:
+    """The one way to SQL. `writing()` is a transaction alone among writers; `reading()` is a snapshot.
+
+    Beyond its pool a thread waits for a connection, POOL_WAIT_SECONDS at most.
+    """
+
+    def __init__(self, url: str, pool: PoolSize | None = None) -> None:
         self.url = url
-        self.engine = _engine(url)
+        self.engine = _engine(url, pool or PoolSize.of(DEFAULT_CONNECTIONS))
         writing, reading = _SQLITE_OPTIONS if self.is_sqlite else _POSTGRES_OPTIONS
         self._writing = sessionmaker(self.engine.execution_options(**writing), expire_on_commit=False)
         self._reading = sessionmaker(self.engine.execution_options(**reading), expire_on_commit=False)
@@ -109,18 +131,17 @@ class Database:
             self._writer.release()
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, pool: PoolSize) -> Engine:
     parsed = make_url(url)
+    sizes = {"pool_size": pool.kept, "max_overflow": pool.more, "pool_timeout": POOL_WAIT_SECONDS}
     if parsed.get_backend_name() != "sqlite":
         connect = {name: value for name, value in _POSTGRES_CONNECT.items() if name not in parsed.query}
-        engine = create_engine(
-            parsed, connect_args=connect, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True
-        )
+        engine = create_engine(parsed, connect_args=connect, pool_pre_ping=True, hide_parameters=True, **sizes)
         event.listen(engine, "handle_error", _tell_no_rows)
         return engine
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": WAIT_SECONDS}, hide_parameters=True)
+    engine = create_engine(parsed, connect_args={"timeout": WAIT_SECONDS}, hide_parameters=True, **sizes)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:
