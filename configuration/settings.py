@@ -26,7 +26,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from api_schemas.references import NAME_PATTERN
 from configuration.access_settings import AccessSettings, Lowercase, what_is_wrong_with_auth
 from configuration.corpus_settings import CorpusSettings
-from configuration.database_settings import DatabaseSettings
 from configuration.deployment_settings import DeploymentSettings
 from configuration.errors import InvalidSettingError
 from configuration.generation_settings import GenerationSettings
@@ -48,7 +47,6 @@ _URLS: Final = ("database_url", "redis_url", "otlp_endpoint", "judge_url")
 class Settings(
     AccessSettings,
     CorpusSettings,
-    DatabaseSettings,
     DeploymentSettings,
     GenerationSettings,
     JudgeSettings,
@@ -126,6 +124,13 @@ class Settings(
     max_completion_tokens: PositiveInt = Field(2048, description="tokens that one completion may ask for, at most")
     wait_limit_seconds: float = Field(60, ge=0, le=3600, description="seconds that `Prefer: wait` may ask for, at most")
 
+    database_connections: int = Field(30, ge=4, description="connections to the database of an API process, at most")
+    database_worker_connections: int = Field(10, ge=6, description="connections to the database of a worker, at most")
+    database_wait_seconds: float = Field(
+        600,
+        ge=0,
+        description="seconds that `emmetd migrate`, and so `emmetd serve`, waits for a database that is away",
+    )
     lease_seconds: float = Field(
         15, ge=1, le=3600, description="seconds without a heartbeat after which a worker's work is given to another"
     )

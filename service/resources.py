@@ -8,17 +8,20 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Annotated, Final
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from configuration.redis.announcing import Announcer
 from configuration.redis.connection import make_async_redis, make_redis
 from configuration.settings import Settings
 from service.access.caller import NOBODY, Caller
 from service.access.gate import Gate
 from service.access.rates import Rates
+from service.access.streams import EventStreams
 from service.access.uses import KeyUses
 from service.access.watch import KeyWatch
 from service.delivery.addresses import AddressGuard
@@ -28,6 +31,7 @@ from service.http.large_bodies import LargeBodies
 from service.live_workers import LiveWorkers
 from service.metrics import ServiceMetrics
 from service.relay import Relay
+from service.state.batch_feed import BatchFeed
 from service.state.bounded_work import BoundedWork
 from service.state.reply_reader import ReplyReader
 from service.state.single_flight import SingleFlight
@@ -39,6 +43,7 @@ from store.schema.database import Database, PoolSize
 from store.upkeep.availability import StorageHealth
 
 _CLIENT_NAME: Final = "emmetd-api"
+_LOOKS_AT_ONCE: Final = 4
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,9 @@ class Resources:
     exposition: SingleFlight[bytes]
     diffs: WeightDiffs
     comparisons: BoundedWork
+    feed: BatchFeed
+    streams: EventStreams
+    waits: CapacityLimiter
     rates: Rates
     gate: Gate
     watch: KeyWatch
@@ -79,6 +87,8 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
     # Probes and the relay would rather hear at once that Redis is away; one more try is for a connection gone stale.
     threads_redis.set_retry(Retry(NoBackoff(), 1))
     async_redis = make_async_redis(settings, _CLIENT_NAME)
+    announcer = Announcer(threads_redis)
+    database.on_change = announcer.announce
     workers = LiveWorkers(threads_redis)
     uses = KeyUses(database)
     rates = Rates(threads_redis)
@@ -87,10 +97,14 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
     poster = Poster(AddressGuard(settings.allowed_webhook_networks), settings.webhook_timeout_seconds)
     sender = Sender(database, poster.post, metrics, keep=timedelta(days=settings.webhook_log_days))
     metrics.watch(database, threads_redis, workers, blobs)
+    announcer.start()
     relay.start()
     sender.start()
     try:
-        async with ReplyReader(async_redis).running() as replies:
+        async with (
+            ReplyReader(async_redis).running() as replies,
+            BatchFeed(database, async_redis).running() as feed,
+        ):
             yield Resources(
                 settings=settings,
                 database=database,
@@ -109,6 +123,10 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
                 diffs=WeightDiffs(blobs),
                 # One at a time, so that few requests do not take all memory.
                 comparisons=BoundedWork("comparisons of versions", at_once=1, most=16, most_of_a_caller=4),
+                feed=feed,
+                streams=EventStreams(),
+                # For the looks of answers that wait, however many those are.
+                waits=CapacityLimiter(_LOOKS_AT_ONCE),
                 rates=rates,
                 gate=gate,
                 watch=KeyWatch(gate.database),
@@ -117,6 +135,7 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
     finally:
         relay.stop()
         sender.stop()
+        announcer.stop()
         await async_redis.aclose()
         threads_redis.close()
         uses.close()

@@ -79,4 +79,5 @@ def _limits(settings: Settings, row: KeyRow) -> Limits:
         tokens_per_minute=own(row.tokens_per_minute, settings.key_tokens_per_minute),
         facts_per_day=own(row.facts_per_day, settings.key_facts_per_day),
         open_batches=own(row.open_batches, settings.key_open_batches),
+        event_streams=settings.key_event_streams,
     )

@@ -12,11 +12,12 @@ import httpx
 import pytest
 
 from service.diffs import service as diffs
+from service.edits import service as edits
 from service.models import service as models
 from store.access import keys
 from store.access.audit import Actor
 from store.schema.database import Database
-from tests.service.conftest import MODEL, Api, wait_until
+from tests.service.conftest import MODEL, Api, fact, wait_until
 
 POOL = 40
 """Threads that an event loop's pool has, unless it is told otherwise."""
@@ -109,3 +110,24 @@ def test_forty_comparisons_of_one_key_leave_room_for_another(
         assert f"try again in {refused.headers['retry-after']} s" in refused.json()["detail"]
         assert others.result().status_code == 200
     assert gate.most == 1, "more at once would be more memory at once"
+
+
+def test_those_who_wait_for_work_to_end_leave_threads_to_the_others(
+    api: Api, make_key: Callable[[], dict[str, str]], gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edits, "get", gate.before(edits.get))
+    one, other = make_key(), make_key()
+
+    def wait_for_an_edit(number: int) -> int:
+        body = {"model": MODEL, "facts": [fact(number)]}
+        headers = {**one, "Prefer": "wait=1"}
+        return httpx.post(f"{api.url}/v1/edits", json=body, headers=headers, timeout=60, trust_env=False).status_code
+
+    with ThreadPoolExecutor(POOL + 2) as pool:
+        asked = pool.map(wait_for_an_edit, range(POOL + 2))
+        wait_until(lambda: len(api.http.get("/v1/edits?limit=100", headers=other).json()["data"]) == POOL + 2, "kept")
+        wait_until(lambda: gate.waiting, "they look")
+        assert api.http.get("/v1/models", headers=other).status_code == 200
+        gate.opens.set()
+        assert set(asked) == {202}
+    assert gate.most < POOL / 4

@@ -16,6 +16,7 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from configuration import tracing
+from configuration.redis.announcing import Announcer
 from configuration.redis.connection import make_redis
 from configuration.redis.keys import queues_for
 from configuration.settings import Settings
@@ -62,6 +63,9 @@ def _run(settings: Settings) -> None:
     device = device_of(settings.device)
     redis = make_redis(settings, f"worker-{worker_id}")
     database = Database(settings.database_url, PoolSize.of(settings.database_worker_connections))
+    announcer = Announcer(redis)
+    announcer.start()
+    database.on_change = announcer.announce
     blobs = open_blob_store(settings.blob_url, settings.s3)
     status = StatusBoard(redis, worker_id, name, str(device))
     status.start()
@@ -111,6 +115,7 @@ def _run(settings: Settings) -> None:
         status.close()
         if probes is not None:
             probes.close()
+        announcer.stop()
         database.close()
 
 
