@@ -69,6 +69,7 @@ class Resources:
     exposition: SingleFlight[bytes]
     diffs: WeightDiffs
     comparisons: BoundedWork
+    reports: BoundedWork
     feed: BatchFeed
     streams: EventStreams
     waits: CapacityLimiter
@@ -123,6 +124,8 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
                 diffs=WeightDiffs(blobs),
                 # One at a time, so that few requests do not take all memory.
                 comparisons=BoundedWork("comparisons of versions", at_once=1, most=16, most_of_a_caller=4),
+                # Of 10,000 facts one reads as many rows.
+                reports=BoundedWork("reports of evaluations", at_once=1, most=16, most_of_a_caller=4),
                 feed=feed,
                 streams=EventStreams(),
                 # For the looks of answers that wait, however many those are.

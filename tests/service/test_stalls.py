@@ -13,6 +13,7 @@ import pytest
 
 from service.diffs import service as diffs
 from service.edits import service as edits
+from service.evaluations import service as evaluations
 from service.models import service as models
 from store.access import keys
 from store.access.audit import Actor
@@ -61,7 +62,7 @@ def api(serve: Callable[..., Api], model: str) -> Api:
 def make_key(database: Database) -> Callable[[], dict[str, str]]:
     def make() -> dict[str, str]:
         with database.writing() as session:
-            _, text = keys.create(session, Actor("cli:ada"), label="a", scopes=("generate", "edit"))
+            _, text = keys.create(session, Actor("cli:ada"), label="a", scopes=("generate", "edit", "evaluate"))
         return {"Authorization": f"Bearer {text}"}
 
     return make
@@ -87,25 +88,31 @@ def test_keys_are_looked_at_while_all_threads_of_the_pool_are_taken(
         assert {answer.result().status_code for answer in asked} == {200}
 
 
-def test_forty_comparisons_of_one_key_leave_room_for_another(
-    api: Api, make_key: Callable[[], dict[str, str]], gate: Gate, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("what", ["comparisons", "reports"])
+def test_forty_slow_answers_of_one_key_leave_room_for_another(
+    api: Api, make_key: Callable[[], dict[str, str]], gate: Gate, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(diffs, "diff", gate.before(diffs.diff))
     one, other = make_key(), make_key()
+    path = f"/v1/models/{MODEL}/diff?from=v0&to=v0"
+    if what == "comparisons":
+        monkeypatch.setattr(diffs, "diff", gate.before(diffs.diff))
+    else:
+        monkeypatch.setattr(evaluations, "report", gate.before(evaluations.report))
+        asked = {"model": MODEL, "facts": [fact()], "metrics": ["ES"]}
+        path = f"/v1/evaluations/{api.http.post('/v1/evaluations', json=asked, headers=one).json()['id']}/report"
 
-    def compare(headers: dict[str, str]) -> httpx.Response:
-        url = f"{api.url}/v1/models/{MODEL}/diff?from=v0&to=v0"
-        return httpx.get(url, headers=headers, timeout=60, trust_env=False)
+    def ask(headers: dict[str, str]) -> httpx.Response:
+        return httpx.get(api.url + path, headers=headers, timeout=60, trust_env=False)
 
     with ThreadPoolExecutor(POOL + 1) as pool:
-        asked = [pool.submit(compare, one) for _ in range(POOL)]
-        wait_until(lambda: sum(answer.done() for answer in asked) == POOL - 4, "all but four are refused")
+        answers = [pool.submit(ask, one) for _ in range(POOL)]
+        wait_until(lambda: sum(answer.done() for answer in answers) == POOL - 4, "all but four are refused")
         assert api.http.get("/v1/models", headers=other).status_code == 200
-        others = pool.submit(compare, other)
+        others = pool.submit(ask, other)
         gate.opens.set()
 
-        assert Counter(answer.result().status_code for answer in asked) == {200: 4, 429: POOL - 4}
-        refused = next(answer.result() for answer in asked if answer.result().status_code == 429)
+        assert Counter(answer.result().status_code for answer in answers) == {200: 4, 429: POOL - 4}
+        refused = next(answer.result() for answer in answers if answer.result().status_code == 429)
         assert refused.json()["code"] == "work_limit"
         assert f"try again in {refused.headers['retry-after']} s" in refused.json()["detail"]
         assert others.result().status_code == 200
