@@ -17,7 +17,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import combinations, cycle
@@ -33,7 +33,7 @@ from store.access import keys
 from store.access.audit import Actor
 from store.schema.database import Database
 from tests.acceptance.large_versions import LARGE, make_large_versions
-from tests.acceptance.overhead import body
+from tests.acceptance.overhead import body, spread
 from tests.acceptance.service_in_parts import Service, running
 from tests.support.postgres import Cluster
 from tests.support.running.installation import MODEL, wait_until
@@ -84,7 +84,9 @@ async def _compare(http: httpx.AsyncClient, pairs: Iterator[tuple[int, int]], to
         answer = await http.get(f"/v1/models/{LARGE}/diff", params={"from": f"v{before}", "to": f"v{after}"})
         told[f"diff {answer.status_code}"] += 1
         if answer.status_code != 200:
-            await asyncio.sleep(min(1.0, float(answer.headers["retry-after"])))
+            again = time.monotonic() + float(answer.headers["retry-after"])
+            while time.monotonic() < again and not over.is_set():
+                await asyncio.sleep(0.2)
 
 
 async def _follow(http: httpx.AsyncClient, edit: str, told: Counter[str]) -> None:
@@ -246,7 +248,7 @@ def _by_turns(service: Service, other: Other, busy: dict[str, str], waits: str, 
         for what in ("completion", "edit")
     }
     return {
-        **{kind: {what: _spread(found) for what, found in of.items()} for kind, of in seconds.items()},
+        **{kind: {what: spread(found) for what, found in of.items()} for kind, of in seconds.items()},
         "ratio_p50": ratios,
         "answers_to_the_busy_key": dict(sorted(answered.items())),
         "bounds": {f"{what}s start within {MOST_RATIO} of idle": ratio <= MOST_RATIO for what, ratio in ratios.items()},
@@ -257,16 +259,6 @@ def _key(database: Database, label: str) -> dict[str, str]:
     with database.writing() as session:
         _, text = keys.create(session, Actor("cli:acceptance"), label=label, scopes=("generate", "edit", "evaluate"))
     return {"Authorization": f"Bearer {text}", "Content-Type": "application/json"}
-
-
-def _spread(seconds: Sequence[float]) -> dict[str, Any]:
-    ordered = sorted(seconds)
-    return {
-        "n": len(ordered),
-        "p50": round(statistics.median(ordered), 4),
-        "p95": round(ordered[min(len(ordered) - 1, round(0.95 * len(ordered)))], 4),
-        "max": round(ordered[-1], 4),
-    }
 
 
 def show(found: dict[str, Any]) -> None:
