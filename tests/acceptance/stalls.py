@@ -106,22 +106,25 @@ async def _load(url: str, headers: dict[str, str], edit: str, sizes: Sizes, turn
     async with httpx.AsyncClient(
         base_url=url, headers=headers, timeout=None, limits=limits, trust_env=False, verify=False
     ) as http:
-        measured = await http.post(
-            "/v1/evaluations",
-            json={"model": f"{MODEL}@v0", "facts": facts_to_measure(sizes.facts), "metrics": ["ES", "EM"]},
-        )
-        told[f"evaluation {measured.status_code}"] += 1
+        evaluation = await _evaluate(http, sizes.facts, told) if sizes.facts else None
         streams = [asyncio.create_task(_follow(http, edit, told)) for _ in range(sizes.streams)]
         clients = [asyncio.create_task(_compare(http, shared, told, over)) for _ in range(sizes.diffs)]
         while not over.is_set():
             await asyncio.sleep(0.1)
-        if measured.status_code == 202:
-            told["evaluation ran throughout"] += await _was_at_it(http, measured.json()["id"])
+        if evaluation is not None:
+            told["evaluation ran throughout"] += await _was_at_it(http, evaluation)
         for task in streams:
             task.cancel()
         await asyncio.gather(*clients)
         await asyncio.gather(*streams, return_exceptions=True)
     return told
+
+
+async def _evaluate(http: httpx.AsyncClient, facts: int, told: Counter[str]) -> str:
+    asked = {"model": f"{MODEL}@v0", "facts": facts_to_measure(facts), "metrics": ["ES", "EM"]}
+    answer = await http.post("/v1/evaluations", json=asked)
+    told[f"evaluation {answer.status_code}"] += 1
+    return str(answer.raise_for_status().json()["id"])
 
 
 async def _was_at_it(http: httpx.AsyncClient, evaluation: str) -> bool:
@@ -147,7 +150,7 @@ def loaded(service: Service, headers: dict[str, str], edit: str, sizes: Sizes, t
     counted: Counter[str] = Counter()
     process.start()
     try:
-        wait_until(lambda: _measures(service), "the evaluation is under way", _PATIENCE_SECONDS)
+        wait_until(lambda: _is_loaded(service, sizes), "the load is there", _PATIENCE_SECONDS)
         time.sleep(_SETTLE_SECONDS)
         yield counted
     finally:
@@ -156,7 +159,9 @@ def loaded(service: Service, headers: dict[str, str], edit: str, sizes: Sizes, t
         process.join(_PATIENCE_SECONDS)
 
 
-def _measures(service: Service) -> bool:
+def _is_loaded(service: Service, sizes: Sizes) -> bool:
+    if not sizes.facts:
+        return f"/v1/models/{LARGE}/diff" in service.api.log.read_text(errors="replace")
     page = service.http.get("/v1/evaluations?limit=1").json()["data"]
     return bool(page) and page[0]["state"] not in ("queued", "succeeded", "cancelled", "failed")
 
@@ -276,11 +281,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--database", choices=DATABASES, default="sqlite")
     parser.add_argument("--turns", type=int, default=Sizes.turns)
+    parser.add_argument("--facts", type=int, default=Sizes.facts, help="facts that are measured; 0 for no evaluation")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that all of it runs")
     parser.add_argument("--note", help="what is to be known about the machine during the run")
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     given = parser.parse_args()
-    sizes = QUICK if given.quick else Sizes(turns=given.turns)
+    sizes = QUICK if given.quick else Sizes(turns=given.turns, facts=given.facts)
     found = measure(given.database, sizes)
     show(found)
     if given.output:
