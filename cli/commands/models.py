@@ -53,6 +53,9 @@ def prepare(
     multiplier: Annotated[
         float | None, typer.Option(min=0.01, metavar="X", help="Tokens as a multiple of d_in instead.")
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what memory a worker will take, and fetch and make nothing.")
+    ] = False,
     as_json: AsJson = False,
     data: DataFolder = None,
     config: ConfigFile = None,
@@ -63,6 +66,7 @@ def prepare(
     Examples:
       emmetd models prepare smollm2-135m
       emmetd models prepare openai-community/gpt2-xl --layers 13,14,15,16,17 --text articles.jsonl --multiplier 10
+      emmetd models prepare meta-llama/Llama-2-7b-hf --plan
     """
     from cli.commands.worker import set_thread_environment
     from configuration.errors import ConfigurationError
@@ -76,6 +80,9 @@ def prepare(
     numbers = None if layers is None else _numbers(layers)
     settings = load_settings(model=reference, data=data, config=config)
     set_thread_environment(settings)
+    if plan:
+        _show_plan(settings, numbers, as_json)
+        return
 
     from cli.terminal.errors import InputFileError, InterruptedCommandError
     from editing.errors import CorpusError, EditInterrupted, ModelLoadError, StatisticError, UnsupportedModelError
@@ -130,6 +137,25 @@ def list_models(
             typer.echo(f"  {dtype}, weights {fingerprint[:12]}…")
             for one in _of(fingerprint, statistics):
                 typer.echo("    " + _line(asdict(one)))
+
+
+def _show_plan(settings: Settings, layers: tuple[int, ...] | None, as_json: bool) -> None:
+    """What memory a worker will take; exits with 1 where it does not fit."""
+    from cli.terminal.memory_table import memory_table
+    from configuration.errors import ConfigurationError
+    from editing.errors import ModelLoadError, UnsupportedModelError
+    from workers.memory_plan.configured import planned_worker
+    from workers.process.capacity import device_of, dtype_of
+
+    device = device_of(settings.device)
+    try:
+        planned = planned_worker(settings, device, dtype_of(settings.dtype, device), layers)
+    except (ModelLoadError, UnsupportedModelError) as error:
+        raise ConfigurationError(f"model = {settings.model!r}: {error}") from error
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    typer.echo(json.dumps(planned.as_dict(), indent=1) if as_json else "\n".join(memory_table(planned)))
+    raise typer.Exit(0 if planned.plan.fits else 1)
 
 
 def _load(settings: Settings, progress: Any) -> LoadedModel:

@@ -104,18 +104,13 @@ def prepare_model(
     on_progress: ProgressCallback = silent,
 ) -> Path:
     """The folder that holds `reference`, fetched first where need be. Raises ModelLoadError."""
-    local = Path(reference).expanduser()
-    if reference not in KNOWN_MODELS and local.is_dir():
+    local = _local_folder(reference)
+    if local is not None:
         if not (local / "config.json").is_file():
             raise ModelLoadError(f"folder {reference!r} has no config.json; give a folder that transformers saved")
         return local
     known = KNOWN_MODELS.get(reference)
-    hub_id = known.hub_id if known else reference
-    if _HUB_ID.fullmatch(hub_id) is None:
-        names = ", ".join(sorted(KNOWN_MODELS))
-        raise ModelLoadError(
-            f"model {reference!r} is no folder here and no Hugging Face hub id (owner/name); known short names: {names}"
-        )
+    hub_id = hub_id_of(reference)
     target = cache / "models" / _slug(reference, revision)
     if target.is_dir():
         return target
@@ -152,6 +147,29 @@ def prepare_model(
         + "; ".join(f"({number}) {what}" for number, what in enumerate(tried, start=1))
         + ". Connect to one of these, or give the path of a local folder that transformers saved"
     )
+
+
+def kept_folder(reference: str, *, cache: Path, revision: str | None = None) -> Path | None:
+    """The folder that `prepare_model` would find without fetching anything, or None."""
+    folder = _local_folder(reference) or cache / "models" / _slug(reference, revision)
+    return folder if folder.is_dir() else None
+
+
+def hub_id_of(reference: str) -> str:
+    """The hub id that `reference` means where it is no folder. Raises ModelLoadError where it cannot be one."""
+    known = KNOWN_MODELS.get(reference)
+    hub_id = known.hub_id if known else reference
+    if _HUB_ID.fullmatch(hub_id) is None:
+        names = ", ".join(sorted(KNOWN_MODELS))
+        raise ModelLoadError(
+            f"model {reference!r} is no folder here and no Hugging Face hub id (owner/name); known short names: {names}"
+        )
+    return hub_id
+
+
+def _local_folder(reference: str) -> Path | None:
+    local = Path(reference).expanduser()
+    return local if reference not in KNOWN_MODELS and local.is_dir() else None
 
 
 def _read(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:

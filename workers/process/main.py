@@ -19,7 +19,7 @@ from configuration import tracing
 from configuration.redis.connection import make_redis
 from configuration.redis.keys import queues_for
 from configuration.settings import Settings
-from editing.model.loading import LoadedModel, load_model
+from editing.model.loading import LoadedModel, load_model, prepare_model
 from editing.model.projection import GatheredRows, RowVersions
 from store.access.audit import Actor
 from store.blobs.blob_store import BlobStore
@@ -31,6 +31,8 @@ from workers.generation.engine import GenerationEngine
 from workers.generation.memory import Budgets, budgets
 from workers.generation.running_batch import RunningBatch
 from workers.measuring import Measuring
+from workers.memory_plan.configured import planned_worker
+from workers.memory_plan.enforcing import require_memory
 from workers.process.capacity import device_of, dtype_of, measure_tokens_per_second
 from workers.process.probes import ProbeServer
 from workers.process.retrying import retry_until_available
@@ -74,13 +76,17 @@ def _run(settings: Settings) -> None:
             probes = ProbeServer(host, settings.worker_metrics_port, status)
         with StartProgress(status) as console:
             status.set("loading", f"loading {settings.model}")
+            token = settings.hf_token.get_secret_value() if settings.hf_token else None
+            prepare_model(settings.model, cache=settings.data, token=token, on_progress=console)
+            dtype = dtype_of(settings.dtype, device)
+            require_memory(settings, planned_worker(settings, device, dtype))
             model = load_model(
                 settings.model,
                 cache=settings.data,
                 name=name,
                 device=device,
-                dtype=dtype_of(settings.dtype, device),
-                token=settings.hf_token.get_secret_value() if settings.hf_token else None,
+                dtype=dtype,
+                token=token,
                 on_progress=console,
             )
             retry_until_available(status, lambda: bind_model(database, blobs, settings, model))
