@@ -32,10 +32,11 @@ from workers.memory_plan.parts import HOST
 from workers.process.capacity import device_of, dtype_of
 
 NAME: Final = "measured"
-KV_CACHE_BYTES: Final = 256 * 1024**2
+KV_CACHE_BYTES: Final = 500_000_000
 MATRIX_CACHE_BYTES: Final = 64 * 1024**2
-FACTS: Final = 16
-NEW_TOKENS: Final = 16
+BATCH_VERSIONS: Final = 4
+FACTS: Final = 8
+NEW_TOKENS: Final = 32
 _KEPT: Final = ("models", "statistics", "fingerprints")
 """What the server uses of the data folder; all else goes to a folder of its own."""
 _PATIENCE_SECONDS: Final = 3600.0
@@ -57,7 +58,11 @@ def run(
         own = _own_data(Path(folder), data)
         prepare_model(model, cache=own, token=token, on_progress=on_progress)
         settings = load_settings(
-            model=model, data=own, kv_cache_bytes=kv_cache_bytes, matrix_cache_bytes=MATRIX_CACHE_BYTES
+            model=model,
+            data=own,
+            kv_cache_bytes=kv_cache_bytes,
+            matrix_cache_bytes=MATRIX_CACHE_BYTES,
+            batch_versions=BATCH_VERSIONS,
         )
         device = device_of(settings.device)
         planned = planned_worker(settings, device, dtype_of(settings.dtype, device), facts=facts)
@@ -74,6 +79,7 @@ def run(
         **done,
         "kv_cache_bytes": kv_cache_bytes,
         "matrix_cache_bytes": MATRIX_CACHE_BYTES,
+        "batch_versions": BATCH_VERSIONS,
         "plan": planned.as_dict(),
         "planned_start_bytes": max(plan.at(phase, HOST) for phase in _start_phases(planned)),
         "measured_start_bytes": started,
@@ -115,6 +121,7 @@ def _server(settings: Settings, log: Path) -> Iterator[tuple[httpx.Client, int]]
     environment |= {
         "EMMETD_KV_CACHE_BYTES": str(int(settings.kv_cache_bytes or 0)),
         "EMMETD_MATRIX_CACHE_BYTES": str(int(settings.matrix_cache_bytes or 0)),
+        "EMMETD_BATCH_VERSIONS": str(settings.batch_versions),
     }
     command = [sys.executable, "-P", "-m", "cli.main", "serve", "--port", "0", "--data", str(settings.data)]
     with log.open("wb") as output:

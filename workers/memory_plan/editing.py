@@ -97,11 +97,11 @@ def check_bytes(request: PlanRequest) -> int:
 def _metric_bytes(request: PlanRequest) -> int:
     """What a method's S holds of every layer beside C0, and making one of them."""
     square = square_bytes(request.d_in)
-    if request.algorithm.metric != INVERSE_SECOND_MOMENT:
-        return request.layers * square + 2 * square  # eigenvectors, and the work space of finding them
-    if request.settings.ridge:
-        return request.layers * square + square
-    return 0
+    if not request.reads_second_moment:
+        return 0
+    # Eigenvectors, with the work space of finding them; or a factor, and C with its ridge.
+    working = square if request.algorithm.metric == INVERSE_SECOND_MOMENT else 2 * square
+    return request.layers * square + working
 
 
 def _factor_bytes(request: PlanRequest) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from editing.methods import Algorithm, EditSettings
+from editing.methods.method import INVERSE_SECOND_MOMENT
 from editing.model.decoder import Decoder
 from editing.model.weightless import tensor_bytes
 from editing.readings.continuations import cache_bytes_per_token
@@ -82,6 +83,11 @@ class PlanRequest:
     def version_bytes(self) -> int:
         """A version's edited matrices."""
         return self.layers * self.d_in * self.d_out * self.itemsize
+
+    @property
+    def reads_second_moment(self) -> bool:
+        """Whether the method's metric needs C itself; for C⁻¹ its factor is enough."""
+        return self.algorithm.metric != INVERSE_SECOND_MOMENT or bool(self.settings.ridge)
 
     @property
     def free_beside_model(self) -> int:

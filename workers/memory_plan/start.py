@@ -27,12 +27,14 @@ def start_parts(request: PlanRequest) -> Iterator[Part]:
     square, layers = square_bytes(request.d_in), request.layers
     present = ("statistics", "held-out text", *TASKS)
     size = f"{layers} × ({request.d_in} × {request.d_in}) in float64"
-    yield Part("C0", device, layers * square, present, size)
+    # From a file, the host only maps it: what nobody reads is never in memory.
+    if device != HOST or not request.statistics_ready or request.reads_second_moment:
+        yield Part("C0", device, layers * square, present, size)
     yield Part("C0's factor", device, layers * square, present, size)
     if not request.statistics_ready:
         yield from _making(request)
-    if request.held_out_cache_bytes:
-        kept = request.held_out_cache_bytes
+    kept = min(request.held_out_cache_bytes, HELD_OUT_TOKENS * request.d_out * request.itemsize)
+    if kept:
         yield Part("held-out text", device, kept, TASKS, "its stream below the edited layers (held_out_cache_bytes)")
 
 

@@ -19,6 +19,7 @@ from configuration.machine.cpus import usable_cpus
 from configuration.settings import load_settings
 from store.schema.database import migrate
 from tests.support.postgres import Cluster, Databases, require_postgres
+from tests.support.tiny_loaded import save_tiny
 
 EMMETD = (sys.executable, "-P", "-m", "cli.main")
 
@@ -54,6 +55,23 @@ def test_without_redis_it_ends_as_a_configuration_error(command: str, environmen
     assert done.returncode == 78
     assert "EMMETD_REDIS_URL=redis://" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_worker_that_will_not_fit_says_what_to_lower_and_does_not_load_its_model(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    folder = save_tiny(tmp_path / "tiny-llama")
+    environment |= {"EMMETD_MATRIX_CACHE_BYTES": "900TiB", "EMMETD_MODEL": str(folder)}
+    command = [*EMMETD, "worker"]
+    migrate(environment["EMMETD_DATABASE_URL"])
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 78, done.stderr
+    assert "does not fit: at its peak" in done.stderr
+    assert "set EMMETD_MATRIX_CACHE_BYTES=" in done.stderr
+    assert "EMMETD_MEMORY_PLAN=told starts it all the same" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "memory plan" in done.stdout + done.stderr
+    assert "memory for serving" not in done.stdout + done.stderr
 
 
 def test_a_worker_without_its_model_ends_as_a_configuration_error(environment: dict[str, str], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -63,6 +64,16 @@ def test_c0_and_its_factor_of_every_layer(family: str, request_of: MakeRequest) 
     statistic = statistic_of(decoder_of(family).projections[1].d_in)
     assert part(request, "C0").bytes == len(layers) * statistic.C.nbytes
     assert part(request, "C0's factor").bytes == len(layers) * statistic.factor.nbytes
+
+
+def test_c0_that_is_mapped_from_its_file_takes_no_memory_until_it_is_read(request_of: MakeRequest) -> None:
+    def names(**changed: Any) -> set[str]:
+        return {part.name for part in plan_memory(request_of("llama", statistics_ready=True, **changed)).parts}
+
+    assert names() & {"C0", "C0's factor", "making C0"} == {"C0's factor"}
+    assert "C0" in names(algorithm="alphaedit")
+    assert "C0" in names(overrides={"ridge": 0.1})
+    assert "C0" in names(device="cuda:0")
 
 
 @FAMILIES

@@ -59,7 +59,7 @@ def followed(request: PlanRequest, changes: tuple[str, ...]) -> PlanRequest:
         ({"kv_cache_bytes": 1, "matrix_cache_bytes": 1, "batch_versions": 64}, 10**9, r"EMMETD_BATCH_VERSIONS=\d+"),
         (
             {"kv_cache_bytes": 1, "matrix_cache_bytes": 1, "held_out_cache_bytes": 2**28},
-            2**27,
+            2 * 10**7,
             r"EMMETD_HELD_OUT_CACHE_BYTES=0",
         ),
         ({"kv_cache_bytes": 1, "matrix_cache_bytes": 1}, 3 * 10**8, r"EMMETD_DTYPE=bfloat16"),
