@@ -46,7 +46,8 @@ def followed(request: PlanRequest, changes: tuple[str, ...]) -> PlanRequest:
             decoder = weightless_decoder(request.decoder.config, getattr(torch, value))
             request = replace(request, decoder=decoder)
         else:
-            request = replace(request, **{_FIELDS[name]: int(TypeAdapter(ByteSize).validate_python(value))})
+            budget: dict[str, Any] = {_FIELDS[name]: int(TypeAdapter(ByteSize).validate_python(value))}
+            request = replace(request, **budget)
     return request
 
 
