@@ -88,7 +88,7 @@ function Conditions({ alias: of }: { alias: AliasInfo }) {
       {of.approval && (
         <li>
           Each move needs another key's approval.{" "}
-          {of.request?.state === "open" && <a href={href("models", of.model, "requests")}>One that was asked for waits.</a>}
+          <a href={href("models", of.model, "requests")}>{of.request?.state === "open" ? "One that was asked for waits." : "What was asked for so far"}</a>
         </li>
       )}
     </ul>
