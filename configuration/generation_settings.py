@@ -27,9 +27,9 @@ class GenerationSettings(BaseSettings):
         "beside the model, an eighth of what is available without GPU",
     )
     memory_plan: Annotated[Literal["enforced", "told"], Lowercase] = Field(
-        "enforced",
-        description="what a worker does that will not fit into the memory there is: enforced, it does not start; told, "
-        "it says so in its log and starts all the same, as where swap has the room",
+        "told",
+        description="what a worker does that will not fit into the memory there is: told, it says so in its log and "
+        "starts all the same; enforced, it does not start",
     )
     batch_versions: PositiveInt = Field(
         16, description="versions that share a worker's batch, at most; requests for others wait for their turn"

@@ -234,7 +234,8 @@ def memory(settings: Settings) -> Iterator[Finding]:
         yield Finding("warn", "memory", f"nothing can be planned: {error}", "see the model and the device above")
         return
     if planned.refusal is not None:
-        yield Finding("fail", "memory", planned.refusal, "`emmetd models prepare --plan` shows all parts")
+        level: Level = "fail" if settings.memory_plan == "enforced" else "warn"
+        yield Finding(level, "memory", planned.refusal, "`emmetd models prepare --plan` shows all parts")
     else:
         yield Finding("ok", "memory", f"{settings.model} takes {peaks(planned)}")
 

@@ -1,4 +1,5 @@
-"""A worker says what memory it will take before it loads anything, and does not start where that cannot fit."""
+"""A worker says what memory it will take before it loads anything, and where asked to does not start if that cannot
+fit."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ log = structlog.get_logger(__name__)
 
 
 def require_memory(settings: Settings, planned: PlannedWorker) -> None:
-    """Log the plan. Raises ConfigurationError where it does not fit, unless the setting `memory_plan` is "told"."""
+    """Log the plan. Raises ConfigurationError where it does not fit, where the setting `memory_plan` is "enforced"."""
     plan = planned.plan
     peaks = {place: plan.peak(place) for place in plan.available}
     parts = {part.name: part.bytes for part in plan.parts}

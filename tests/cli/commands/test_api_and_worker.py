@@ -61,7 +61,11 @@ def test_a_worker_that_will_not_fit_says_what_to_lower_and_does_not_load_its_mod
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     folder = save_tiny(tmp_path / "tiny-llama")
-    environment |= {"EMMETD_MATRIX_CACHE_BYTES": "900TiB", "EMMETD_MODEL": str(folder)}
+    environment |= {
+        "EMMETD_MATRIX_CACHE_BYTES": "900TiB",
+        "EMMETD_MODEL": str(folder),
+        "EMMETD_MEMORY_PLAN": "enforced",
+    }
     command = [*EMMETD, "worker"]
     migrate(environment["EMMETD_DATABASE_URL"])
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)

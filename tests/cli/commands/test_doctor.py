@@ -189,6 +189,8 @@ def test_a_model_that_fits_and_one_that_does_not(
     assert re.search(r"takes at most [\d.]+ GB of host's memory \(matrix cache ", memory["found"])
 
     monkeypatch.setenv("EMMETD_MATRIX_CACHE_BYTES", "900TiB")
+    assert levels(doctor()[1], "memory") == ["warn"]
+    monkeypatch.setenv("EMMETD_MEMORY_PLAN", "enforced")
     code, found = doctor()
     assert (code, levels(found, "memory")) == (1, ["fail"])
     assert "does not fit: at its peak" in found["memory"][0]["found"]

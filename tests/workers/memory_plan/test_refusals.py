@@ -113,7 +113,10 @@ def test_a_worker_does_not_start_unless_it_is_told_to(request_of: MakeRequest) -
     request = short_of(request_of(GPT2, **CACHES), 10**9)
     planned = PlannedWorker("xl", request, plan_memory(request), refusal("gpt2", request))
     with pytest.raises(ConfigurationError, match=r"gpt2 does not fit.*set EMMETD_\w+=.*EMMETD_MEMORY_PLAN=told"):
-        require_memory(load_settings(), planned)
-    require_memory(load_settings(memory_plan="told"), planned)
+        require_memory(load_settings(memory_plan="enforced"), planned)
+    require_memory(load_settings(), planned)
     fitting = short_of(request, 0)
-    require_memory(load_settings(), PlannedWorker("xl", fitting, plan_memory(fitting), refusal("xl", fitting)))
+    require_memory(
+        load_settings(memory_plan="enforced"),
+        PlannedWorker("xl", fitting, plan_memory(fitting), refusal("xl", fitting)),
+    )
