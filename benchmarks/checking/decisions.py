@@ -13,6 +13,7 @@ from statistics import mean
 from typing import Any
 
 import torch
+from editing.model.sources.default_model import DEFAULT_MODEL
 from torch import Tensor
 
 from api_schemas.metrics import DEFAULT_THRESHOLDS
@@ -22,7 +23,6 @@ from editing.methods import recommended_layers
 from editing.metrics.sequential_drift import enough, lost_texts
 from editing.model.loading import LoadedModel, load_model
 from editing.model.projection import Matrices
-from editing.model.sources.default_model import DEFAULT_MODEL
 from editing.progress import ProgressCallback, silent
 from editing.readings.held_out_text import HeldOutText
 from editing.readings.observations import HeldOutReading

@@ -21,6 +21,7 @@ from configuration.redis.keys import queues_for
 from configuration.settings import Settings
 from editing.model.loading import LoadedModel, load_model
 from editing.model.projection import GatheredRows, RowVersions
+from editing.sources.inspection import same_source
 from store.access.audit import Actor
 from store.blobs.blob_store import BlobStore
 from store.blobs.opening import open_blob_store
@@ -33,6 +34,7 @@ from workers.generation.running_batch import RunningBatch
 from workers.measuring import Measuring
 from workers.process.capacity import device_of, dtype_of, measure_tokens_per_second
 from workers.process.probes import ProbeServer
+from workers.process.registration import as_registered
 from workers.process.retrying import retry_until_available
 from workers.process.rq_worker import work_until_stopped
 from workers.process.start_progress import StartProgress
@@ -73,6 +75,8 @@ def _run(settings: Settings) -> None:
             host = settings.worker_metrics_host or settings.host
             probes = ProbeServer(host, settings.worker_metrics_port, status)
         with StartProgress(status) as console:
+            given = settings
+            settings = retry_until_available(status, lambda: as_registered(database, given))
             status.set("loading", f"loading {settings.model}")
             model = load_model(
                 settings.model,
@@ -80,6 +84,7 @@ def _run(settings: Settings) -> None:
                 name=name,
                 device=device,
                 dtype=dtype_of(settings.dtype, device),
+                revision=settings.revision,
                 token=settings.hf_token.get_secret_value() if settings.hf_token else None,
                 on_progress=console,
             )
@@ -131,8 +136,10 @@ def bind_model(database: Database, blobs: BlobStore, settings: Settings, model: 
         special_tokens=dict(model.tokenizer.special_tokens_map),
     )
     with database.writing() as session:
-        models.register(session, model.name, settings.model, Actor(f"worker:{socket.gethostname()}"))
-        models.bind(session, model.name, identity)
+        row = models.register(session, model.name, settings.model, Actor(f"worker:{socket.gethostname()}"))
+        # The same weights from another place say nothing of the revisions of the registered one.
+        revision = model.source.get("revision") if same_source(settings.model, row.source) else None
+        models.bind(session, model.name, identity, revision)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
