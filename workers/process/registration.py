@@ -7,7 +7,7 @@ from typing import Final
 
 from configuration.settings import Settings
 from editing.model.loading import fetched_commit
-from editing.sources.inspection import commit_of, is_folder, same_source
+from editing.sources.inspection import commit_of, same_source
 from store.errors import RegistrationConflictError
 from store.lineage import models
 from store.schema.database import Database
@@ -37,7 +37,7 @@ def as_registered(database: Database, settings: Settings) -> Settings:
         return settings
     if row.revision is not None:
         _check_revision(row, settings)
-    revision = None if is_folder(row.source) else row.revision or settings.revision
+    revision = row.revision or settings.revision
     return settings.model_copy(update={"model": row.source, "model_name": name, "revision": revision})
 
 
