@@ -35,7 +35,7 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def told(tmp_path: Path, database_url: str) -> Callable[..., Settings]:
     return lambda **given: Settings(
-        data=tmp_path, database_url=database_url, auth="off", **{"model_name": NAME, **given}
+        **{"data": tmp_path, "database_url": database_url, "auth": "off", "model_name": NAME, **given}
     )
 
 
