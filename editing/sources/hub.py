@@ -48,7 +48,9 @@ def list_files(hub_id: str, *, revision: str | None, token: str | None) -> Listi
 def read_file(listing: Listing, name: str, *, token: str | None) -> bytes:
     """One small file of `listing`, kept in memory alone. Raises ModelLoadError, also where access to it is gated."""
     from huggingface_hub import get_session, hf_hub_url
-    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+    # Documented, and not marked as exported.
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
     try:
         answer: Any = get_session().get(
