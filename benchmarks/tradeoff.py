@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.facts import read_facts
 from benchmarks.results import environment, write_result
-from benchmarks.trial import SCORES, Trial, distinct_subjects, shared_subjects, text_rows
+from benchmarks.trial import GA_OTHER_CHAT, SCORES, Trial, distinct_subjects, shared_subjects, text_rows
 from editing.covariance.corpus import SelfSampled
 from editing.covariance.statistics_store import StatisticSpec
 from editing.covariance.text_corpora import TextFile
@@ -31,7 +31,7 @@ from editing.model.loading import LoadedModel, load_model
 from editing.sources.default_model import DEFAULT_MODEL
 from workers.statistics.layer_statistics import LayerStatistics
 
-MEASURED = (*SCORES, "NS_change", "drift", "mean_steps")
+MEASURED = (*SCORES, GA_OTHER_CHAT, "NS_change", "drift", "mean_steps")
 STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """t at 97.5% by the number of draws."""
 
@@ -86,7 +86,9 @@ class Bound:
 
 
 def show(row: Row) -> None:
-    scores = " ".join(f"{name} {row[name]:.3f}" for name in (*SCORES, "drift") if row.get(name) is not None)
+    scores = " ".join(
+        f"{name} {row[name]:.3f}" for name in (*SCORES, GA_OTHER_CHAT, "drift") if row.get(name) is not None
+    )
     rest = f"{row.get('repaired', '')} steps {row.get('mean_steps', 0):.1f} values {row.get('values_seconds', 0):.0f}s"
     print(f"{row['number']:4} seed {row['seed']} {json.dumps(row['trial']):60} {scores} {rest}", flush=True)
 

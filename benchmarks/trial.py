@@ -21,6 +21,7 @@ from editing.covariance.method_metric import key_metrics
 from editing.covariance.statistic import Statistic
 from editing.errors import FactError
 from editing.methods import ALGORITHMS, EditSettings, context_reserve, resolve_settings
+from editing.metrics.evaluation import evaluate_versions
 from editing.model.loading import LoadedModel
 from editing.model.projection import Matrices
 from editing.model.token_sequences import TokenSequences
@@ -35,7 +36,11 @@ from editing.values.value_set import Values
 from workers.measuring import Measuring
 from workers.statistics.layer_statistics import LayerStatistics
 
-SCORES = ("ES", "PS", "NS", "S", "EM")
+SCORES = ("ES", "PS", "NS", "S", "EM", "GA", "GA_paraphrase", "GA_chat")
+OTHER_WORDINGS = ("Please finish this for me: ", "What comes next? ")
+"""What a user may say before a prompt in conversation, beside what values are optimised and measured in."""
+GA_OTHER_CHAT = "GA_chat_otherwise"
+"""`GA_chat` in `OTHER_WORDINGS`: whether what was optimised in some wordings holds in others."""
 ROW_TOKENS = 128
 CONTEXT_RESERVE = 16
 AFTER_VALUES = ("mu", "mu_relative", "strict", "repair_rounds", "repair_steps", "layers")
@@ -143,8 +148,7 @@ class Trial:
     ) -> None:
         self.model, self.statistics, self.facts, self.text, self.cache = model, statistics, facts, text, cache
         self.measuring = Measuring(model, statistics)
-        tokens = tokenize_facts(model.backend_tokenizer, facts, model.decoder.context_length, CONTEXT_RESERVE)
-        self.groups = group_by_subject(tokens)
+        self._forms = chat_forms(model.tokenizer)
         self._base_perplexity: float | None = None
         self._values: dict[str, tuple[Values, float]] = {}
 
@@ -160,16 +164,17 @@ class Trial:
         Solved with `statistics`, where some are given, instead of the trial's own.
         """
         settings = resolve_settings(
-            ALGORITHMS[algorithm], self.model.shape, SettingsOverrides.model_validate(overrides)
+            ALGORITHMS[algorithm],
+            self.model.shape,
+            SettingsOverrides.model_validate(overrides),
+            has_chat_template=bool(self._forms),
         )
         decoder = self.model.decoder
-        contexts = sample_contexts(
-            decoder, {}, self.model.backend_tokenizer, settings.context_texts, settings.context_tokens, settings.seed
-        )
-        values, seconds = self._optimised(settings, contexts)
+        groups, contexts = grouped(self.model, self.facts, settings)
+        values, seconds = self._optimised(settings, groups, contexts)
         found = (statistics or self.statistics).get(settings.layers)
         started = time.monotonic()
-        edit = solved(self.measuring, algorithm, found, self.groups, contexts, values, settings)
+        edit = solved(self.measuring, algorithm, found, groups, contexts, values, settings)
         deltas = {layer: one.delta() for layer, one in edit.layers.items()}
         solve_seconds = time.monotonic() - started
         matrices = {layer: changed(decoder.projections[layer], None, delta) for layer, delta in deltas.items()}
@@ -185,7 +190,9 @@ class Trial:
             **self._scores(matrices),
         }
 
-    def _optimised(self, settings: EditSettings, contexts: Sequence[Context]) -> tuple[Values, float]:
+    def _optimised(
+        self, settings: EditSettings, groups: Sequence[SubjectGroup], contexts: Sequence[Context]
+    ) -> tuple[Values, float]:
         wanted = [self.model.name, max(settings.layers), settings.model_dump(mode="json", exclude=set(AFTER_VALUES))]
         digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode())
         for fact in self.facts:
@@ -197,7 +204,7 @@ class Trial:
                 self._values[key] = read_values(kept)
             else:
                 started = time.monotonic()
-                values = optimise_values(self.model.decoder, {}, self.groups, contexts, settings)
+                values = optimise_values(self.model.decoder, {}, groups, contexts, settings)
                 self._values[key] = values, time.monotonic() - started
                 if kept is not None:
                     keep_values(kept, *self._values[key])
@@ -206,6 +213,16 @@ class Trial:
     def _scores(self, matrices: dict[int, torch.Tensor]) -> dict[str, Any]:
         metrics = self.measuring.measure(matrices, self.facts, SCORES)
         scores: dict[str, Any] = {name: metrics[name].value for name in SCORES}
+        (otherwise,) = evaluate_versions(
+            self.model.decoder,
+            self.model.backend_tokenizer,
+            [matrices],
+            self.facts,
+            ["GA_chat"],
+            chat_forms=chat_forms(self.model.tokenizer, OTHER_WORDINGS),
+            whole_texts=False,
+        )
+        scores[GA_OTHER_CHAT] = otherwise.metrics["GA_chat"].value
         if self._base_perplexity is None:
             self._base_perplexity = perplexity(self.model.decoder, {}, self.text)
         drift = perplexity(self.model.decoder, matrices, self.text) / self._base_perplexity if matrices else 1.0

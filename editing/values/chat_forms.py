@@ -6,6 +6,7 @@ The text around a marker is taken from the template once; facts are then tokenis
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from editing.subjects import ChatForm
@@ -20,8 +21,8 @@ _ANSWER_MARK: Final = "Words7f3aOfTheAssistant"
 them."""
 
 
-def chat_forms(tokenizer: Any) -> tuple[ChatForm, ...]:
-    """The chat form of each of `INSTRUCTIONS` by the template of `tokenizer`, transformers' own.
+def chat_forms(tokenizer: Any, instructions: Sequence[str] = INSTRUCTIONS) -> tuple[ChatForm, ...]:
+    """The chat form of each of `instructions` by the template of `tokenizer`, transformers' own.
 
     Empty where it has no template, or one that cannot write a single turn of a user: a model that was not made for
     conversation is not asked in one. A default system message is part of a form where the template adds one.
@@ -29,7 +30,7 @@ def chat_forms(tokenizer: Any) -> tuple[ChatForm, ...]:
     if getattr(tokenizer, "chat_template", None) is None:
         return ()
     forms = []
-    for instruction in INSTRUCTIONS:
+    for instruction in instructions:
         turn = [{"role": "user", "content": f"{instruction}{_PROMPT_MARK}"}]
         text = _rendered(tokenizer, turn, add_generation_prompt=True)
         before, mark, after = text.partition(_PROMPT_MARK)

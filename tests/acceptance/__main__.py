@@ -52,6 +52,10 @@ def _tradeoff(
 PROMISES = {
     "main_job": Promise("edits, rollback, stop and start, and a killed worker", "tests.acceptance.main_job"),
     "reverts": Promise("4 of 32 facts taken out again", "tests.acceptance.reverts"),
+    "corrections": Promise("seconds from POST to published, of one fact, 16 and 128", "tests.acceptance.corrections"),
+    "consolidation": Promise(
+        "a line of 512 facts consolidated, beside one batch of them", "tests.acceptance.consolidation"
+    ),
     "worn_line": Promise("a line driven into collapse is told of in time", "tests.acceptance.worn_line"),
     "engines": Promise(
         "a version in vLLM as adapter and checkpoint, followed and rolled back there, and in llama.cpp",

@@ -1,7 +1,7 @@
 """A line of batches as the service makes it, consolidated, beside one batch of the same facts on the base.
 
-    python -m tests.acceptance.consolidation --facts counterfact.jsonl --data /tmp/data --output consolidation.json
-    python -m tests.acceptance.consolidation --facts … --data … --output … --number 128 --batch 32
+    python -m tests.acceptance.consolidation --facts counterfact.jsonl --output consolidation.json --data DIR
+    python -m tests.acceptance.consolidation --facts … --output … --number 128 --batch 32
 
 Facts have distinct subjects; thresholds are lifted, so that nothing is rejected. Each step is an edit with a label of
 its own: what has succeeded in the data folder is not made again, so that a run that was stopped goes on where it was.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -120,6 +121,7 @@ class Line:
         job = self.server.evaluate(f"{self.name}@{version}", list(facts), ["EM"])
         if job["state"] != "succeeded":
             raise RuntimeError(f"the evaluation ended as {job['state']}: {job['error']}")
+        assert len(job["facts"]) == len(facts)
         return [bool(row[f"{self.name}@{version}"]["prompt"]["said"]) for row in job["facts"]]
 
 
@@ -140,11 +142,18 @@ def work_seconds(job: dict[str, Any]) -> float:
 
 def main() -> int:
     arguments = parsed()
-    arguments.data.mkdir(parents=True, exist_ok=True)
+    if arguments.data is not None:
+        return measure(arguments, arguments.data)
+    with tempfile.TemporaryDirectory() as folder:
+        return measure(arguments, Path(folder) / "data")
+
+
+def measure(arguments: argparse.Namespace, data: Path) -> int:
+    data.mkdir(parents=True, exist_ok=True)
     records = distinct_facts(arguments.facts, arguments.number, arguments.seed)
     model = ("--model", arguments.model) if arguments.model else ()
     result: dict[str, Any] = {"number": arguments.number, "batch": arguments.batch, "environment": environment()}
-    with Server(arguments.data, *model) as server:
+    with Server(data, *model) as server:
         name = server.client.get("/v1/models").json()["data"][0]["root"]
         line = Line(server, name)
         facts = line.accepted_facts(records, arguments.number)
@@ -222,7 +231,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--facts", type=Path, required=True, help="CounterFact records, one a line")
     parser.add_argument(
-        "--data", type=Path, required=True, help="the data folder: a run that was stopped goes on in it"
+        "--data", type=Path, help="the data folder, in which a run that was stopped goes on; by default a temporary one"
     )
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--number", type=int, default=NUMBER)

@@ -121,7 +121,15 @@ class Server:
         return [choice["text"] for choice in answer.json()["choices"]]
 
     def evaluate(self, model: str, facts: list[dict[str, Any]], metrics: list[str], **fields: Any) -> dict[str, Any]:
+        """Its end, with the rows of all facts."""
         body = {"model": model, "facts": facts, "metrics": metrics, **fields}
         answer = self.client.post("/v1/evaluations", json=body)
         answer.raise_for_status()
-        return self.wait(f"/v1/evaluations/{answer.json()['id']}")
+        path = f"/v1/evaluations/{answer.json()['id']}"
+        job = self.wait(path)
+        cursor = job["next_cursor"]
+        while cursor is not None:
+            page = self.client.get(path, params={"cursor": cursor}).raise_for_status().json()
+            job["facts"] += page["facts"]
+            cursor = page["next_cursor"]
+        return job

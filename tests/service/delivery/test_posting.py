@@ -160,11 +160,13 @@ def test_a_certificate_must_be_of_the_name_and_not_of_the_address(
 
     def answer(connection: socket.socket) -> None:
         with context.wrap_socket(connection, server_side=True) as secured:
-            secured.recv(65536)
+            received = b""
+            while not received.endswith(b"{}"):  # closed before, it would reset what is on its way
+                received += secured.recv(65536)
             secured.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
     with serving(answer) as url:
         assert poster.post(url.replace("http://127.0.0.1", "https://good.example.org"), {}, b"{}").status == 204
     with serving(answer) as url:
         outcome = poster.post(url.replace("http://127.0.0.1", "https://other.example.org"), {}, b"{}")
-    assert "connection failed" in (outcome.error or "")
+    assert "CERTIFICATE_VERIFY_FAILED" in (outcome.error or "")
