@@ -13,7 +13,6 @@ from statistics import mean
 from typing import Any
 
 import torch
-from editing.model.sources.default_model import DEFAULT_MODEL
 from torch import Tensor
 
 from api_schemas.metrics import DEFAULT_THRESHOLDS
@@ -27,6 +26,7 @@ from editing.progress import ProgressCallback, silent
 from editing.readings.held_out_text import HeldOutText
 from editing.readings.observations import HeldOutReading
 from editing.solve.layers import changed
+from editing.sources.default_model import DEFAULT_MODEL
 
 BATCHES = 40
 FURTHEST = 0.7
