@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import redis
+import structlog
 
 from cli.supervision.private_redis import PrivateRedis, prepare_private_redis
 from cli.supervision.tethered import tethered
@@ -42,6 +44,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if needs_installation(item, path_below(item, folder))]
         items[:] = [item for item in items if not needs_installation(item, path_below(item, folder))]
         config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_logs() -> Iterator[None]:
+    """Without its configuration structlog writes to standard output, among what a command prints, and draws tracebacks
+    with every local variable, which takes half a minute each where these are tensors."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from store.blobs.opening import open_blob_store
 from store.lineage import versions as lineage
 from store.schema.database import Database, migrate
 from store.work import batches
-from tests.service.conftest import _quiet, served  # noqa: F401 - a fixture
+from tests.service.conftest import served
 from tests.support.saved_models import fact, save_tiny_model
 from tests.support.summed_deltas import sum_deltas
 from workers.generation.engine import GenerationEngine

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import socket
 import threading
 import time
@@ -15,7 +14,6 @@ from typing import Any
 
 import httpx
 import pytest
-import structlog
 import uvicorn
 from fastapi import FastAPI
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
@@ -63,15 +61,6 @@ def fact(number: int = 0, **fields: Any) -> dict[str, Any]:
         "target_old": "Paris",
         **fields,
     }
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Without its configuration structlog writes to standard output, among what a command prints, and draws tracebacks
-    with every local variable, which takes seconds. Tests elsewhere put its defaults back."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

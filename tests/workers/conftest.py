@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import shutil
 import threading
 import time
@@ -16,7 +15,6 @@ from typing import Any
 
 import pytest
 import redis
-import structlog
 import torch
 
 from api_schemas.metrics import DEFAULT_THRESHOLDS
@@ -46,14 +44,6 @@ SURE = {"steps": 60}
 """Settings with which the tiny model says what it is taught."""
 LONG = {"steps": 500, "stop_after_argmax": -1, "stop_loss": 0.0}
 """Settings with which a shard takes a while, so that something can happen to it meanwhile."""
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _quiet() -> Iterator[None]:
-    """Without its configuration structlog draws tracebacks with every local variable, which takes seconds."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session", autouse=True)
