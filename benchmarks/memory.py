@@ -24,8 +24,8 @@ import httpx
 from benchmarks.small_model import facts_of, names
 from configuration.settings import Settings, load_settings
 from editing.model.loading import prepare_model
-from editing.model.sources.default_model import DEFAULT_MODEL
 from editing.progress import ProgressCallback, silent
+from editing.sources.default_model import DEFAULT_MODEL
 from workers.generation.scheduler import MOST_SEQUENCES
 from workers.memory_plan.configured import PlannedWorker, planned_worker
 from workers.memory_plan.parts import HOST

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Annotated, Final
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
@@ -37,6 +38,8 @@ from store.schema.database import Database
 from store.upkeep.availability import StorageHealth
 
 _CLIENT_NAME: Final = "emmetd-api"
+_INSPECTIONS: Final = 2
+"""Models that are looked at on the hub at once. It may take its time: others need the threads that requests share."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Resources:
     uses: KeyUses
     watch: KeyWatch
     large_bodies: LargeBodies
+    inspections: CapacityLimiter
     caller: Caller = NOBODY
 
 
@@ -106,6 +110,7 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
                 uses=uses,
                 watch=KeyWatch(database),
                 large_bodies=LargeBodies(),
+                inspections=CapacityLimiter(_INSPECTIONS),
             )
     finally:
         relay.stop()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.terminal.options import ConfigFile, DataFolder
+from cli.terminal.options import ConfigFile, DataFolder, Revision
 
 if TYPE_CHECKING:
     from configuration.settings import Settings
@@ -37,6 +37,7 @@ def prepare(
         str | None,
         typer.Argument(metavar="REF", help="A known name, a hub id or a folder.", show_default="the model to serve"),
     ] = None,
+    revision: Revision = None,
     layers: Annotated[
         str | None, typer.Option(metavar="L,…", help="Layers, all in one pass.", show_default="those of default edits")
     ] = None,
@@ -78,7 +79,7 @@ def prepare(
     if tokens is not None and multiplier is not None:
         raise typer.BadParameter("--tokens and --multiplier both say how much text is used; give one")
     numbers = None if layers is None else _numbers(layers)
-    settings = load_settings(model=reference, data=data, config=config)
+    settings = load_settings(model=reference, revision=revision, data=data, config=config)
     set_thread_environment(settings)
     if plan:
         _show_plan(settings, numbers, as_json)
@@ -169,6 +170,7 @@ def _load(settings: Settings, progress: Any) -> LoadedModel:
         name=settings.served_model_name,
         device=device,
         dtype=dtype_of(settings.dtype, device),
+        revision=settings.revision,
         token=settings.hf_token.get_secret_value() if settings.hf_token else None,
         on_progress=progress,
     )

@@ -10,7 +10,8 @@ import torch
 
 from editing.errors import ModelLoadError
 from editing.model.decoder import Decoder
-from editing.model.loading import hub_id_of, kept_folder
+from editing.model.loading import kept_folder
+from editing.sources.inspection import hub_id_of
 
 
 def weightless_decoder(config: Any, dtype: torch.dtype) -> Decoder:
@@ -25,18 +26,23 @@ def weightless_decoder(config: Any, dtype: torch.dtype) -> Decoder:
     return Decoder(model)
 
 
-def configuration_of(reference: str, *, cache: Path, token: str | None = None) -> Any:
-    """transformers' configuration of the model `reference`, from its folder where it was fetched, else from the hub.
+def configuration_of(reference: str, *, cache: Path, revision: str | None = None, token: str | None = None) -> Any:
+    """transformers' configuration of the model `reference`, from its folder where it was fetched, else from the hub at
+    `revision`.
 
     Fetches no weights. Raises ModelLoadError where there is none to be had.
     """
     from transformers import AutoConfig
 
-    folder = kept_folder(reference, cache=cache)
+    folder = kept_folder(reference, cache=cache, revision=revision)
     source = folder or hub_id_of(reference)
     try:
         return AutoConfig.from_pretrained(
-            source, local_files_only=folder is not None, trust_remote_code=False, token=token
+            source,
+            local_files_only=folder is not None,
+            revision=revision if folder is None and revision is not None else "main",
+            trust_remote_code=False,
+            token=token,
         )
     except Exception as error:  # transformers raises OSError, ValueError, KeyError and more
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")

@@ -64,9 +64,9 @@ def planned_worker(
     UnsupportedModelError, or ValueError for a layer that does not exist.
     """
     token = settings.hf_token.get_secret_value() if settings.hf_token else None
-    config = configuration_of(settings.model, cache=settings.data, token=token)
+    config = configuration_of(settings.model, cache=settings.data, revision=settings.revision, token=token)
     decoder = weightless_decoder(config, dtype)
-    folder = kept_folder(settings.model, cache=settings.data)
+    folder = kept_folder(settings.model, cache=settings.data, revision=settings.revision)
     algorithm = ALGORITHMS[DEFAULT_ALGORITHM]
     shape = ModelShape(str(config.model_type), len(decoder.layers), decoder.projections[0].d_in)
     forms = len(INSTRUCTIONS) if folder is not None and _has_chat_template(folder) else 0

@@ -17,7 +17,8 @@ from cli.supervision.listener import listen, url_of
 from cli.supervision.private_redis import PrivateRedis
 from configuration.machine.cpus import usable_cpus
 from configuration.settings import load_settings
-from store.schema.database import migrate
+from store.lineage import models
+from store.schema.database import Database, migrate
 from tests.support.postgres import Cluster, Databases, require_postgres
 from tests.support.tiny_loaded import save_tiny
 
@@ -83,6 +84,20 @@ def test_a_worker_without_its_model_ends_as_a_configuration_error(environment: d
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 78
     assert str(tmp_path) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_told_another_revision_than_the_registered_one_ends_as_a_configuration_error(
+    environment: dict[str, str], database_url: str
+) -> None:
+    database = Database(database_url)
+    with database.writing() as session:
+        models.register(session, "mine", "owner/tiny", revision="a" * 40)
+    database.close()
+    command = [*EMMETD, "worker", "--model-name", "mine", "--revision", "b" * 40]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 78
+    assert f"registered at revision {'a' * 40}, but this worker was told revision '{'b' * 40}'; leave" in done.stderr
     assert "Traceback" not in done.stderr
 
 
