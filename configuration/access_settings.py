@@ -43,6 +43,9 @@ class AccessSettings(BaseSettings):
         description="batches, evaluations, exports and statistics of a key that may wait or run at a time; 0 is no "
         "limit",
     )
+    key_event_streams: NonNegativeInt = Field(
+        100, description="event streams that a key may follow at a time on each API process; 0 is no limit"
+    )
     trusted_proxies: str = Field(
         "",
         description="addresses or networks of proxies whose X-Forwarded-For is believed, separated by commas: "

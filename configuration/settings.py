@@ -114,6 +114,8 @@ class Settings(
     max_completion_tokens: PositiveInt = Field(2048, description="tokens that one completion may ask for, at most")
     wait_limit_seconds: float = Field(60, ge=0, le=3600, description="seconds that `Prefer: wait` may ask for, at most")
 
+    database_connections: int = Field(30, ge=4, description="connections to the database of an API process, at most")
+    database_worker_connections: int = Field(10, ge=6, description="connections to the database of a worker, at most")
     database_wait_seconds: float = Field(
         600,
         ge=0,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from fastapi import Request
-from fastapi.concurrency import run_in_threadpool
 
 from service.access.addresses import check_is_local, client_address
-from service.access.authentication import authenticate
 from service.access.caller import NOBODY, Caller, local
 from service.access.rules import rule_of
 from service.errors import PageNotFoundError
@@ -46,11 +44,4 @@ async def _caller(request: Request, resources: Resources) -> Caller:
     if not settings.needs_key:
         check_is_local(request, settings.allowed_origins)
         return local(address)
-    authorization = request.headers.get("authorization")
-
-    def admitted() -> Caller:
-        caller = authenticate(settings, resources.database, resources.uses, authorization, address)
-        resources.rates.take_request(caller)
-        return caller
-
-    return await run_in_threadpool(admitted)
+    return await resources.gate.admit(request.headers.get("authorization"), address)

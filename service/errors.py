@@ -17,7 +17,7 @@ ServiceError
 ├── InvalidFieldsError         422  one or more fields are wrong; each is named
 │   └── ContextLengthError     422  prompt and answer are longer than the model's context
 ├── BusyError                  429  too much waits already
-├── LimitReachedError          429  this key has had what it may have for now
+├── LimitReachedError          429  this key has, or has had, what it may have for now
 ├── InternalError              500
 ├── ExportFailedError          422 or 500, as the worker says
 ├── GenerationError            as the worker says
@@ -25,6 +25,7 @@ ServiceError
     ├── StorageError           503  a disk is full, read-only or away, or the database is
     ├── NoWorkerError          503
     ├── ModelHubAwayError      503  the hub that models come from does not answer
+    ├── OverloadedError        503  too many wait for what few can have at a time
     └── AnswerLostError        503  a worker took the request and gave no answer
 """
 
@@ -193,7 +194,7 @@ class BusyError(ServiceError):
 
 
 class LimitReachedError(ServiceError):
-    """`code` says which limit: request_limit, token_limit, facts_limit or batch_limit."""
+    """`code` says which limit: request_limit, token_limit, facts_limit, batch_limit, stream_limit or work_limit."""
 
     status = 429
     code = "request_limit"
@@ -263,6 +264,12 @@ class ModelHubAwayError(UnavailableError):
     code = "model_hub_unavailable"
     title = "The model hub does not answer"
     example = "Hugging Face hub, openai-community/gpt2-xl: ConnectTimeout: timed out; nothing was registered"
+
+
+class OverloadedError(UnavailableError):
+    code = "overloaded"
+    title = "Too much waits already"
+    example = "16 comparisons of versions wait already; try again later"
 
 
 class AnswerLostError(UnavailableError):

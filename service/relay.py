@@ -145,7 +145,7 @@ class Relay(threading.Thread):
             if not tasks.expired(session, limit=1):
                 return
         with self._database.writing() as session:
-            for task in tasks.expired(session):
+            for task in tasks.expired(session, hold=True):
                 with tracing.continuing(task.traceparent):
                     if task.attempts >= tasks.MOST_ATTEMPTS:
                         log.error("a task is given up", task=task.id, kind=task.kind, attempts=task.attempts)

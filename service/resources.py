@@ -15,10 +15,13 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from configuration.redis.announcing import Announcer
 from configuration.redis.connection import make_async_redis, make_redis
 from configuration.settings import Settings
 from service.access.caller import NOBODY, Caller
+from service.access.gate import Gate
 from service.access.rates import Rates
+from service.access.streams import EventStreams
 from service.access.uses import KeyUses
 from service.access.watch import KeyWatch
 from service.delivery.addresses import AddressGuard
@@ -28,18 +31,21 @@ from service.http.large_bodies import LargeBodies
 from service.live_workers import LiveWorkers
 from service.metrics import ServiceMetrics
 from service.relay import Relay
+from service.state.batch_feed import BatchFeed
+from service.state.bounded_work import BoundedWork
 from service.state.reply_reader import ReplyReader
 from service.state.single_flight import SingleFlight
 from service.state.tokenizers import TokenizerCache
 from service.state.weight_diffs import WeightDiffs
 from store.blobs.blob_store import BlobStore
 from store.blobs.opening import open_blob_store
-from store.schema.database import Database
+from store.schema.database import Database, PoolSize
 from store.upkeep.availability import StorageHealth
 
 _CLIENT_NAME: Final = "emmetd-api"
 _INSPECTIONS: Final = 2
 """Models that are looked at on the hub at once. It may take its time: others need the threads that requests share."""
+_LOOKS_AT_ONCE: Final = 4
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,13 @@ class Resources:
     readiness: SingleFlight[list[str]]
     exposition: SingleFlight[bytes]
     diffs: WeightDiffs
+    comparisons: BoundedWork
+    reports: BoundedWork
+    feed: BatchFeed
+    streams: EventStreams
+    waits: CapacityLimiter
     rates: Rates
-    uses: KeyUses
+    gate: Gate
     watch: KeyWatch
     large_bodies: LargeBodies
     inspections: CapacityLimiter
@@ -74,22 +85,30 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIterator[Resources]:
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, PoolSize.of(settings.database_connections))
     blobs = open_blob_store(settings.blob_url, settings.s3)
     threads_redis = make_redis(settings, _CLIENT_NAME)
     # Probes and the relay would rather hear at once that Redis is away; one more try is for a connection gone stale.
     threads_redis.set_retry(Retry(NoBackoff(), 1))
     async_redis = make_async_redis(settings, _CLIENT_NAME)
+    announcer = Announcer(threads_redis)
+    database.on_change = announcer.announce
     workers = LiveWorkers(threads_redis)
     uses = KeyUses(database)
+    rates = Rates(threads_redis)
+    gate = Gate(settings, uses, rates)
     relay = Relay(database, threads_redis)
     poster = Poster(AddressGuard(settings.allowed_webhook_networks), settings.webhook_timeout_seconds)
     sender = Sender(database, poster.post, metrics, keep=timedelta(days=settings.webhook_log_days))
     metrics.watch(database, threads_redis, workers, blobs)
+    announcer.start()
     relay.start()
     sender.start()
     try:
-        async with ReplyReader(async_redis).running() as replies:
+        async with (
+            ReplyReader(async_redis).running() as replies,
+            BatchFeed(database, async_redis).running() as feed,
+        ):
             yield Resources(
                 settings=settings,
                 database=database,
@@ -106,18 +125,28 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
                 readiness=SingleFlight(),
                 exposition=SingleFlight(),
                 diffs=WeightDiffs(blobs),
-                rates=Rates(threads_redis),
-                uses=uses,
-                watch=KeyWatch(database),
+                # One at a time, so that few requests do not take all memory.
+                comparisons=BoundedWork("comparisons of versions", at_once=1, most=16, most_of_a_caller=4),
+                # Of 10,000 facts one reads as many rows.
+                reports=BoundedWork("reports of evaluations", at_once=1, most=16, most_of_a_caller=4),
+                feed=feed,
+                streams=EventStreams(),
+                # For the looks of answers that wait, however many those are.
+                waits=CapacityLimiter(_LOOKS_AT_ONCE),
+                rates=rates,
+                gate=gate,
+                watch=KeyWatch(gate.database),
                 large_bodies=LargeBodies(),
                 inspections=CapacityLimiter(_INSPECTIONS),
             )
     finally:
         relay.stop()
         sender.stop()
+        announcer.stop()
         await async_redis.aclose()
         threads_redis.close()
         uses.close()
+        gate.close()
         database.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Annotated, Final
 
@@ -38,6 +39,10 @@ def api(
     redis_url_of(settings)  # its absence shall be told before anything heavy is imported
     if fd is None:
         require_keys(settings)
+
+    # A comparison of versions is the one thing that computes here; it leaves the other cores to workers beside it.
+    # Read once, when NumPy is first imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     import uvicorn
 

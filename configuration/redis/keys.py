@@ -7,6 +7,9 @@ from typing import Final
 RELAY_WAKE: Final = "emmetd:relay:wake"
 """List of at most one entry, which wakes one of the relays: a worker has left something for them in SQL."""
 
+CHANGED_BATCHES: Final = "emmetd:batches:changed"
+"""Channel on which the id of a batch is published when its state, progress or events have changed in SQL."""
+
 WORKER_KEY_PATTERN: Final = "emmetd:worker:*"
 """Matches the keys of all live workers (for SCAN)."""
 

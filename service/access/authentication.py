@@ -15,14 +15,21 @@ from store.schema.access_tables import KeyRow
 from store.schema.database import Database
 
 
+def bootstrapped(settings: Settings, authorization: str | None, address: str | None) -> Caller | None:
+    """The caller, where the header carries the key of the configuration: one gets in with it without SQL or a thread.
+
+    Raises UnauthorizedError where it carries none.
+    """
+    text = _bearer(authorization)
+    is_first = settings.api_key is not None and _is_same(text, settings.api_key.get_secret_value())
+    return bootstrap(address) if is_first else None
+
+
 def authenticate(
     settings: Settings, database: Database, uses: KeyUses, authorization: str | None, address: str | None
 ) -> Caller:
-    """Whose key `Authorization: Bearer <key>` carries. Raises UnauthorizedError."""
+    """Whose key of SQL `Authorization: Bearer <key>` carries. Raises UnauthorizedError."""
     text = _bearer(authorization)
-    # First, and without SQL: with this key one gets in also while the database is away.
-    if settings.api_key is not None and _is_same(text, settings.api_key.get_secret_value()):
-        return bootstrap(address)
     with database.reading() as session:
         row = keys.find(session, text)
     if row is None:
@@ -72,4 +79,5 @@ def _limits(settings: Settings, row: KeyRow) -> Limits:
         tokens_per_minute=own(row.tokens_per_minute, settings.key_tokens_per_minute),
         facts_per_day=own(row.facts_per_day, settings.key_facts_per_day),
         open_batches=own(row.open_batches, settings.key_open_batches),
+        event_streams=settings.key_event_streams,
     )

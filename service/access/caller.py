@@ -12,12 +12,13 @@ from store.access.audit import BOOTSTRAP, LOCAL, Actor
 
 @dataclass(frozen=True)
 class Limits:
-    """What a key may do in a time; 0 is no limit."""
+    """What a key may do in a time, and have at a time; 0 is no limit."""
 
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
     facts_per_day: int = 0
     open_batches: int = 0
+    event_streams: int = 0
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class KeyUses:
 
     def _write(self, key_id: str) -> None:
         try:
-            with self._database.writing() as session:
+            with self._database.updating() as session:
                 keys.mark_used(session, key_id)
         except SQLAlchemyError as error:
             # A database that can only be read serves whoever only reads.

@@ -8,7 +8,8 @@ import time
 from typing import Final
 
 import structlog
-from fastapi.concurrency import run_in_threadpool
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.access.authentication import check_good
@@ -30,6 +31,8 @@ class KeyWatch:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Of its own: what fills the others shall not keep an ended key alive.
+        self._thread = CapacityLimiter(1)
         self._looked_at: dict[str, float] = {}
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._ended: dict[str, str] = {}
@@ -50,7 +53,7 @@ class KeyWatch:
 
     async def _refresh(self, key_id: str) -> None:
         try:
-            await run_in_threadpool(self._look, key_id)
+            await run_sync(self._look, key_id, limiter=self._thread)
         except UnauthorizedError as error:
             self._ended[key_id] = error.detail
         except SQLAlchemyError as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from api_schemas.diffs import VersionDiff
 from service.diffs import service
-from service.errors import DiffTooLargeError, InvalidFieldsError
+from service.errors import DiffTooLargeError, InvalidFieldsError, OverloadedError
 from service.http.problems import responses
 from service.models.parameters import Name
 from service.resources import ResourcesDependency
@@ -31,12 +32,13 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
         VersionNotFoundError,
         DiffTooLargeError,
         InvalidFieldsError,
+        OverloadedError,
         BlobMissingError,
         BlobCorruptError,
         BlobStoreAwayError,
     ),
 )
-def get_diff(
+async def get_diff(
     resources: ResourcesDependency,
     model: Name,
     before: Annotated[str, Query(alias="from", max_length=70, description="A version or alias.", examples=["v1"])],
@@ -46,6 +48,8 @@ def get_diff(
 ) -> VersionDiff:
     """Which facts came and went, and for each changed layer how far either version is from the base and the other.
 
-    Norms are Frobenius norms of the change, computed from the versions' deltas in double precision.
+    Norms are Frobenius norms of the change, computed from the versions' deltas in double precision. One
+    comparison runs at a time, and a key may have four waiting or running: beyond that the answer is 429.
     """
-    return service.diff(resources, model, before, after, limit, weights=weights)
+    look = partial(service.diff, resources, model, before, after, limit, weights=weights)
+    return await resources.comparisons.run(resources.caller, look)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
@@ -196,13 +197,17 @@ async def follow_edit(
     """All events from the batch's acceptance to its end, those of the past at once; then the stream ends.
 
     An event's `id` is for `Last-Event-ID`. Progress is told as it changes, and has no `id`. A key that is revoked or
-    expires meanwhile ends the stream with an event `error`, whose data are problem details.
+    expires meanwhile ends the stream with an event `error`, whose data are problem details. Beyond the streams that a
+    key may follow at a time (`EMMETD_KEY_EVENT_STREAMS`) the answer is 429.
     """
     after = events.last_event(last_event_id)
-    seen = await run_in_threadpool(events.look, resources, edit_id, after)
-    if seen.is_all and not seen.news:
-        return Response(status_code=204)
-    return EventStream(events.follow(resources, seen, after))
+    async with AsyncExitStack() as stack:
+        stack.enter_context(resources.streams.place(resources.caller))
+        seen = await run_in_threadpool(events.look, resources, edit_id, after)
+        if seen.is_all and not seen.events:
+            return Response(status_code=204)
+        kept = stack.pop_all()
+    return EventStream(events.follow(resources, edit_id, seen, after), on_close=kept.aclose)
 
 
 @router.get(

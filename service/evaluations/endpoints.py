@@ -15,6 +15,7 @@ from service.errors import (
     BusyError,
     InvalidFieldsError,
     MalformedJSONError,
+    OverloadedError,
     TooLargeError,
     UnsupportedMediaTypeError,
 )
@@ -153,15 +154,17 @@ async def get_evaluation(
     summary="Read an evaluation as a page",
     responses={
         200: {"description": "A page without script that asks no other host.", "content": {"text/html": {}}},
-        **responses(EvaluationNotFoundError),
+        **responses(EvaluationNotFoundError, OverloadedError),
     },
 )
-def get_report(resources: ResourcesDependency, evaluation_id: EvaluationId) -> Response:
+async def get_report(resources: ResourcesDependency, evaluation_id: EvaluationId) -> Response:
     """Charts, measurements with their intervals, the worst facts and what is said of them.
 
-    While it runs, what has been measured so far.
+    While it runs, what has been measured so far. One page is made at a time, and a key may have four waiting: beyond
+    that the answer is 429.
     """
-    return HTMLResponse(service.report(resources, evaluation_id), headers={"Content-Security-Policy": POLICY})
+    page = await resources.reports.run(resources.caller, partial(service.report, resources, evaluation_id))
+    return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
 
 
 @router.post(

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Final, Protocol, TypeVar
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import Header, Request
-from fastapi.concurrency import run_in_threadpool
 
 from configuration.settings import Settings
 from service.access.caller import Caller
@@ -38,6 +39,9 @@ class Asking(Protocol):
 
     @property
     def caller(self) -> Caller: ...
+
+    @property
+    def waits(self) -> CapacityLimiter: ...
 
     @property
     def settings(self) -> Settings: ...
@@ -96,7 +100,8 @@ async def _wait_for(
     pause = _FIRST_PAUSE_SECONDS
     while True:
         resources.watch.check(resources.caller)
-        job = await run_in_threadpool(look)
+        # On threads of its own: those who wait are many, and shall not keep others from theirs.
+        job = await run_sync(look, limiter=resources.waits)
         left = until - time.monotonic()
         if job.finished_at is not None or left <= 0 or await request.is_disconnected():
             return job

@@ -19,7 +19,7 @@ _MOST_REMEMBERED: Final = 1000
 
 
 class WeightDiffs:
-    """Layer diffs of pairs of versions. One is computed at a time, so that a few requests do not take all memory."""
+    """Layer diffs of pairs of versions. One is computed at a time; `BoundedWork` sees to it that few wait here."""
 
     def __init__(self, blobs: BlobStore, most_bytes: int = MOST_BYTES) -> None:
         self._blobs = blobs

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +33,12 @@ WAIT_SECONDS: Final = 30
 """For so long a writer waits for its turn."""
 ABANDONED_SECONDS: Final = 20
 """A writer on PostgreSQL that says nothing for so long is cut off, so that the others get their turn."""
+DEFAULT_CONNECTIONS: Final = 30
+POOL_WAIT_SECONDS: Final = 30
 
+_KEPT: Final = 10
+"""Connections that stay open, at most: a burst's others are closed again."""
+_CHANGED: Final = "emmetd_changed_batches"
 _READ_ONLY: Final = "emmetd_read_only"
 _SQLITE_OPTIONS: Final[tuple[dict[str, Any], dict[str, Any]]] = ({}, {_READ_ONLY: True})
 # The isolation is ours to say: under REPEATABLE READ a writer that has waited would still see what was there before.
@@ -41,11 +47,11 @@ _POSTGRES_OPTIONS: Final[tuple[dict[str, Any], dict[str, Any]]] = (
     {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True, _READ_ONLY: True},
 )
 _WRITERS_KEY: Final = 0x656D6D657464  # "emmetd"
-_TAKE_TURN: Final = (
+_BOUND_WAITS: Final = (
     f"SELECT set_config('lock_timeout', '{WAIT_SECONDS}s', true), "
-    f"set_config('idle_in_transaction_session_timeout', '{ABANDONED_SECONDS}s', true), "
-    f"pg_advisory_xact_lock({_WRITERS_KEY})"
+    f"set_config('idle_in_transaction_session_timeout', '{ABANDONED_SECONDS}s', true)"
 )
+_TAKE_TURN: Final = f"{_BOUND_WAITS}, pg_advisory_xact_lock({_WRITERS_KEY})"
 # A server that is gone without a word is noticed after seconds, not after the kernel's quarter of an hour.
 _POSTGRES_CONNECT: Final = {
     "connect_timeout": 5,
@@ -57,12 +63,32 @@ _POSTGRES_CONNECT: Final = {
 }
 
 
-class Database:
-    """The one way to SQL. `writing()` is a transaction alone among writers; `reading()` is a snapshot."""
+@dataclass(frozen=True)
+class PoolSize:
+    """Connections of one process: `kept` stay open, `more` are opened beside them while they are needed."""
 
-    def __init__(self, url: str) -> None:
+    kept: int
+    more: int
+
+    @classmethod
+    def of(cls, most: int) -> PoolSize:
+        """`most` in all."""
+        kept = min(most, _KEPT)
+        return cls(kept, most - kept)
+
+
+class Database:
+    """The one way to SQL. `writing()` is a transaction alone among writers; `reading()` is a snapshot.
+
+    Beyond its pool a thread waits for a connection, POOL_WAIT_SECONDS at most.
+    """
+
+    on_change: Callable[[Collection[str]], None] | None = None
+    """Called after a commit with the ids of the batches that `note_change` named; it shall not wait."""
+
+    def __init__(self, url: str, pool: PoolSize | None = None) -> None:
         self.url = url
-        self.engine = _engine(url)
+        self.engine = _engine(url, pool or PoolSize.of(DEFAULT_CONNECTIONS))
         writing, reading = _SQLITE_OPTIONS if self.is_sqlite else _POSTGRES_OPTIONS
         self._writing = sessionmaker(self.engine.execution_options(**writing), expire_on_commit=False)
         self._reading = sessionmaker(self.engine.execution_options(**reading), expire_on_commit=False)
@@ -81,6 +107,19 @@ class Database:
         with self._alone_here(), self._writing.begin() as session:
             self.take_turn(session.connection())
             yield session
+        self._tell(session)
+
+    @contextmanager
+    def updating(self) -> Iterator[Session]:
+        """`writing()` for one row, whose UPDATE says itself when it holds: it waits for writers of that row alone.
+
+        Nothing that it has read may decide what it writes. On SQLite writers take turns whatever they write.
+        """
+        with self._alone_here(), self._writing.begin() as session:
+            if not self.is_sqlite:
+                session.connection().exec_driver_sql(_BOUND_WAITS)
+            yield session
+        self._tell(session)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -94,6 +133,11 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+    def _tell(self, session: Session) -> None:
+        changed = session.info.get(_CHANGED)
+        if changed and self.on_change is not None:
+            self.on_change(changed)
 
     @contextmanager
     def _alone_here(self) -> Iterator[None]:
@@ -109,18 +153,22 @@ class Database:
             self._writer.release()
 
 
-def _engine(url: str) -> Engine:
+def note_change(session: Session, batch_id: str) -> None:
+    """Once this transaction has committed, whoever follows the batch is told."""
+    session.info.setdefault(_CHANGED, set()).add(batch_id)
+
+
+def _engine(url: str, pool: PoolSize) -> Engine:
     parsed = make_url(url)
+    sizes = {"pool_size": pool.kept, "max_overflow": pool.more, "pool_timeout": POOL_WAIT_SECONDS}
     if parsed.get_backend_name() != "sqlite":
         connect = {name: value for name, value in _POSTGRES_CONNECT.items() if name not in parsed.query}
-        engine = create_engine(
-            parsed, connect_args=connect, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True
-        )
+        engine = create_engine(parsed, connect_args=connect, pool_pre_ping=True, hide_parameters=True, **sizes)
         event.listen(engine, "handle_error", _tell_no_rows)
         return engine
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": WAIT_SECONDS}, hide_parameters=True)
+    engine = create_engine(parsed, connect_args={"timeout": WAIT_SECONDS}, hide_parameters=True, **sizes)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:

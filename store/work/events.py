@@ -8,11 +8,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from store.clock import now
+from store.schema.database import note_change
 from store.schema.tables import EventRow
 
 
 def append(session: Session, batch_id: str, kind: str, data: dict[str, Any] | None = None) -> None:
     session.add(EventRow(batch_id=batch_id, kind=kind, data=data or {}, created_at=now()))
+    note_change(session, batch_id)
 
 
 def after(session: Session, batch_id: str, event_id: int, limit: int = 1000) -> list[EventRow]:

@@ -170,10 +170,14 @@ def is_held(session: Session, job: JobRow) -> bool:
     return session.scalar(held.limit(1)) is not None
 
 
-def expired(session: Session, limit: int = 500) -> list[TaskRow]:
-    """Running tasks whose worker stopped renewing its lease."""
-    query = select(TaskRow).where(TaskRow.state == "running", TaskRow.lease_expires_at < now())
-    return list(session.scalars(query.limit(limit)))
+def expired(session: Session, limit: int = 500, *, hold: bool = False) -> list[TaskRow]:
+    """Running tasks whose worker stopped renewing its lease.
+
+    `hold` keeps them so until this transaction ends: leases are renewed without a turn among writers. One that is being
+    renewed just now is left out.
+    """
+    query = select(TaskRow).where(TaskRow.state == "running", TaskRow.lease_expires_at < now()).limit(limit)
+    return list(session.scalars(query.with_for_update(skip_locked=True) if hold else query))
 
 
 def release(session: Session, row: TaskRow) -> None:

@@ -75,6 +75,12 @@ PROMISES = {
     "overhead": Promise(
         "from POST to a batch's beginning, and a POST against a bare handler", "tests.acceptance.overhead", (), False
     ),
+    "stalls": Promise(
+        "completions and edits of one key beside diffs, event streams and an evaluation of another",
+        "tests.acceptance.stalls",
+        (),
+        False,
+    ),
     "odd_facts": Promise("facts that no one means, by the thousand", "tests.acceptance.odd_facts", (), False),
     "methods_128": _tradeoff(
         "EMMET, MEMIT and the authors' settings on three draws of 128 facts",

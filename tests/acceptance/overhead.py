@@ -78,7 +78,7 @@ def measure_starts(service: Service, batches: int, chance: random.Random) -> dic
         sent[answer.json()["id"]] = moment
     wait_until(lambda: service.unfinished() == 0, "the last batch's end")
     begun = service.begun()
-    return _spread([begun[edit] - moment for edit, moment in sent.items()])
+    return spread([begun[edit] - moment for edit, moment in sent.items()])
 
 
 class Clients:
@@ -136,7 +136,7 @@ def measure_posts(service: Service, sizes: Sizes) -> tuple[dict[str, Any], list[
     finally:
         ours.close()
         bare.close()
-    post, beside = _spread(ours.seconds), _spread(bare.seconds)
+    post, beside = spread(ours.seconds), spread(bare.seconds)
     ratios = {f"ratio_{point}": round(post[point] / beside[point], 2) for point in ("p50", "p95")}
     return {"service": post, "bare": beside, **ratios}, ours.accepted
 
@@ -208,7 +208,8 @@ def show(result: dict[str, Any]) -> None:
             print(f"  {'held  ' if held else 'MISSED'} {bound}")
 
 
-def _spread(seconds: Sequence[float]) -> dict[str, Any]:
+def spread(seconds: Sequence[float]) -> dict[str, Any]:
+    """How many, their median, the 95th percentile and the longest, in seconds."""
     ordered = sorted(seconds)
     return {
         "n": len(ordered),

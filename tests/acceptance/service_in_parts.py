@@ -22,6 +22,8 @@ from store.schema.database import Database, migrate
 from store.schema.tables import BatchRow
 from tests.support.running.installation import MODEL, Part, free_port, wait_until
 
+_READY_SECONDS: Final = 600
+"""A machine that does other things too may take long to load what a worker needs."""
 _EMMETD: Final = (sys.executable, "-P", "-m", "cli.main")
 
 
@@ -94,7 +96,7 @@ def running(folder: Path, model: Path, url: str, bare_url: str) -> Iterator[Serv
         client = stack.enter_context(httpx.Client(base_url=address, headers=headers, trust_env=False, verify=False))
         database = Database(url)
         stack.callback(database.close)
-        wait_until(lambda: _answers(client, "/readyz"), f"ready; see {folder}")
+        wait_until(lambda: _answers(client, "/readyz"), f"ready; see {folder}", _READY_SECONDS)
         wait_until(lambda: _answers(client, f"http://127.0.0.1:{ports['bare']}/openapi.json"), "the bare handler")
         yield Service(api, worker, beside, database, client, ports, headers)
 

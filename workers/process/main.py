@@ -16,6 +16,7 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from configuration import tracing
+from configuration.redis.announcing import Announcer
 from configuration.redis.connection import make_redis
 from configuration.redis.keys import queues_for
 from configuration.settings import Settings
@@ -27,7 +28,7 @@ from store.access.audit import Actor
 from store.blobs.blob_store import BlobStore
 from store.blobs.opening import open_blob_store
 from store.lineage import models
-from store.schema.database import Database
+from store.schema.database import Database, PoolSize
 from workers.context import WorkerContext, set_current
 from workers.generation.engine import GenerationEngine
 from workers.generation.memory import Budgets, budgets
@@ -66,7 +67,10 @@ def _run(settings: Settings) -> None:
     name = settings.served_model_name
     device = device_of(settings.device)
     redis = make_redis(settings, f"worker-{worker_id}")
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, PoolSize.of(settings.database_worker_connections))
+    announcer = Announcer(redis)
+    announcer.start()
+    database.on_change = announcer.announce
     blobs = open_blob_store(settings.blob_url, settings.s3)
     status = StatusBoard(redis, worker_id, name, str(device))
     status.start()
@@ -110,6 +114,7 @@ def _run(settings: Settings) -> None:
         status.close()
         if probes is not None:
             probes.close()
+        announcer.stop()
         database.close()
 
 

@@ -66,7 +66,7 @@ class Lease:
 
     def _renew(self) -> None:
         try:
-            with self._database.writing() as session:
+            with self._database.updating() as session:
                 tasks.renew(session, self.task.id, self.task.token, self._seconds)
                 if lifecycle.is_asked_to_stop(session, self.task):
                     self.reason = "cancelled"

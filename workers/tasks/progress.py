@@ -51,8 +51,9 @@ class TaskProgress:
         elapsed = present - self._started
         eta = round(elapsed / done * (whole - self._before - done), 1) if done and elapsed > 0.5 else None
         try:
-            with self._database.writing() as session:
-                row = lifecycle.get(session, self._of, self._row_id)
-                lifecycle.set_progress(row, stage, round(self._before + done, 2), whole, eta)
+            with self._database.updating() as session:
+                lifecycle.write_progress(
+                    session, self._of, self._row_id, stage, round(self._before + done, 2), whole, eta
+                )
         except SQLAlchemyError as error:
             log.warning("progress not written", error=str(error))

@@ -31,6 +31,7 @@ def test_no_two_things_share_a_name() -> None:
         redis_keys.cancelled_key("m"),
         redis_keys.worker_key("m"),
         redis_keys.RELAY_WAKE,
+        redis_keys.CHANGED_BATCHES,
     ]
     assert len(set(names)) == len(names)
 

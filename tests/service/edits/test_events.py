@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import event as sql_event
 
 from service.edits import events as edit_events
+from service.state import batch_feed
+from store.access import keys
+from store.access.audit import Actor
 from store.schema.database import Database
 from store.work import batches, events, lifecycle
 from tests.conftest import BOTH_DATABASES
-from tests.service.conftest import Api
+from tests.service.conftest import MODEL, Api, fact, wait_until
 
 pytestmark = BOTH_DATABASES
 
@@ -148,3 +153,57 @@ def test_a_batch_that_is_not_there_is_a_404(api: Api) -> None:
     with followed(api, "edit_0") as response:
         assert json.loads(response.read())["code"] == "edit_not_found"
     assert response.status_code == 404
+
+
+def states(response: httpx.Response) -> list[str]:
+    return [event.data["state"] for event in read(response) if event.name == "state"]
+
+
+def test_many_streams_share_one_look_and_hear_of_a_change_without_one(
+    api: Api, edit_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_feed, "LOOK_SECONDS", 3600.0)
+    streams, looks = 10, 0
+    wait_until(lambda: api.http.get(f"/v1/edits/{edit_id}").json()["state"] == "planning", "the relay starts it")
+    feed = api.resources.feed
+    with ExitStack() as stack:
+        opened = [stack.enter_context(followed(api, edit_id)) for _ in range(streams)]
+        wait_until(lambda: edit_id in feed._followed, "it is followed")
+        wait_until(lambda: len(feed._followed[edit_id].followers) == streams, "all streams follow")
+        wait_until(lambda: all(one.latest for one in feed._followed[edit_id].followers), "all have been told")
+
+        @sql_event.listens_for(api.resources.database.engine, "before_cursor_execute")
+        def _count(
+            _connection: object, _cursor: object, statement: str, _parameters: object, _context: object, _many: bool
+        ) -> None:
+            nonlocal looks
+            looks += "FROM events" in statement
+
+        move(api.resources.database, edit_id, "cancelled")
+        with ThreadPoolExecutor(streams) as pool:
+            found = list(pool.map(states, opened))
+    assert found == [["queued", "planning", "cancelled"]] * streams
+    assert 1 <= looks < streams
+    wait_until(lambda: not feed._followed, "nobody follows any more")
+
+
+def test_a_key_follows_so_many_streams_and_others_follow_theirs(
+    serve: Callable[..., Api], model: str, database: Database
+) -> None:
+    api = serve(auth="on", key_event_streams=2)
+    with database.writing() as session:
+        texts = [keys.create(session, Actor("cli:ada"), label="a", scopes=("edit",))[1] for _ in range(2)]
+    one, other = ({"Authorization": f"Bearer {text}"} for text in texts)
+    sent = api.http.post("/v1/edits", json={"model": MODEL, "facts": [fact()]}, headers=one)
+    path = f"/v1/edits/{sent.json()['id']}/events"
+    with api.http.stream("GET", path, headers=one), api.http.stream("GET", path, headers=one) as second:
+        refused = api.http.get(path, headers=one)
+        assert (refused.status_code, refused.json()["code"]) == (429, "stream_limit")
+        assert "may follow 2 event streams at a time" in refused.json()["detail"]
+        assert int(refused.headers["retry-after"]) > 0
+        with api.http.stream("GET", path, headers=other) as response:
+            assert response.status_code == 200
+        second.close()
+        wait_until(lambda: api.resources.streams._open.total() == 1, "its place is free again")
+        with api.http.stream("GET", path, headers=one) as response:
+            assert response.status_code == 200

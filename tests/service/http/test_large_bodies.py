@@ -12,6 +12,7 @@ from fastapi import Request
 from starlette.types import Message
 
 from configuration.settings import Settings
+from service.access.caller import Caller
 from service.errors import BodyTooSlowError, BusyError, MalformedJSONError, TooLargeError
 from service.facts import most_elements
 from service.http import large_bodies
@@ -120,8 +121,8 @@ def test_only_where_facts_are_sent_may_a_body_be_large(api: Api) -> None:
     assert status(f"/v1/models/{MODEL}/aliases/best", 2, "PUT") == 413
 
 
-def sent(*pieces: bytes, ends: bool = True) -> Request:
-    """A request whose body comes in `pieces`."""
+def sent(*pieces: bytes, ends: bool = True, caller: str = "ada") -> Request:
+    """A request of `caller` whose body comes in `pieces`."""
     waiting = list(pieces)
 
     async def receive() -> Message:
@@ -130,7 +131,8 @@ def sent(*pieces: bytes, ends: bool = True) -> Request:
         await asyncio.sleep(60)
         raise AssertionError("nobody waits so long")
 
-    return Request({"type": "http", "method": "POST", "path": "/", "headers": []}, receive)
+    state = {"caller": Caller(caller, frozenset())}
+    return Request({"type": "http", "method": "POST", "path": "/", "headers": [], "state": state}, receive)
 
 
 def test_large_bodies_are_worked_on_one_at_a_time_and_small_ones_pass_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,27 +145,50 @@ def test_large_bodies_are_worked_on_one_at_a_time_and_small_ones_pass_them(monke
         bodies = LargeBodies()
         go_on = asyncio.Event()
 
-        async def work() -> None:
+        async def work(caller: str) -> None:
             nonlocal working
-            async with bodies.body_of(sent(large, large)) as body:
+            async with bodies.body_of(sent(large, large, caller=caller)) as body:
                 assert body == large * 2
                 working += 1
                 await go_on.wait()
                 assert working == 1
                 working -= 1
 
-        tasks = [asyncio.create_task(work()) for _ in range(2)]
+        tasks = [asyncio.create_task(work(caller)) for caller in ("ada", "bob")]
         await asyncio.sleep(0.05)
         assert working == 1
         async with bodies.body_of(sent(b"{", b"}")) as body:
             assert body == b"{}"
         with pytest.raises(BusyError, match="try again later"):
-            async with bodies.body_of(sent(large, large)):
+            async with bodies.body_of(sent(large, large, caller="eve")):
                 pass
         go_on.set()
         await asyncio.gather(*tasks)
         async with bodies.body_of(sent(large, large)):
             pass
+
+    asyncio.run(scene())
+
+
+def test_a_key_that_sends_slowly_leaves_a_turn_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large_bodies, "WAIT_SECONDS", 0.1)
+    large = b" " * (LARGE_BYTES + 1)
+
+    async def scene() -> None:
+        bodies = LargeBodies()
+
+        async def send(request: Request) -> int:
+            async with bodies.body_of(request) as body:
+                return len(body)
+
+        slow = [asyncio.create_task(send(sent(large, ends=False))) for _ in range(large_bodies.MOST_AT_ONCE)]
+        await asyncio.sleep(0.05)
+        assert await send(sent(large, caller="bob")) == len(large)
+        with pytest.raises(BusyError):
+            await slow[-1]
+        slow[0].cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+        assert await send(sent(large)) == len(large)
 
     asyncio.run(scene())
 

@@ -7,8 +7,9 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import make_url, select, text
+from sqlalchemy import make_url, select, text, update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from api_schemas.references import parse_reference
@@ -27,7 +29,7 @@ from store.errors import RegistrationConflictError
 from store.lineage import models
 from store.lineage.questions import question_of
 from store.schema.base import Base
-from store.schema.database import MIGRATIONS, Database, migrate, schema_is_current
+from store.schema.database import MIGRATIONS, Database, PoolSize, migrate, note_change, schema_is_current
 from store.schema.tables import FactRow, ModelRow
 from store.work import batches, evaluations, events, lifecycle
 from store.work.kinds import EDIT
@@ -114,6 +116,60 @@ def test_readers_neither_wait_for_a_writer_nor_see_what_it_has_not_committed(dat
         assert models.get(reader, "tiny").next_version == 1, "a reader sees one moment for as long as it reads"
     with database.reading() as reader:
         assert models.get(reader, "tiny").next_version == 2
+
+
+def test_one_row_is_written_while_another_writer_has_its_turn(database: Database) -> None:
+    if database.is_sqlite:
+        pytest.skip("SQLite's writers take turns whatever they write")
+    with database.writing() as session:
+        models.register(session, "other", "./other")
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(describe, database, "tiny", "meanwhile").result(timeout=20)
+    with database.reading() as session:
+        assert models.get(session, "tiny").source == "meanwhile"
+
+
+def describe(database: Database, model: str, text: str) -> None:
+    with database.updating() as session:
+        session.execute(update(ModelRow).where(ModelRow.name == model).values(source=text))
+
+
+def test_changes_are_told_once_they_are_committed(database: Database) -> None:
+    told: list[set[str]] = []
+
+    def tell(batch_ids: Collection[str]) -> None:
+        with database.reading() as session:
+            assert models.get(session, "tiny").source == "told"
+        told.append(set(batch_ids))
+
+    database.on_change = tell
+    with suppress(ZeroDivisionError), database.writing() as session:
+        note_change(session, "edit_0")
+        raise ZeroDivisionError
+    with database.writing() as session:
+        session.execute(update(ModelRow).values(source="told"))
+        note_change(session, "edit_1")
+        note_change(session, "edit_2")
+        note_change(session, "edit_1")
+    with database.updating() as session:
+        note_change(session, "edit_3")
+    with database.writing() as session:
+        models.get(session, "tiny")
+    assert told == [{"edit_1", "edit_2"}, {"edit_3"}]
+
+
+def test_a_pool_has_no_more_connections_than_it_was_given(database: Database) -> None:
+    small = Database(database.url, PoolSize.of(3))
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(small.reading()).execute(select(1))
+        assert small.engine.pool.checkedout() == 3  # type: ignore[attr-defined]
+        small.engine.pool._timeout = 0.01  # type: ignore[attr-defined]
+        with pytest.raises(PoolTimeoutError), small.reading() as session:
+            session.execute(select(1))
+    small.close()
+    assert PoolSize.of(30) == PoolSize(10, 20)
+    assert PoolSize.of(4) == PoolSize(4, 0)
 
 
 def test_a_writer_that_waits_too_long_for_another_of_its_process_says_so(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from api_schemas.references import parse_reference
@@ -140,6 +142,32 @@ def test_cancelling_what_a_dead_worker_held_ends_it_and_the_zombie_cannot_commit
             tasks.renew(session, held.id, token, 60)
         with pytest.raises(LeaseLostError):
             tasks.complete(session, held.id, token)
+
+
+def test_progress_is_written_without_reading_the_batch(database: Database, accept: Accept) -> None:
+    with database.writing() as session:
+        batch = accept(session)
+    said: list[str] = []
+
+    @event.listens_for(database.engine, "before_cursor_execute")
+    def _note(
+        _connection: object, _cursor: object, statement: str, _parameters: object, _context: object, _many: bool
+    ) -> None:
+        said.append(statement)
+
+    def write(done: float) -> dict[str, Any]:
+        said.clear()
+        with database.updating() as session:
+            lifecycle.write_progress(session, EDIT, batch.id, "optimising", done, 2, 3.5)
+        assert [one.split()[:2] for one in said if "batches" in one] == [["UPDATE", "batches"]]
+        assert not any("advisory" in one for one in said), "no writer of other rows is waited for"
+        with database.reading() as session:
+            return batches.get(session, batch.id).progress
+
+    assert write(1) == {"stage": "optimising", "done": 1, "total": 2, "eta_seconds": 3.5}
+    with database.writing() as session:
+        lifecycle.cancel(session, batches.get(session, batch.id))
+    assert write(2)["done"] == 1, "an end stays"
 
 
 @pytest.mark.parametrize("how", ["its lease ran out", "it gave the task back"])
