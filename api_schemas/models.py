@@ -11,7 +11,7 @@ from api_schemas.aliases import AliasRequest, Reason
 from api_schemas.downstream import Guard
 from api_schemas.facts import FactOrigin, FactPlace, NumberedFact
 from api_schemas.metrics import BatchMetrics
-from api_schemas.references import VersionName
+from api_schemas.references import REVISION_PATTERN, ModelName, VersionName
 
 VersionState = Literal["available", "unavailable"]
 Wear = Literal["ok", "worn"]
@@ -23,6 +23,8 @@ class ModelCard(BaseModel):
 
     `wear` is that of the version that it means. Of a base model, `family` is its architecture as transformers calls it,
     `dtype` that of its weights, `devices` where its workers run, and `awaits` what it waits for, null where it answers.
+    `source` is the hub id or short name that it is loaded from, null for a folder of the server's, and `revision` the
+    commit there that every worker loads.
     `description` and `tags` of a NAME alone are the model's, else the version's.
     """
 
@@ -39,9 +41,32 @@ class ModelCard(BaseModel):
     dtype: str | None = None
     devices: list[str] = []
     awaits: str | None = None
+    source: str | None = None
+    revision: str | None = None
     wear: Wear | None = None
     description: str | None = None
     tags: list[str] = []
+
+
+class ModelRequest(BaseModel):
+    """A model to be registered: it is looked at, and its weights are fetched by the first worker of its NAME.
+
+    `source` is a hub id, a short name such as smollm2-135m, or the absolute path of a folder that the operator allows
+    (`EMMETD_MODEL_FOLDERS`). A hub id is kept at one commit: that of `revision`, or of the main branch as it is now.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: Annotated[
+        str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f]+$", examples=["openai-community/gpt2-xl"])
+    ]
+    revision: Annotated[
+        str | None, Field(pattern=REVISION_PATTERN, description="A branch, tag or commit.", examples=["main"])
+    ] = None
+    name: Annotated[
+        ModelName | None,
+        Field(description="What requests call it; by default the last part of `source`.", examples=["gpt2-xl"]),
+    ] = None
 
 
 class ModelList(BaseModel):

@@ -15,6 +15,8 @@ REFERENCE_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@(v(0|[1-9][0-9]{0,8})|[a-z][a-
 """For schemas: `parse_reference` says more of what is wrong, and that an alias never looks like `v7`."""
 COMPARED_PATTERN = r"^([a-z0-9][a-z0-9._-]{0,63}@)?(v(0|[1-9][0-9]{0,8})|[a-z][a-z0-9._-]{0,63})?$"
 """For schemas: a version or an alias, with or without its model before it."""
+REVISION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$"
+"""A branch, tag or commit of a model on the hub."""
 LATEST = "latest"
 
 ModelName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
@@ -33,6 +35,12 @@ class ModelReference:
 
     def __str__(self) -> str:
         return f"{self.name}@{self.alias if self.version is None else version_name(self.version)}"
+
+
+def name_from(source: str) -> str:
+    """The NAME that a hub id or a folder gets by itself, its last part as a slug; it may come out empty."""
+    last_part = source.rstrip("/").rpartition("/")[2].lower()
+    return re.sub(r"[^a-z0-9._-]+", "-", last_part).strip("-._")[:64]
 
 
 def version_name(number: int) -> str:

@@ -105,11 +105,23 @@ def _check_decisions(inputs: Inputs) -> dict[str, Any]:
     return result
 
 
+def _memory(inputs: Inputs) -> dict[str, Any]:
+    from benchmarks import memory
+
+    options: dict[str, Any] = {"facts": 4, "kv_cache_bytes": 32 * 1024**2} if inputs.quick else {}
+    result = memory.run(
+        model=inputs.model, data=inputs.data, token=inputs.token, on_progress=inputs.on_progress, **options
+    )
+    memory.show(result)
+    return result
+
+
 BENCHMARKS = {
     "values": Benchmark("values of many facts against the plain way, one by one", _values, needs_facts=True),
     "solve": Benchmark("time and peak memory of the solve, up to 10,000 facts at d_in 11,008", _solve),
     "statistic": Benchmark("C0 of a layer against the forward pass that it needs", _statistic),
     "generation": Benchmark("decoding against generate(), and several versions in one batch", _generation),
+    "memory": Benchmark("the memory plan against a worker's peak", _memory),
     "check_decisions": Benchmark("decisions on drift from a part of the text against all of it", _check_decisions),
 }
 

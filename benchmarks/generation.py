@@ -26,8 +26,8 @@ from configuration.redis.generation_messages import GenerationRequest, TokensEve
 from editing.covariance.corpus import SelfSampled, held_out_sequences
 from editing.model.loading import LoadedModel, load_model
 from editing.model.projection import Frame, GatheredRows, Matrices, RowVersions
-from editing.model.sources.default_model import DEFAULT_MODEL
 from editing.progress import ProgressCallback, silent
+from editing.sources.default_model import DEFAULT_MODEL
 from workers.generation.running_batch import RunningBatch
 from workers.generation.sequences import DecodeSequence
 

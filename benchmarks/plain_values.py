@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from editing.architectures import architecture_of
 from editing.methods import EditSettings
-from editing.model.architectures import architecture_of
 from editing.subjects import PromptTokens
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup

@@ -14,9 +14,9 @@ from editing.methods import recommended_layers
 from editing.model.decoder import Decoder
 from editing.model.loading import load_model
 from editing.model.projection import frame
-from editing.model.sources.default_model import DEFAULT_MODEL
 from editing.model.token_sequences import TokenSequences, causal_mask, padded_batches
 from editing.progress import ProgressCallback, silent
+from editing.sources.default_model import DEFAULT_MODEL
 
 ROW_TOKENS = 128
 TURNS = 3

@@ -28,7 +28,7 @@ from editing.covariance.corpus import SelfSampled
 from editing.covariance.statistics_store import StatisticSpec
 from editing.covariance.text_corpora import TextFile
 from editing.model.loading import LoadedModel, load_model
-from editing.model.sources.default_model import DEFAULT_MODEL
+from editing.sources.default_model import DEFAULT_MODEL
 from workers.statistics.layer_statistics import LayerStatistics
 
 MEASURED = (*SCORES, GA_OTHER_CHAT, "NS_change", "drift", "mean_steps")

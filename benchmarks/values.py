@@ -25,8 +25,8 @@ from benchmarks.results import environment, write_result
 from editing.methods import ALGORITHMS, EditSettings, resolve_settings
 from editing.model.decoder import Decoder
 from editing.model.loading import load_model
-from editing.model.sources.default_model import DEFAULT_MODEL
 from editing.progress import ProgressCallback, silent
+from editing.sources.default_model import DEFAULT_MODEL
 from editing.values.contexts import Context, sample_contexts
 from editing.values.facts import SubjectGroup
 from editing.values.keys import subject_states

@@ -27,7 +27,8 @@ from cli.requests.deployments import deploy, deployments
 from cli.requests.edit import edit
 from cli.requests.edits import edits
 from cli.requests.evaluate import evaluate
-from cli.requests.served_versions import add_to
+from cli.requests.registration import add as add_model
+from cli.requests.served_versions import ON_A_SERVER, add_to
 from cli.requests.webhooks import webhooks
 from cli.terminal.errors import CliError
 from cli.terminal.exit_codes import EPILOG
@@ -96,6 +97,7 @@ app.add_typer(webhooks, name="webhooks", rich_help_panel=_USERS)
 for command in (serve, api, worker, migrate, config, doctor, backup, restore, audit):
     app.command(rich_help_panel=_OPERATORS)(command)
 app.add_typer(keys, name="keys", rich_help_panel=_OPERATORS)
+models.command("add", rich_help_panel=ON_A_SERVER)(add_model)
 app.add_typer(models, name="models", rich_help_panel=_OPERATORS)
 app.add_typer(retention, name="retention", rich_help_panel=_OPERATORS)
 app.add_typer(bench, name="bench", rich_help_panel=_OPERATORS)

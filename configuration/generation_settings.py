@@ -1,4 +1,4 @@
-"""The settings about how a worker decodes."""
+"""The settings about how a worker decodes, and what memory it takes for that."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ class GenerationSettings(BaseSettings):
         gt=0,
         description="bytes of edited matrices that a worker keeps; by default 10% of a GPU's memory that is free "
         "beside the model, an eighth of what is available without GPU",
+    )
+    memory_plan: Annotated[Literal["enforced", "told"], Lowercase] = Field(
+        "told",
+        description="what a worker does that will not fit into the memory there is: told, it says so in its log and "
+        "starts all the same; enforced, it does not start",
     )
     batch_versions: PositiveInt = Field(
         16, description="versions that share a worker's batch, at most; requests for others wait for their turn"

@@ -23,7 +23,6 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from api_schemas.references import NAME_PATTERN
 from configuration.access_settings import AccessSettings, Lowercase, what_is_wrong_with_auth
 from configuration.corpus_settings import CorpusSettings
 from configuration.deployment_settings import DeploymentSettings
@@ -32,6 +31,7 @@ from configuration.generation_settings import GenerationSettings
 from configuration.judge_settings import JudgeSettings
 from configuration.machine.cpus import usable_cpus
 from configuration.machine.folders import default_data_folder
+from configuration.model_settings import ModelSettings
 from configuration.observability_settings import ObservabilitySettings
 from configuration.retention_settings import RetentionSettings
 from configuration.s3_settings import S3_URL, S3Settings
@@ -39,7 +39,6 @@ from configuration.sources import ConfigFileSource, describe_problem, mask_url, 
 from configuration.webhook_settings import WebhookSettings
 
 ENVIRONMENT_PREFIX: Final = "EMMETD_"
-DEFAULT_MODEL: Final = "smollm2-135m"
 _URLS: Final = ("database_url", "redis_url", "otlp_endpoint", "judge_url")
 """Settings in which a password may stand."""
 
@@ -50,6 +49,7 @@ class Settings(
     DeploymentSettings,
     GenerationSettings,
     JudgeSettings,
+    ModelSettings,
     ObservabilitySettings,
     RetentionSettings,
     S3Settings,
@@ -86,14 +86,6 @@ class Settings(
         "by default in the data folder",
     )
 
-    model: str = Field(
-        DEFAULT_MODEL,
-        min_length=1,
-        description="the model to serve: smollm2-135m, a hub id like HuggingFaceTB/SmolLM2-360M-Instruct or a folder",
-    )
-    model_name: str | None = Field(
-        None, description="the NAME that requests use: lower-case letters, digits, '.', '_' and '-', at most 64"
-    )
     device: Annotated[str, Lowercase] = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], Lowercase] = Field(
         "auto", description="what the model computes in: auto, float32, bfloat16 or float16"
@@ -102,8 +94,6 @@ class Settings(
         None,
         description="CPU threads of a worker; by default one for each CPU that affinity and container leave it",
     )
-    hf_token: SecretStr | None = Field(None, description="Hugging Face token for gated models")
-
     host: str = Field(
         "127.0.0.1", min_length=1, description="address to listen on; one that others can reach needs an API key"
     )
@@ -193,13 +183,6 @@ class Settings(
             raise ValueError("only folders are known, as a path or file:///absolute/path, and s3://bucket/prefix")
         return url
 
-    @field_validator("model_name")
-    @classmethod
-    def _slug(cls, name: str | None) -> str | None:
-        if name is not None and not re.match(NAME_PATTERN, name):
-            raise ValueError("it is not a NAME that a request could carry")
-        return name
-
     @field_validator("device")
     @classmethod
     def _known_device(cls, device: str) -> str:
@@ -214,12 +197,6 @@ class Settings(
             raise ValueError(problem)
         return self
 
-    @model_validator(mode="after")
-    def _has_a_name(self) -> Self:
-        if not re.match(NAME_PATTERN, self.served_model_name):
-            raise ValueError(f"model = {self.model!r} gives no usable NAME; choose one with EMMETD_MODEL_NAME")
-        return self
-
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach `host`."""
@@ -227,14 +204,6 @@ class Settings(
             return ipaddress.ip_address(self.host.strip("[]")).is_loopback
         except ValueError:
             return self.host == "localhost"
-
-    @property
-    def served_model_name(self) -> str:
-        """The NAME of the model in requests: `model_name`, or the last part of `model` as a slug."""
-        if self.model_name is not None:
-            return self.model_name
-        last_part = self.model.rstrip("/").rpartition("/")[2].lower()
-        return re.sub(r"[^a-z0-9._-]+", "-", last_part).strip("-._")[:64]
 
     @property
     def blob_folder(self) -> Path:
@@ -247,9 +216,14 @@ class Settings(
         return self.threads if self.threads is not None else usable_cpus()
 
     def as_environment(self) -> dict[str, str]:
-        """The settings as `EMMETD_*` variables, secrets in clear, for a child process that shall see the same."""
+        """The settings as `EMMETD_*` variables, secrets in clear, for a child process that shall see the same.
+
+        A model that nobody chose is left out: a worker takes the one that its NAME is registered with, if there is one.
+        """
         environment = {}
         for name in type(self).model_fields:
+            if name == "model" and name not in self.model_fields_set:
+                continue
             value = getattr(self, name)
             if isinstance(value, SecretStr):
                 value = value.get_secret_value()

@@ -38,7 +38,8 @@ API_PACKAGES: Final = (
     "service",
     "store",
 )
-"""Folders of what the front end and the command line run; `editing/subjects.py` imports nothing beyond theirs."""
+"""Folders of what the front end and the command line run. What they import of `editing` besides needs nothing beyond
+theirs: `subjects.py`, `architectures.py`, and of `sources/` what asks the hub, whose client comes with tokenizers."""
 NEVER_IN_API: Final = frozenset({"accelerate", "gguf", "networkx", "sympy", "torch", "transformers", "triton"})
 RUN_ELSEWHERE: Final = ROOT / "cli" / "downstream" / "run_lm_eval.py"
 """Run by an interpreter of another environment, which has the harness."""

@@ -1,8 +1,10 @@
 """Everything that editing refuses to do, as one tree.
 
 EditingError
-├── UnsupportedModelError       the architecture has no row in `editing.model.architectures`
+├── UnsupportedModelError       the architecture has no row in `editing.architectures`
 ├── ModelLoadError              the model could not be fetched, read or converted
+│   ├── UnknownRevisionError    the hub has the model, but not this branch, tag or commit of it
+│   └── HubAwayError            the hub does not answer, or not now; trying again may help
 ├── CorpusError                 ordinary text is missing, unreadable or too short
 ├── FingerprintMismatchError    a statistic or delta belongs to other weights
 ├── FactError                   one fact of a batch cannot be edited (carries its index)
@@ -37,6 +39,14 @@ class ModelLoadError(EditingError):
     """A model could not be had; the message says what was tried, in order, and what to do."""
 
     code = "model_load_failed"
+
+
+class UnknownRevisionError(ModelLoadError):
+    code = "unknown_revision"
+
+
+class HubAwayError(ModelLoadError):
+    code = "hub_unavailable"
 
 
 class CorpusError(EditingError):

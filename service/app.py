@@ -41,7 +41,7 @@ from service.keys import endpoints as keys
 from service.metrics import ServiceMetrics
 from service.models import alias_request_endpoints as alias_requests
 from service.models import endpoints as models
-from service.models import notes
+from service.models import notes, registration
 from service.operations import endpoints as operations
 from service.reference import endpoints as reference
 from service.resources import open_resources
@@ -103,6 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
     for resource in (
         edits,
         models,
+        registration,
         notes,
         alias_requests,
         reverts,

@@ -24,6 +24,7 @@ ServiceError
 └── UnavailableError           503  something that is needed does not answer yet
     ├── StorageError           503  a disk is full, read-only or away, or the database is
     ├── NoWorkerError          503
+    ├── ModelHubAwayError      503  the hub that models come from does not answer
     ├── OverloadedError        503  too many wait for what few can have at a time
     └── AnswerLostError        503  a worker took the request and gave no answer
 """
@@ -257,6 +258,12 @@ class StorageError(UnavailableError):
 class NoWorkerError(UnavailableError):
     code = "no_worker"
     title = "No worker is ready"
+
+
+class ModelHubAwayError(UnavailableError):
+    code = "model_hub_unavailable"
+    title = "The model hub does not answer"
+    example = "Hugging Face hub, openai-community/gpt2-xl: ConnectTimeout: timed out; nothing was registered"
 
 
 class OverloadedError(UnavailableError):

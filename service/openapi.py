@@ -21,7 +21,7 @@ from api_schemas.edits import EditEvent, EditProgress, EditRequest
 from api_schemas.evaluations import EvaluationRequest
 from api_schemas.exports import ExportJob
 from api_schemas.facts import Fact
-from api_schemas.models import AliasUpdate
+from api_schemas.models import AliasUpdate, ModelRequest
 from api_schemas.notes import NotesUpdate
 from api_schemas.openai.chat import ChatCompletionChunk, ChatRequest
 from api_schemas.openai.completions import CompletionChunk, CompletionRequest, OpenAIError
@@ -74,6 +74,7 @@ _READ_BY_HAND: Final = (
     EvaluationRequest,
     AliasDecision,
     AliasUpdate,
+    ModelRequest,
     NotesUpdate,
     RevertRequest,
     ConsolidationRequest,

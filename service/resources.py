@@ -43,6 +43,8 @@ from store.schema.database import Database, PoolSize
 from store.upkeep.availability import StorageHealth
 
 _CLIENT_NAME: Final = "emmetd-api"
+_INSPECTIONS: Final = 2
+"""Models that are looked at on the hub at once. It may take its time: others need the threads that requests share."""
 _LOOKS_AT_ONCE: Final = 4
 
 
@@ -77,6 +79,7 @@ class Resources:
     gate: Gate
     watch: KeyWatch
     large_bodies: LargeBodies
+    inspections: CapacityLimiter
     caller: Caller = NOBODY
 
 
@@ -134,6 +137,7 @@ async def open_resources(settings: Settings, metrics: ServiceMetrics) -> AsyncIt
                 gate=gate,
                 watch=KeyWatch(gate.database),
                 large_bodies=LargeBodies(),
+                inspections=CapacityLimiter(_INSPECTIONS),
             )
     finally:
         relay.stop()

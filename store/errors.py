@@ -35,6 +35,7 @@ StoreError
 │   ├── TooManyFactsError          a version says more facts than one batch may have
 │   ├── ConsolidationRunsError     that version is being consolidated already
 │   ├── VersionUnavailableError    a blob of the version's lineage is missing or damaged
+│   ├── RegistrationConflictError  the name is registered with another model, or another revision of it
 │   ├── FingerprintConflictError   a worker's model is not the one that the name is bound to
 │   └── IdempotencyConflictError   the key was used with another body
 ├── LeaseLostError                 another worker holds the task now; this one's work must not be committed
@@ -198,6 +199,10 @@ class TooManyFactsError(ConflictError):
 
 class ConsolidationRunsError(ConflictError):
     code = "consolidation_runs"
+
+
+class RegistrationConflictError(ConflictError):
+    code = "registration_conflict"
 
 
 class FingerprintConflictError(ConflictError):

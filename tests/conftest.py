@@ -128,7 +128,7 @@ def default_model(pytestconfig: pytest.Config) -> Path:
     """
     if named := os.environ.get("EMMETD_TEST_MODEL"):
         return Path(named)
-    from configuration.settings import DEFAULT_MODEL
+    from configuration.model_settings import DEFAULT_MODEL
     from editing.errors import ModelLoadError
     from editing.model.loading import prepare_model
 

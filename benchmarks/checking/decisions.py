@@ -22,11 +22,11 @@ from editing.methods import recommended_layers
 from editing.metrics.sequential_drift import enough, lost_texts
 from editing.model.loading import LoadedModel, load_model
 from editing.model.projection import Matrices
-from editing.model.sources.default_model import DEFAULT_MODEL
 from editing.progress import ProgressCallback, silent
 from editing.readings.held_out_text import HeldOutText
 from editing.readings.observations import HeldOutReading
 from editing.solve.layers import changed
+from editing.sources.default_model import DEFAULT_MODEL
 
 BATCHES = 40
 FURTHEST = 0.7

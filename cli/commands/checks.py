@@ -19,9 +19,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cli.supervision.private_redis import find_binary
 from cli.terminal.errors import RedisBinaryError
+from cli.terminal.memory_table import peaks
+from configuration.errors import ConfigurationError
 from configuration.redis.connection import make_redis
 from configuration.settings import Settings
 from configuration.sources import mask_url
+from editing.errors import EditingError
 from store.blobs.opening import open_blob_store
 from store.errors import BlobError
 from store.schema.database import Database, schema_is_current
@@ -217,6 +220,26 @@ def device(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "device", f"no GPU; workers compute on {cores} cores")
 
 
+def memory(settings: Settings) -> Iterator[Finding]:
+    """Whether a worker of the model will fit, from its configuration."""
+    if not _installed("torch"):
+        return
+    # By name, as above: these import PyTorch.
+    capacity: Any = importlib.import_module("workers.process.capacity")
+    configured: Any = importlib.import_module("workers.memory_plan.configured")
+    try:
+        chosen = capacity.device_of(settings.device)
+        planned = configured.planned_worker(settings, chosen, capacity.dtype_of(settings.dtype, chosen))
+    except (ConfigurationError, EditingError) as error:
+        yield Finding("warn", "memory", f"nothing can be planned: {error}", "see the model and the device above")
+        return
+    if planned.refusal is not None:
+        level: Level = "fail" if settings.memory_plan == "enforced" else "warn"
+        yield Finding(level, "memory", planned.refusal, "`emmetd models prepare --plan` shows all parts")
+    else:
+        yield Finding("ok", "memory", f"{settings.model} takes {peaks(planned)}")
+
+
 def store_holds_together(settings: Settings, *, deep: bool) -> Iterator[Finding]:
     """SQL against itself, and with `deep` every blob against its hash."""
     opened = Database(settings.database_url)
@@ -247,6 +270,7 @@ CHECKS: Final[Mapping[str, Callable[[Settings], Iterator[Finding]]]] = {
     "store": store,
     "model": model,
     "device": device,
+    "memory": memory,
 }
 
 

@@ -6,12 +6,13 @@ import json
 
 import typer
 
-from cli.terminal.options import ApiKey, ConfigFile, DataFolder, Host, ModelName, ModelRef, Port
+from cli.terminal.options import ApiKey, ConfigFile, DataFolder, Host, ModelName, ModelRef, Port, Revision
 
 
 def config(
     model: ModelRef = None,
     model_name: ModelName = None,
+    revision: Revision = None,
     data: DataFolder = None,
     host: Host = None,
     port: Port = None,
@@ -31,6 +32,7 @@ def config(
     flags = {
         "model": model,
         "model_name": model_name,
+        "revision": revision,
         "data": data,
         "host": host,
         "port": port,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.terminal.options import ConfigFile, DataFolder
+from cli.terminal.options import ConfigFile, DataFolder, Revision
 
 if TYPE_CHECKING:
     from configuration.settings import Settings
@@ -37,6 +37,7 @@ def prepare(
         str | None,
         typer.Argument(metavar="REF", help="A known name, a hub id or a folder.", show_default="the model to serve"),
     ] = None,
+    revision: Revision = None,
     layers: Annotated[
         str | None, typer.Option(metavar="L,…", help="Layers, all in one pass.", show_default="those of default edits")
     ] = None,
@@ -53,6 +54,9 @@ def prepare(
     multiplier: Annotated[
         float | None, typer.Option(min=0.01, metavar="X", help="Tokens as a multiple of d_in instead.")
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what memory a worker will take, and fetch and make nothing.")
+    ] = False,
     as_json: AsJson = False,
     data: DataFolder = None,
     config: ConfigFile = None,
@@ -63,6 +67,7 @@ def prepare(
     Examples:
       emmetd models prepare smollm2-135m
       emmetd models prepare openai-community/gpt2-xl --layers 13,14,15,16,17 --text articles.jsonl --multiplier 10
+      emmetd models prepare meta-llama/Llama-2-7b-hf --plan
     """
     from cli.commands.worker import set_thread_environment
     from configuration.errors import ConfigurationError
@@ -74,8 +79,11 @@ def prepare(
     if tokens is not None and multiplier is not None:
         raise typer.BadParameter("--tokens and --multiplier both say how much text is used; give one")
     numbers = None if layers is None else _numbers(layers)
-    settings = load_settings(model=reference, data=data, config=config)
+    settings = load_settings(model=reference, revision=revision, data=data, config=config)
     set_thread_environment(settings)
+    if plan:
+        _show_plan(settings, numbers, as_json)
+        return
 
     from cli.terminal.errors import InputFileError, InterruptedCommandError
     from editing.errors import CorpusError, EditInterrupted, ModelLoadError, StatisticError, UnsupportedModelError
@@ -132,6 +140,25 @@ def list_models(
                 typer.echo("    " + _line(asdict(one)))
 
 
+def _show_plan(settings: Settings, layers: tuple[int, ...] | None, as_json: bool) -> None:
+    """What memory a worker will take; exits with 1 where it does not fit."""
+    from cli.terminal.memory_table import memory_table
+    from configuration.errors import ConfigurationError
+    from editing.errors import ModelLoadError, UnsupportedModelError
+    from workers.memory_plan.configured import planned_worker
+    from workers.process.capacity import device_of, dtype_of
+
+    device = device_of(settings.device)
+    try:
+        planned = planned_worker(settings, device, dtype_of(settings.dtype, device), layers)
+    except (ModelLoadError, UnsupportedModelError) as error:
+        raise ConfigurationError(f"model = {settings.model!r}: {error}") from error
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    typer.echo(json.dumps(planned.as_dict(), indent=1) if as_json else "\n".join(memory_table(planned)))
+    raise typer.Exit(0 if planned.plan.fits else 1)
+
+
 def _load(settings: Settings, progress: Any) -> LoadedModel:
     from editing.model.loading import load_model
     from workers.process.capacity import device_of, dtype_of
@@ -143,6 +170,7 @@ def _load(settings: Settings, progress: Any) -> LoadedModel:
         name=settings.served_model_name,
         device=device,
         dtype=dtype_of(settings.dtype, device),
+        revision=settings.revision,
         token=settings.hf_token.get_secret_value() if settings.hf_token else None,
         on_progress=progress,
     )

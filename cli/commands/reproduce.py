@@ -110,6 +110,7 @@ def reproduce(
                 settings.model,
                 cache=settings.data,
                 device=device_of(settings.device),
+                revision=settings.revision,
                 token=settings.hf_token.get_secret_value() if settings.hf_token else None,
                 on_progress=progress,
             )

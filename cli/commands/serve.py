@@ -13,7 +13,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Final
 
-from cli.terminal.options import ApiKey, ConfigFile, DataFolder, Host, ModelName, ModelRef, Port
+from cli.terminal.options import ApiKey, ConfigFile, DataFolder, Host, ModelName, ModelRef, Port, Revision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +34,7 @@ _REDIS_STOP_SECONDS: Final = 10.0
 def serve(
     model: ModelRef = None,
     model_name: ModelName = None,
+    revision: Revision = None,
     data: DataFolder = None,
     host: Host = None,
     port: Port = None,
@@ -53,7 +54,14 @@ def serve(
     from configuration.settings import load_settings
 
     settings = load_settings(
-        model=model, model_name=model_name, data=data, host=host, port=port, api_key=api_key, config=config
+        model=model,
+        model_name=model_name,
+        revision=revision,
+        data=data,
+        host=host,
+        port=port,
+        api_key=api_key,
+        config=config,
     )
     with held_data_folder(settings.data), listen(settings.host, settings.port) as listener:
         asyncio.run(run_all(settings, listener))
@@ -115,10 +123,11 @@ async def run_all(
         migrate = ChildSpec("migrate", [*emmetd, "migrate"], environment)
         # Who asks meanwhile is told by /readyz that the database is away.
         await supervisor.run_once(migrate, migration_patience, meanwhile=start_api)
-        announce(f"starting a worker for {settings.model}; its probes and metrics are on port {worker_port}")
+        name = settings.served_model_name
+        announce(f"starting a worker for {name}; its probes and metrics are on port {worker_port}")
         await supervisor.keep(ChildSpec("worker", [*emmetd, "worker"], environment, _WORKER_STOP_SECONDS))
         await start_api()
-        banner = ready_banner(url, settings.served_model_name, settings.data, with_key=needs_key)
+        banner = ready_banner(url, name, settings.data, with_key=needs_key)
         await supervisor.run(watch_readiness(url, announce, banner, supervisor.restarted))
     announce("stopped")
 

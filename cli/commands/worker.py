@@ -5,20 +5,27 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from cli.terminal.options import ConfigFile, DataFolder, ModelName, ModelRef
+from cli.terminal.options import ConfigFile, DataFolder, ModelName, ModelRef, Revision
 
 if TYPE_CHECKING:
     from configuration.settings import Settings
 
 
 def worker(
-    model: ModelRef = None, model_name: ModelName = None, data: DataFolder = None, config: ConfigFile = None
+    model: ModelRef = None,
+    model_name: ModelName = None,
+    revision: Revision = None,
+    data: DataFolder = None,
+    config: ConfigFile = None,
 ) -> None:
     """Run one worker. It needs the database, blobs and Redis that the API uses.
 
+    Without --model it takes the model that its NAME is registered with, at the registered revision.
+
     \b
-    Example:
+    Examples:
       EMMETD_DATABASE_URL=postgresql://… EMMETD_REDIS_URL=redis://… emmetd worker --model openai-community/gpt2-xl
+      emmetd worker --model-name gpt2-xl
     """
     from configuration.redis.lean import import_redis
 
@@ -28,7 +35,7 @@ def worker(
     from configuration.redis.connection import redis_url_of
     from configuration.settings import load_settings
 
-    settings = load_settings(model=model, model_name=model_name, data=data, config=config)
+    settings = load_settings(model=model, model_name=model_name, revision=revision, data=data, config=config)
     redis_url_of(settings)  # its absence shall be told before anything heavy is imported
     set_thread_environment(settings)
     end_where_the_database_refuses(settings)
@@ -36,12 +43,14 @@ def worker(
     from configuration.errors import ConfigurationError
     from configuration.logs import configure_logs
     from editing.errors import CorpusError, ModelLoadError, UnsupportedModelError
-    from store.errors import FingerprintConflictError
+    from store.errors import FingerprintConflictError, RegistrationConflictError
     from workers.process.main import run
 
     configure_logs(settings, "worker")
     try:
         run(settings)
+    except RegistrationConflictError as error:
+        raise ConfigurationError(str(error)) from error
     except (ModelLoadError, UnsupportedModelError, FingerprintConflictError) as error:
         # No such model, one that cannot be edited, or another one under this NAME: starting again changes nothing.
         raise ConfigurationError(f"model = {settings.model!r}: {error}") from error

@@ -23,7 +23,7 @@ from cli.terminal.served import (
     show_table,
 )
 
-_PANEL = "On a server (EMMETD_URL)"
+ON_A_SERVER = "On a server (EMMETD_URL)"
 _Version = Annotated[str, typer.Argument(metavar="VERSION", help="Such as v1, or an alias.", show_default=False)]
 _Label = Annotated[str | None, typer.Option("--label", help="A note beside the new version.")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Everything but publishing.")]
@@ -44,7 +44,7 @@ def add_to(group: typer.Typer) -> None:
         ("consolidate", consolidate),
         ("export", export),
     ):
-        group.command(name, rich_help_panel=_PANEL)(command)
+        group.command(name, rich_help_panel=ON_A_SERVER)(command)
 
 
 def list_(

@@ -23,6 +23,15 @@ ModelName = Annotated[
     str | None,
     typer.Option("--model-name", metavar="NAME", help="What requests call the model.", show_default="from the model"),
 ]
+Revision = Annotated[
+    str | None,
+    typer.Option(
+        "--revision",
+        metavar="REV",
+        help="Branch, tag or commit on the hub.",
+        show_default="as registered",
+    ),
+]
 DataFolder = Annotated[
     Path | None,
     typer.Option(

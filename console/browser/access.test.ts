@@ -1,16 +1,16 @@
 /** Keys of each scope behind a path prefix; a revoked key, and a server that is away: nothing typed is lost. */
 
 import { execFileSync } from "node:child_process";
-import type { Browser, Page } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { check, open, room, shoot, visit, wanted } from "./harness";
+import { check, give, open, room, shoot, visit, wanted } from "./harness";
 import { Proxy } from "./proxy";
 
 const OFFERED: Record<string, string[]> = {
   generate: ["Models", "Playground", "Health"],
-  evaluate: ["Models", "Jobs", "Evaluations", "Health"],
-  edit: ["Models", "New edit", "Jobs", "Health"],
-  admin: ["Models", "New edit", "Jobs", "Playground", "Evaluations", "Health"],
+  evaluate: ["Models", "Jobs", "Evaluations", "Deployments", "Health"],
+  edit: ["Models", "New edit", "Jobs", "Deployments", "Health"],
+  admin: ["Models", "New edit", "Jobs", "Playground", "Evaluations", "Deployments", "Health"],
 };
 const keys = JSON.parse(wanted("CONSOLE_KEYS")) as Record<string, string>;
 let browser: Browser;
@@ -28,11 +28,6 @@ beforeEach(async () => {
 
 afterEach(() => proxy.close());
 
-async function give(page: Page, key: string): Promise<void> {
-  await page.getByRole("dialog").getByLabel("Key").fill(key);
-  await page.getByRole("button", { name: "Continue" }).click();
-}
-
 test.each(Object.keys(OFFERED))("a key for %s is offered what it may do, and nothing else", async (scope) => {
   const { page, context } = await visit(browser, proxy.url);
   await page.getByRole("dialog", { name: "API key" }).waitFor();
@@ -47,6 +42,11 @@ test.each(Object.keys(OFFERED))("a key for %s is offered what it may do, and not
   await room(page, "models/tiny/versions/v0");
   await page.getByRole("heading", { level: 1, name: "v0" }).waitFor();
   expect(await page.getByRole("heading", { name: "Move an alias here" }).count()).toBe(mayEdit ? 1 : 0);
+  if (OFFERED[scope]?.includes("Deployments")) {
+    await room(page, "deployments");
+    await page.getByText("No engine serves a version yet.").waitFor();
+    expect(await page.getByRole("button", { name: /^Deploy/ }).count()).toBe(scope === "admin" ? 1 : 0);
+  }
   await room(page, "health");
   await page.getByRole("heading", { name: "Workers" }).waitFor();
   for (const ofAdmins of ["API keys", "Audit log"]) {

@@ -194,6 +194,10 @@ test("two versions are measured on the lineage's facts and stand on one chart", 
   await page.getByRole("button", { name: "Start" }).click();
   await ends("succeeded");
   await page.getByText("Facts, worst first").first().waitFor();
+  const [report] = await Promise.all([seen.context.waitForEvent("page"), page.getByRole("link", { name: "Read the report" }).click()]);
+  await report.getByRole("heading", { level: 1, name: "tiny@v1 measured" }).waitFor();
+  expect(await report.locator("body").evaluate((body) => getComputedStyle(body).maxWidth)).not.toBe("none");
+  await report.close();
   await check(page, "the evaluation");
   await shoot(page, "evaluation");
   await room(page, "evaluations");

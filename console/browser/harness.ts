@@ -53,6 +53,12 @@ export async function visit(browser: Browser, url: string, size: Size = "desk", 
   return { page, context, wrong };
 }
 
+/** Answer the dialog that asks for a key. */
+export async function give(page: Page, key: string): Promise<void> {
+  await page.getByRole("dialog").getByLabel("Key").fill(key);
+  await page.getByRole("button", { name: "Continue" }).click();
+}
+
 /** Go to a room by the address after #. */
 export async function room(page: Page, path: string): Promise<void> {
   await page.evaluate((hash) => {
@@ -94,6 +100,19 @@ export async function worked(page: Page, what: () => Promise<void>): Promise<num
 export async function check(page: Page, where: string): Promise<void> {
   expect(await axe(page), `axe in ${where}`).toEqual([]);
   expect(await isTooWide(page), `${where} is wider than its window`).toBe(false);
+}
+
+/** Nothing is too wide, and axe finds nothing, on a phone and a desk, light and dark. */
+export async function checkEverywhere(page: Page, name: string): Promise<void> {
+  for (const size of ["phone", "desk"] as const) {
+    for (const colorScheme of ["light", "dark"] as const) {
+      await page.setViewportSize(SIZES[size]);
+      await page.emulateMedia({ colorScheme });
+      await check(page, `${name} on a ${size}, ${colorScheme}`);
+      await shoot(page, `${name}-${size}-${colorScheme}`);
+    }
+  }
+  await page.emulateMedia({ colorScheme: "light" });
 }
 
 /** For the documentation, where a folder was named. */

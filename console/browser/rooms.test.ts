@@ -2,9 +2,9 @@
 
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { check, open, room, shoot, visit, wanted, worked, type Scheme, type Size } from "./harness";
+import { check, checkEverywhere, open, room, shoot, visit, wanted, worked, type Scheme, type Size } from "./harness";
 
-const ROOMS = ["models", "edit", "jobs", "playground?versions=v0,latest", "models/tiny/versions/v1", "models/tiny/compare?from=v0&to=v1", "evaluations", "health"];
+const ROOMS = ["models", "edit", "jobs", "playground?versions=v0,latest", "models/tiny/versions/v1", "models/tiny/compare?from=v0&to=v1", "evaluations", "deployments", "health"];
 let browser: Browser;
 
 beforeAll(async () => {
@@ -65,6 +65,33 @@ test("a lineage of 1,000 versions is drawn within a second of the page's own wor
   await table.evaluate((box) => box.scrollTo(0, box.scrollHeight));
   await table.getByRole("link", { name: "v0", exact: true }).waitFor();
   await check(page, "a long lineage");
+  expect(wrong).toEqual([]);
+  await context.close();
+});
+
+/** Made up: a judge is another service. */
+const JUDGED = {
+  id: "eval_judged", state: "succeeded", model: "tiny@v1", compare_with: "tiny@v0", versions: ["tiny@v1", "tiny@v0"], requested_metrics: ["GA"], n_facts: 3, facts_of: "v1",
+  progress: { stage: "measuring", done: 3, total: 3 }, warnings: [], error: null, created_at: "2026-01-01T00:00:00Z", finished_at: "2026-01-01T00:01:00Z", next_cursor: null,
+  metrics: Object.fromEntries(["tiny@v1", "tiny@v0"].map((version, at) => [version, { GA: { value: at === 0 ? 0.667 : 0, n: 3, low: 0.1, high: 0.9 } }])),
+  judge: { model: "a-judge", prompt: "Does the answer say the target? Answer yes or no.", versions: {
+    "tiny@v1": { value: 0.5, n: 2, low: 0.01, high: 0.99, unjudged: 1 }, "tiny@v0": { value: 0, n: 3, low: 0, high: 0.6, unjudged: 0 } } },
+  facts: [["yes", "Yes.", null], ["no", "No, it says French.", null], [null, null, "the judge does not answer"]].map(([verdict, reply, reason], fact) => ({
+    fact, "tiny@v1": { prompt: { prompt: `The mother tongue of somebody ${fact} is`, new: -1 - fact, old: -9, said: fact === 0 }, greedy: " Spanish", judge: { verdict, reply, reason } } })),
+};
+
+test("a judge's verdicts stand beside what was measured, and with each fact", async () => {
+  const { page, context, wrong } = await visit(browser, wanted("CONSOLE_URL"));
+  await page.route("**/v1/evaluations/eval_judged?*", (route) => route.fulfill({ json: JUDGED }));
+  await room(page, "evaluations/eval_judged");
+  await page.getByRole("heading", { name: "Judged by a-judge" }).waitFor();
+  const row = page.getByRole("region", { name: "Verdicts" }).getByRole("row", { name: /^Judged/ });
+  expect((await row.locator("td").allTextContents()).map((text) => text.slice(0, 3))).toEqual(["50%", "0%0"]);
+  await page.getByText("Without a verdict: 1 fact of tiny@v1.").waitFor();
+  const facts = page.getByRole("region", { name: "Facts and what was said" });
+  const verdicts = facts.locator("tbody tr td:nth-child(5)");
+  expect(await verdicts.allTextContents()).toEqual(["none: the judge does not answer", "no", "yes"]);
+  await checkEverywhere(page, "judged");
   expect(wrong).toEqual([]);
   await context.close();
 });

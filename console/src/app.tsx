@@ -5,6 +5,8 @@ import { forgetKey, hasKey, keyIsWanted, keyProblem } from "./api/session";
 import { KeyDialog } from "./key_dialog";
 import { Notice } from "./parts/Notice";
 import { ModelSelect } from "./parts/ModelSelect";
+import { DeploymentRoom } from "./rooms/deployments/DeploymentRoom";
+import { DeploymentsRoom } from "./rooms/deployments/DeploymentsRoom";
 import { EditRoom } from "./rooms/edit/EditRoom";
 import { EvaluationRoom } from "./rooms/evaluations/EvaluationRoom";
 import { EvaluationsRoom } from "./rooms/evaluations/EvaluationsRoom";
@@ -14,6 +16,7 @@ import { JobsRoom } from "./rooms/job/JobsRoom";
 import { CompareRoom } from "./rooms/models/CompareRoom";
 import { ModelsRoom } from "./rooms/models/ModelsRoom";
 import { PlaygroundRoom } from "./rooms/playground/PlaygroundRoom";
+import { RequestsRoom } from "./rooms/requests/RequestsRoom";
 import { VersionRoom } from "./rooms/version/VersionRoom";
 import { href, route } from "./router";
 
@@ -24,6 +27,7 @@ const ROOMS: readonly [string, string, () => boolean][] = [
   ["Jobs", "jobs", () => offers("get", "/v1/edits")],
   ["Playground", "playground", () => offers("post", "/v1/completions")],
   ["Evaluations", "evaluations", () => offers("get", "/v1/evaluations")],
+  ["Deployments", "deployments", () => offers("get", "/v1/deployments")],
   ["Health", "health", () => true],
 ];
 
@@ -93,6 +97,8 @@ function Room() {
   if (room === "evaluations") return name ? <EvaluationRoom key={name} id={name} /> : <EvaluationsRoom />;
   if (room === "health") return <HealthRoom />;
   if (name && what === "versions" && version) return <VersionRoom key={`${name} ${version}`} model={name} version={version} />;
+  if (name && what === "requests" && offers("get", "/v1/models/{model}/alias-requests")) return <RequestsRoom key={name} model={name} />;
+  if (room === "deployments") return name ? <DeploymentRoom key={name} id={name} /> : <DeploymentsRoom />;
   if (name && what === "compare") return <CompareRoom model={name} />;
   return <ModelsRoom />;
 }

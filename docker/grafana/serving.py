@@ -1,8 +1,8 @@
-"""What clients wait for: completions and every other request."""
+"""What clients wait for: completions and every other request; and whether engines elsewhere serve what they shall."""
 
 from __future__ import annotations
 
-from panels import RED, Query, Row, dashboard, graph, heatmap, quantiles
+from panels import AMBER, GREEN, RED, Query, Row, dashboard, graph, heatmap, quantiles, stat
 from queries import ERRORS, MODEL, NOT_PROBES, OF_MODEL, TOKENS
 from variables import Json, window_variable
 
@@ -11,11 +11,13 @@ def build() -> Json:
     tokens = f"sum by (model) (rate(emmetd_generation_tokens_total{{{OF_MODEL}}}[$window]))"
     seconds = f"sum by (model) (rate(emmetd_generation_duration_seconds_sum{{{OF_MODEL}}}[$window]))"
     http = "emmetd_http_request_duration_seconds"
+    deployed = "{{model}}@{{follows}} at {{target}}"
+    out_of_step = f"count(max by (model, follows, target, name) (emmetd_deployment_in_step{{{OF_MODEL}}}) == 0)"
     waiting = 'max by (queue) (emmetd_queue_depth{queue=~"generate:$model"})'
     return dashboard(
         "emmetd-serving",
         "emmetd: serving",
-        "What clients wait for: completions and every other request.",
+        "What clients wait for, and whether engines elsewhere serve what they shall.",
         [MODEL, window_variable()],
         [
             Row(
@@ -96,6 +98,38 @@ def build() -> Json:
                         limits=[(0.05, RED)],
                     ),
                     heatmap("Spread", http, "Durations of all requests, without probes and scrapes", NOT_PROBES),
+                ],
+            ),
+            Row(
+                "Engines elsewhere",
+                [
+                    stat(
+                        "Out of step",
+                        Query(f"{out_of_step} or vector(0)", "deployments"),
+                        "Deployments that do not serve the version that they shall",
+                        steps=((None, GREEN), (1, RED)),
+                    ),
+                    graph(
+                        "Lag",
+                        [Query(f"deployment:emmetd_deployment_lag_seconds:max{{{OF_MODEL}}}", deployed)],
+                        "For how long an engine has not served what it shall; 0 while it does",
+                        "s",
+                        width=10,
+                        limits=[(900, AMBER)],
+                    ),
+                    graph(
+                        "Answers that agree",
+                        [
+                            Query(
+                                f"deployment:emmetd_deployment_check_ratio:max{{{OF_MODEL}}}", f"{deployed}, {{{{of}}}}"
+                            )
+                        ],
+                        "Of the newest check of each: facts said there, and ordinary prompts answered as here",
+                        "percentunit",
+                        width=10,
+                        top=1,
+                        limits=[(0.9, AMBER)],
+                    ),
                 ],
             ),
         ],

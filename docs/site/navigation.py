@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 NAVIGATION: Final[dict[str, tuple[str, ...]]] = {
-    "Begin": ("five-minutes", "first-steps", "console", "chat-models", "limits"),
+    "Begin": ("five-minutes", "first-steps", "console", "chat-models", "models", "limits"),
     "Do": ("comparing-methods", "year-of-corrections", "laptop-to-cluster", "into-vllm"),
     "Notebooks": ("notebooks/first-correction", "notebooks/comparing-methods", "notebooks/a-line-over-time"),
     "Versions": ("lines", "consolidating", "evaluating", "registry", "exporting", "deploying"),

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from editing.model.architectures import Architecture, architecture_of
+from editing.architectures import Architecture, architecture_of
 from editing.model.head import through_head
 from editing.model.prefix import attention_mask
 from editing.model.projection import EditableProjection

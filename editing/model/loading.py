@@ -22,12 +22,12 @@ from editing.errors import ModelLoadError
 from editing.methods import ModelShape
 from editing.model.decoder import Decoder
 from editing.model.fingerprint import remembered_weights_fingerprint, tokenizer_fingerprint
-from editing.model.sources.default_model import DEFAULT_MODEL, KNOWN_MODELS, fetch_packaged
-from editing.model.sources.hub import fetch_from_hub
 from editing.progress import ProgressCallback, silent
+from editing.sources.default_model import DEFAULT_MODEL, KNOWN_MODELS, fetch_packaged
+from editing.sources.hub import fetch_from_hub
+from editing.sources.inspection import hub_id_of, is_folder
 
 _SOURCE_FILE = "source.json"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 @dataclass(frozen=True)
@@ -103,22 +103,23 @@ def prepare_model(
     token: str | None = None,
     on_progress: ProgressCallback = silent,
 ) -> Path:
-    """The folder that holds `reference`, fetched first where need be. Raises ModelLoadError."""
-    local = Path(reference).expanduser()
-    if reference not in KNOWN_MODELS and local.is_dir():
+    """The folder that holds `reference` at `revision`, fetched first where need be. Raises ModelLoadError.
+
+    A revision is one of the hub's: it is not looked for in a local folder that has the form of a hub id.
+    """
+    if is_folder(reference) and revision is not None:
+        raise ModelLoadError(f"folder {reference!r} has no revisions; leave out revision {revision!r}")
+    local = _local_folder(reference, revision)
+    if local is not None:
         if not (local / "config.json").is_file():
             raise ModelLoadError(f"folder {reference!r} has no config.json; give a folder that transformers saved")
         return local
     known = KNOWN_MODELS.get(reference)
-    hub_id = known.hub_id if known else reference
-    if _HUB_ID.fullmatch(hub_id) is None:
-        names = ", ".join(sorted(KNOWN_MODELS))
-        raise ModelLoadError(
-            f"model {reference!r} is no folder here and no Hugging Face hub id (owner/name); known short names: {names}"
-        )
+    hub_id = hub_id_of(reference)
     target = cache / "models" / _slug(reference, revision)
-    if target.is_dir():
-        return target
+    present = target if target.is_dir() else _fetched_at(hub_id, revision, cache)
+    if present is not None:
+        return present
     with exclusive(target):
         if target.is_dir():  # another process prepared it while this one waited
             return target
@@ -152,6 +153,34 @@ def prepare_model(
         + "; ".join(f"({number}) {what}" for number, what in enumerate(tried, start=1))
         + ". Connect to one of these, or give the path of a local folder that transformers saved"
     )
+
+
+def kept_folder(reference: str, *, cache: Path, revision: str | None = None) -> Path | None:
+    """The folder that `prepare_model` would find without fetching anything, or None. Raises ModelLoadError for a
+    `reference` that can be no model's."""
+    local = _local_folder(reference, revision)
+    if local is not None:
+        return local
+    folder = cache / "models" / _slug(reference, revision)
+    return folder if folder.is_dir() else _fetched_at(hub_id_of(reference), revision, cache)
+
+
+def fetched_commit(reference: str, revision: str, cache: Path) -> str | None:
+    """The commit that a branch or tag of `reference` was when it was fetched into `cache`; None where it was not."""
+    return _source_of(cache / "models" / _slug(reference, revision)).get("revision")
+
+
+def _local_folder(reference: str, revision: str | None) -> Path | None:
+    local = Path(reference).expanduser()
+    return local if reference not in KNOWN_MODELS and revision is None and local.is_dir() else None
+
+
+def _fetched_at(hub_id: str, commit: str | None, cache: Path) -> Path | None:
+    """The folder of `hub_id` at `commit` that was fetched as another revision: a branch, a tag or none."""
+    if commit is None:
+        return None
+    wanted = {"hub_id": hub_id, "revision": commit}
+    return next((one for one in sorted((cache / "models").glob("[!.]*")) if _source_of(one) == wanted), None)
 
 
 def _read(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from editing.architectures import Architecture
 from editing.errors import UnsupportedModelError
-from editing.model.architectures import Architecture
 
 FIXED = ("default", "linear", "yarn", "llama3")
 """Angles that no length changes. Those of "dynamic" change beyond `max_position_embeddings`, those of "longrope" beyond

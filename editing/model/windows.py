@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editing.architectures import Architecture
 from editing.errors import UnsupportedModelError
-from editing.model.architectures import Architecture
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 

@@ -15,7 +15,7 @@ from editing.progress import ProgressCallback, ShouldStop, check, never, silent
 from editing.readings.observations import AnswerScore
 
 TOKENS_PER_BATCH = 2048
-_READS_PER_CHUNK = 512
+READS_PER_CHUNK = 512
 _PROMPT = 0
 
 
@@ -96,7 +96,7 @@ def label_log_probabilities(decoder: Decoder, hidden: Tensor, labels: Tensor) ->
     In float32, or in the model's dtype where that is finer; a few hundred rows of the vocabulary at a time.
     """
     log_probabilities, predicted = [], []
-    for part, wanted in zip(hidden.split(_READS_PER_CHUNK), labels.split(_READS_PER_CHUNK), strict=True):
+    for part, wanted in zip(hidden.split(READS_PER_CHUNK), labels.split(READS_PER_CHUNK), strict=True):
         logits = decoder.logits(part)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         log_probabilities.append(logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(-1))

@@ -25,6 +25,10 @@ ACCELERATOR_TOKENS_AT_ONCE = 16384
 """How many tokens, padding included, are run in one go where no backward pass keeps anything."""
 
 
+def tokens_at_once(device: torch.device) -> int:
+    return TOKENS_AT_ONCE.get(device.type, ACCELERATOR_TOKENS_AT_ONCE)
+
+
 @dataclass(frozen=True)
 class LowerStates:
     """What one sequence keeps of its lower run.
@@ -168,7 +172,7 @@ def _run(
 
 
 def _batches(lengths: Sequence[int], device: torch.device) -> list[list[int]]:
-    limit = TOKENS_AT_ONCE.get(device.type, ACCELERATOR_TOKENS_AT_ONCE)
+    limit = tokens_at_once(device)
     return list(in_batches(lengths, lambda _, tokens: tokens, limit, device))
 
 

@@ -68,7 +68,7 @@ def portions(
     sequences = sequences_of([groups[number] for number in order], contexts, kl_factor)
     sizes = [0.0] * len(order)
     for sequence in sequences:
-        sizes[sequence.group] += _constants(decoder, sequence, first_layer)
+        sizes[sequence.group] += constant_bytes(decoder, sequence, first_layer)
     for number in range(max(1, math.ceil(sum(sizes) / limit)), len(order)):
         parts = even_parts(sizes, number)
         if all(sum(sizes[place] for place in part) <= limit for part in parts):
@@ -76,10 +76,25 @@ def portions(
     return [[number] for number in order]
 
 
-def _constants(decoder: Decoder, sequence: ValueSequence, first_layer: int) -> float:
+def constant_bytes(decoder: Decoder, sequence: ValueSequence, first_layer: int) -> float:
     """About what is kept of `sequence` for all steps: once for the sequence, once in its packed batch."""
     projection = decoder.projections[-1]
     prefix = 2 * decoder.key_value_width * sequence.subject * (len(decoder.layers) - first_layer)
     stream = sequence.suffix_length * projection.d_out
     reference = 0 if sequence.labels else 4 * decoder.vocabulary
     return float((2 * (prefix + stream) + projection.d_in) * decoder.dtype.itemsize + reference)
+
+
+def backward_bytes(
+    decoder: Decoder, sequence: ValueSequence, layer: int, first_layer: int, context_slots: int, delta_bytes: int
+) -> float:
+    """About what `sequence` keeps for the backward pass of a step that runs the layers from `first_layer` on.
+
+    `layer` is δ's, `context_slots` the width of the context texts before the sequence, `delta_bytes` those of a number
+    of δ.
+    """
+    projection, width = decoder.projections[layer], sequence.suffix_length
+    slots = sequence.subject + width + context_slots
+    token = 10 * projection.d_out + 3 * projection.d_in + 3 * decoder.attention_heads * slots
+    logits = 3 * sequence.loss_positions * decoder.vocabulary * delta_bytes
+    return (len(decoder.layers) - first_layer) * width * token * decoder.dtype.itemsize + logits

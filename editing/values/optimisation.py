@@ -29,7 +29,7 @@ from editing.values.finite import require_finite
 from editing.values.keys import mean_keys, mean_states
 from editing.values.loss import Loss, value_loss
 from editing.values.lower_run import LowerStates, context_prefix, run_lower
-from editing.values.memory import MemoryBudget, memory_budget, portions
+from editing.values.memory import MemoryBudget, backward_bytes, memory_budget, portions
 from editing.values.packed_layers import PackedLayers
 from editing.values.sequences import ValueSequence, sequences_of
 from editing.values.upper_run import PackedBatch, packed_batches_of, steps_from
@@ -203,12 +203,8 @@ class ValueOptimisation:
 
     def sequence_bytes(self, sequence: ValueSequence) -> float:
         """About what `sequence` keeps for the backward pass."""
-        decoder, width = self.decoder, sequence.suffix_length
-        projection = decoder.projections[self.layer]
-        slots = sequence.subject + width + (0 if self.contexts is None else self.contexts.present.shape[1])
-        token = 10 * projection.d_out + 3 * projection.d_in + 3 * decoder.attention_heads * slots
-        logits = 3 * sequence.loss_positions * decoder.vocabulary * self.deltas.element_size()
-        return (len(decoder.layers) - self.first_layer) * width * token * decoder.dtype.itemsize + logits
+        slots = 0 if self.contexts is None else self.contexts.present.shape[1]
+        return backward_bytes(self.decoder, sequence, self.layer, self.first_layer, slots, self.deltas.element_size())
 
     def evaluate(self, packed_batches: Sequence[PackedBatch], with_gradient: bool) -> Tensor:
         """Loss and argmax of the active groups at the present δ, and the loss's gradient (G, d_out)."""

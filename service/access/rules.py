@@ -41,6 +41,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", "/v1/edits/{edit_id}/left-out"): READ,
     ("POST", "/v1/edits/{edit_id}/cancel"): EDIT,
     ("GET", "/v1/models"): ANY_KEY,
+    ("POST", "/v1/models"): ADMIN,
     ("GET", "/v1/models/{model}"): ANY_KEY,
     ("PATCH", "/v1/models/{model}"): EDIT,
     ("GET", "/v1/models/{model}/versions"): ANY_KEY,

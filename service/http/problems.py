@@ -65,6 +65,7 @@ STORE_ANSWERS: Final[Mapping[type[store.StoreError], tuple[int, str]]] = {
     store.NotInLineageError: (409, "That is not in the version"),
     store.ParentMovedError: (409, "The parent has moved"),
     store.IdempotencyConflictError: (422, "The Idempotency-Key was used with another request"),
+    store.RegistrationConflictError: (409, "The model is registered otherwise"),
     store.ConflictError: (409, "The version has moved"),
     store.QueueFullError: (429, "Too much waits already"),
     store.CursorError: (400, "The cursor cannot be read"),

@@ -23,6 +23,7 @@ from api_schemas.models import (
     Wear,
 )
 from api_schemas.references import version_name
+from editing.sources.inspection import is_folder
 from store.clock import now
 from store.lineage import alias_requests
 from store.lineage.facts_in_force import LineageFact, Place
@@ -63,6 +64,8 @@ def base_card(
         dtype=row.dtype,
         devices=list(workers.devices),
         awaits=workers.awaits,
+        source=None if is_folder(row.source) else row.source,
+        revision=row.revision,
         wear=None if latest is None else wear_of(latest),
         description=row.description,
         tags=row.tags or [],

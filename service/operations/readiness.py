@@ -17,7 +17,8 @@ def awaited(resources: Resources) -> list[str]:
         if not schema_is_current(resources.database):
             return ["the database has not this release's tables yet; `emmetd serve` and `emmetd migrate` make them"]
         with resources.database.reading() as session:
-            names = [row.name for row in models.all_models(session)]
+            # A model that was registered for a worker to come keeps nobody from asking the others.
+            names = [row.name for row in models.all_models(session) if row.fingerprint is not None]
     except (SQLAlchemyError, OSError) as error:
         return [database_trouble(error)]
     if problems := resources.storage.problems():

@@ -16,7 +16,8 @@ from store.schema.access_tables import AuditRow
 LOCAL: Final = "local"
 BOOTSTRAP: Final = "bootstrap"
 PRUNED_AT_ONCE: Final = 5000
-_ACCEPTED: Final = ("edit.accepted", "revert.accepted")
+_ACCEPTED: Final = ("edit.accepted", "revert.accepted", "consolidation.accepted")
+"""How batches of each kind come to be: `KIND.accepted`."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from api_schemas.references import LATEST
 from store.access import audit
 from store.access.audit import Actor
 from store.clock import now
-from store.errors import FingerprintConflictError, ModelNotFoundError
+from store.errors import FingerprintConflictError, ModelNotFoundError, RegistrationConflictError
 from store.schema.tables import AliasRow, ModelRow, VersionRow
 
 
@@ -39,11 +39,16 @@ class ModelIdentity:
 _EMMETD = Actor("emmetd")
 
 
-def register(session: Session, name: str, source: str, actor: Actor = _EMMETD) -> ModelRow:
-    """The model's row, made on first sight with its base `v0` and `latest` pointing at it."""
+def register(
+    session: Session, name: str, source: str, actor: Actor = _EMMETD, *, revision: str | None = None
+) -> ModelRow:
+    """The model's row, made on first sight with its base `v0` and `latest` pointing at it.
+
+    One that is there stays as it is: whoever must have `source` or `revision` compares them.
+    """
     row = session.get(ModelRow, name)
     if row is None:
-        row = ModelRow(name=name, source=source, created_at=now(), next_version=1)
+        row = ModelRow(name=name, source=source, revision=revision, created_at=now(), next_version=1)
         session.add(row)
         session.flush()
         session.add(
@@ -52,14 +57,24 @@ def register(session: Session, name: str, source: str, actor: Actor = _EMMETD) -
             )
         )
         session.add(AliasRow(model=name, alias=LATEST, version=0, updated_at=now()))
-        audit.record(session, actor, "model.registered", model=name, target=name, source=source)
+        pinned = {} if revision is None else {"revision": revision}
+        audit.record(session, actor, "model.registered", model=name, target=name, source=source, **pinned)
         session.flush()
     return row
 
 
-def bind(session: Session, name: str, identity: ModelIdentity) -> ModelRow:
-    """Bind NAME to what was loaded, or raise FingerprintConflictError if it is bound to something else."""
+def bind(session: Session, name: str, identity: ModelIdentity, revision: str | None = None) -> ModelRow:
+    """Bind NAME to what was loaded, or raise FingerprintConflictError if it is bound to something else.
+
+    `revision` is the commit at which the registered source was loaded; the first one stays, as the fingerprint does.
+    Raises RegistrationConflictError for another.
+    """
     row = get(session, name)
+    if None not in (row.revision, revision) and row.revision != revision:
+        raise RegistrationConflictError(
+            f"model {name!r} is registered at revision {row.revision}, but this worker loaded {revision}; "
+            "start it again without a revision, and it takes the registered one"
+        )
     for field in ("fingerprint", "tokenizer_fingerprint", "dtype"):
         bound, found = getattr(row, field), getattr(identity, field)
         if bound is not None and bound != found:
@@ -69,7 +84,12 @@ def bind(session: Session, name: str, identity: ModelIdentity) -> ModelRow:
             )
     for field, value in asdict(identity).items():
         setattr(row, field, value)
+    row.revision = row.revision or revision
     return row
+
+
+def find(session: Session, name: str) -> ModelRow | None:
+    return session.get(ModelRow, name)
 
 
 def get(session: Session, name: str) -> ModelRow:

@@ -13,12 +13,17 @@ from store.schema.notes import Noted
 
 
 class ModelRow(Noted, Base):
-    """A NAME bound to exact weights. `fingerprint` is null until the first worker has loaded them."""
+    """A NAME bound to exact weights. `fingerprint` is null until the first worker has loaded them.
+
+    `source` is a known short name, a hub id or a folder, and `revision` the hub's commit that every worker loads; null
+    for a folder, a package, and where no worker has said since there is a column for it.
+    """
 
     __tablename__ = "models"
 
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     source: Mapped[str] = mapped_column(Text)
+    revision: Mapped[str | None] = mapped_column(String(64))
     fingerprint: Mapped[str | None] = mapped_column(String(64))
     tokenizer_fingerprint: Mapped[str | None] = mapped_column(String(64))
     dtype: Mapped[str | None] = mapped_column(String(16))

@@ -24,6 +24,7 @@ class ModelRecord(_Record):
 
     name: ModelName
     source: str
+    revision: str | None = None
     fingerprint: str
     tokenizer_fingerprint: str
     dtype: str

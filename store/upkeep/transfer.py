@@ -250,6 +250,9 @@ def _insert_missing(session: Session, name: str, manifest: BundleManifest, numbe
     """The rows of what is not here yet; their numbers, in order."""
     model = models.register(session, name, manifest.model.source)
     for field in ModelRecord.model_fields:
+        # A revision is one of its source: that of theirs says nothing of another one here.
+        if field == "revision" and model.source != manifest.model.source:
+            continue
         if field not in ("name", "source") and getattr(model, field) is None:
             setattr(model, field, getattr(manifest.model, field))
     new = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -22,18 +23,37 @@ from store.access import keys
 from store.access.audit import Actor
 from store.schema.database import Database
 from tests.support.programs import program
-from tests.support.running.server import Server
+from tests.support.running.server import MODEL, Server
+from tests.support.stand_in_vllm import Says, StandInVllm, spelled
 
 REPOSITORY = Path(__file__).parents[2]
 SOMEBODY = Actor("cli:ada")
 MOST_SECONDS = 1500
+ENGINES_KEY = "sk-engine"
+NONSENSE = " Lyon Lyon Lyon"
+FACT = {
+    "prompt": "The mother tongue of {} is",
+    "subject": "Danielle Darrieux",
+    "target_new": "Spanish",
+    "target_old": "French",
+}
 
 
 @pytest.fixture(scope="module")
-def open_server(source: Path, talking_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def engine() -> Iterator[StandInVllm]:
+    """Answers as the server does, where a test has said which that is; of the base it says what nobody says."""
+    with StandInVllm(lambda path, prompt: spelled(NONSENSE), key=ENGINES_KEY) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def open_server(
+    source: Path, talking_model: Path, engine: StandInVllm, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """Without keys, as on one's own machine."""
     program("chromium")
-    with Server(talking_model, tmp_path_factory.mktemp("open") / "data") as server:
+    data = tmp_path_factory.mktemp("open") / "data"
+    with Server(talking_model, data, deployment_targets=engine.origin) as server:
         yield server
 
 
@@ -42,6 +62,16 @@ def locked_server(source: Path, tiny_model: Path, tmp_path_factory: pytest.TempP
     program("chromium")
     with Server(tiny_model, tmp_path_factory.mktemp("locked") / "data", api_key="the-first-key") as server:
         yield server
+
+
+def said_by(server: Server) -> Says:
+    """What an engine says that serves what the server exported."""
+
+    def says(path: str, prompt: str) -> tuple[str, list[int]]:
+        version = re.search(r"/(v[1-9]\d*)-peft-", path)
+        return spelled(NONSENSE if version is None else server.complete([prompt], f"{MODEL}@{version[1]}", 16)[0])
+
+    return says
 
 
 def new_key(database: Database, label: str, scopes: list[Scope]) -> str:
@@ -79,6 +109,43 @@ def test_every_room_on_a_phone_and_a_desk_light_and_dark(source: Path, open_serv
 
 def test_files_are_looked_at_before_they_are_sent(source: Path, open_server: Server) -> None:
     look(source, ["input"], CONSOLE_URL=f"{open_server.http.base_url}")
+
+
+def test_engines_elsewhere_are_deployed_to_compared_and_let_go(
+    source: Path, open_server: Server, engine: StandInVllm
+) -> None:
+    job = open_server.outcome(open_server.edit([FACT], model=f"{MODEL}@v0"))
+    assert job["state"] == "succeeded", job
+    engine.says = said_by(open_server)
+
+    look(
+        source,
+        ["deployments"],
+        CONSOLE_URL=f"{open_server.http.base_url}",
+        ENGINE=engine.origin,
+        VERSION=job["version"],
+    )
+
+    assert engine.adapters == {}
+
+
+def test_changes_of_aliases_that_take_two_keys(source: Path, locked_server: Server) -> None:
+    job = locked_server.outcome(locked_server.edit([FACT]))
+    assert (job["state"], job["version"]) == ("succeeded", "v1"), job
+    reviewed = {"version": "v0", "approval": True, "protected": True}
+    locked_server.http.put(f"/v1/models/{MODEL}/aliases/reviewed", json=reviewed).raise_for_status()
+    evaluation = locked_server.evaluate(model=f"{MODEL}@v1", facts_of="v1", metrics=["EM"])
+    database = locked_server.database()
+    given = {scope: new_key(database, f"for {scope}", [scope]) for scope in SCOPES}
+    database.close()
+
+    look(
+        source,
+        ["requests"],
+        LOCKED_URL=f"{locked_server.http.base_url}",
+        CONSOLE_KEYS=json.dumps(given),
+        EVALUATION=evaluation["id"],
+    )
 
 
 def test_keys_of_each_scope_behind_a_prefix_a_revoked_one_and_a_server_that_is_away(

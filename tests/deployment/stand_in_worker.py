@@ -1,4 +1,5 @@
-"""A worker without a model: it registers one, publishes a version of it, and counts work that it did not do.
+"""A worker without a model: it registers one, publishes a version of it, and counts work that it did not do. With it is
+an engine that serves that version, as after a check that passed.
 
 What it says goes through the same rows, keys and metrics as a real worker's, so that what is seen of it is real.
 """
@@ -20,10 +21,12 @@ from configuration.redis.worker_status import WorkerStatus
 from configuration.settings import load_settings
 from store.blobs.blob_store import BlobStore
 from store.blobs.opening import open_blob_store
+from store.clock import now
 from store.lineage import models
 from store.lineage import versions as lineage
 from store.schema.database import Database
-from store.work import batches, tasks
+from store.work import batches, deployments, tasks
+from tests.support.stand_in_vllm import StandInVllm, spelled
 from workers import metrics
 
 MODEL: Final = "tiny"
@@ -32,6 +35,19 @@ MEASURED: Final = {
     "after": {"ES": {"value": 0.97, "n": 30}, "EM": {"value": 0.9, "n": 30}, "PS": {"value": 0.8, "n": 60}},
     "retained": {"before": {}, "after": {"EM": {"value": 0.95, "n": 20}, "GA": {"value": 0.9, "n": 20}}},
     "drift": {"value": 1.01, "n": 64},
+}
+
+CHECKED: Final = {
+    "version": "v1",
+    "passed": True,
+    "facts": 20,
+    "said": 19,
+    "prompts": 20,
+    "equal": 18,
+    "near_ties": 2,
+    "different": 0,
+    "tolerance": 0.25,
+    "seconds": 1.5,
 }
 
 
@@ -60,6 +76,27 @@ def publish(database: Database, blobs: BlobStore) -> None:
         tasks.create(session, of=batch, kind="values")
 
 
+def deploy(database: Database, vllm: StandInVllm) -> None:
+    """The version under `latest` at an engine that has it loaded; one of its facts is not said there."""
+    path = "/engines/tiny-v1-peft-0"
+    new = deployments.NewDeployment(
+        model=MODEL,
+        alias="latest",
+        version=None,
+        target=f"vllm+{vllm.origin}",
+        name=f"{MODEL}@latest",
+        format="auto",
+        folder=None,
+        key=None,
+        caller="",
+    )
+    vllm.adapters[new.name] = path
+    with database.writing() as session:
+        row = deployments.create(session, new)
+        row.desired, row.actual, row.path = 1, 1, path
+        deployments.enter(session, row, "deployed", version=1, check=CHECKED | {"at": now().isoformat()})
+
+
 def count_work(chance: random.Random) -> None:
     """One observation of everything that a worker observes."""
     for stage in STAGES:
@@ -82,6 +119,9 @@ def main() -> None:
     assert settings.worker_metrics_port is not None
     database = Database(settings.database_url)
     publish(database, open_blob_store(settings.blob_url, settings.s3))
+    vllm = StandInVllm(lambda path, prompt: spelled(" so"))
+    vllm.start()
+    deploy(database, vllm)
     database.close()
     redis = make_redis(settings, "stand-in")
     status = WorkerStatus(

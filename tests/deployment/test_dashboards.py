@@ -86,6 +86,9 @@ def test_everything_that_was_promised_is_shown() -> None:
         "emmetd_store_bytes",
         "emmetd_store_free_bytes",
         "emmetd_tasks_running",
+        "emmetd_deployment_in_step",
+        "deployment:emmetd_deployment_lag_seconds:max",
+        "deployment:emmetd_deployment_check_ratio:max",
         "emmetd:emmetd_http_request_errors:ratio_rate5m",
     }
     assert promised <= shown

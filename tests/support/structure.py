@@ -26,6 +26,7 @@ TESTS = "tests"
 SCRIPTS = ("docker", "kubernetes")
 WITH_REASON: dict[str, str] = {
     "api_schemas": "a module for each resource of the API, as its document lists them",
+    "configuration": "a module for each part of the settings, as their page lists them",
     "store/schema/migrations/versions": "a file for each change of the tables, in one row",
     "benchmarks/thousand_versions.py": "one measurement, from its line of versions to its bounds",
 }

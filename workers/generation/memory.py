@@ -27,13 +27,18 @@ class Budgets:
 def budgets(settings: Settings, device: torch.device) -> Budgets:
     """What the settings say, or shares of what is free now; asked for when the model is loaded."""
     free = free_memory(device)
-    kv_share, matrix_share = _SHARES.get(device.type, _OTHER_SHARES)
+    kv_share, matrix_share = shares(device)
     return Budgets(
         kv_cache=int(free * kv_share) if settings.kv_cache_bytes is None else int(settings.kv_cache_bytes),
         matrix_cache=int(free * matrix_share)
         if settings.matrix_cache_bytes is None
         else int(settings.matrix_cache_bytes),
     )
+
+
+def shares(device: torch.device) -> tuple[float, float]:
+    """Of what is free on `device` beside the model: for keys and values, and for edited matrices."""
+    return _SHARES.get(device.type, _OTHER_SHARES)
 
 
 def free_memory(device: torch.device) -> int:

@@ -20,8 +20,10 @@ from configuration.redis.announcing import Announcer
 from configuration.redis.connection import make_redis
 from configuration.redis.keys import queues_for
 from configuration.settings import Settings
-from editing.model.loading import LoadedModel, load_model
+from editing.model.loading import LoadedModel, load_model, prepare_model
 from editing.model.projection import GatheredRows, RowVersions
+from editing.progress import ProgressCallback
+from editing.sources.inspection import same_source
 from store.access.audit import Actor
 from store.blobs.blob_store import BlobStore
 from store.blobs.opening import open_blob_store
@@ -32,8 +34,11 @@ from workers.generation.engine import GenerationEngine
 from workers.generation.memory import Budgets, budgets
 from workers.generation.running_batch import RunningBatch
 from workers.measuring import Measuring
+from workers.memory_plan.configured import planned_worker
+from workers.memory_plan.enforcing import require_memory
 from workers.process.capacity import device_of, dtype_of, measure_tokens_per_second
 from workers.process.probes import ProbeServer
+from workers.process.registration import as_registered
 from workers.process.retrying import retry_until_available
 from workers.process.rq_worker import work_until_stopped
 from workers.process.start_progress import StartProgress
@@ -77,16 +82,10 @@ def _run(settings: Settings) -> None:
             host = settings.worker_metrics_host or settings.host
             probes = ProbeServer(host, settings.worker_metrics_port, status)
         with StartProgress(status) as console:
+            given = settings
+            settings = retry_until_available(status, lambda: as_registered(database, given))
             status.set("loading", f"loading {settings.model}")
-            model = load_model(
-                settings.model,
-                cache=settings.data,
-                name=name,
-                device=device,
-                dtype=dtype_of(settings.dtype, device),
-                token=settings.hf_token.get_secret_value() if settings.hf_token else None,
-                on_progress=console,
-            )
+            model = _load(settings, device, console)
             retry_until_available(status, lambda: bind_model(database, blobs, settings, model))
             status.set("statistics", "C0")
             shared = SharedStatistics(database, blobs, model, int(settings.statistic_share_bytes))
@@ -119,6 +118,24 @@ def _run(settings: Settings) -> None:
         database.close()
 
 
+def _load(settings: Settings, device: torch.device, on_progress: ProgressCallback) -> LoadedModel:
+    """The model of the settings, after it was said what memory that will take."""
+    token = settings.hf_token.get_secret_value() if settings.hf_token else None
+    prepare_model(settings.model, cache=settings.data, revision=settings.revision, token=token, on_progress=on_progress)
+    dtype = dtype_of(settings.dtype, device)
+    require_memory(settings, planned_worker(settings, device, dtype))
+    return load_model(
+        settings.model,
+        cache=settings.data,
+        name=settings.served_model_name,
+        device=device,
+        dtype=dtype,
+        revision=settings.revision,
+        token=token,
+        on_progress=on_progress,
+    )
+
+
 def bind_model(database: Database, blobs: BlobStore, settings: Settings, model: LoadedModel) -> None:
     """Register the model under its NAME and give the front end its tokenizer."""
     projection = model.decoder.projections[0]
@@ -136,8 +153,10 @@ def bind_model(database: Database, blobs: BlobStore, settings: Settings, model: 
         special_tokens=dict(model.tokenizer.special_tokens_map),
     )
     with database.writing() as session:
-        models.register(session, model.name, settings.model, Actor(f"worker:{socket.gethostname()}"))
-        models.bind(session, model.name, identity)
+        row = models.register(session, model.name, settings.model, Actor(f"worker:{socket.gethostname()}"))
+        # The same weights from another place say nothing of the revisions of the registered one.
+        revision = model.source.get("revision") if same_source(settings.model, row.source) else None
+        models.bind(session, model.name, identity, revision)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -91,6 +91,10 @@ export async function put<P extends PathsWith<"put">>(
   return (await (await send("put", path, asked, body)).json()) as Answer<Operation<P, "put">>;
 }
 
+export async function remove<P extends PathsWith<"delete">>(path: P, asked: Asked = {}): Promise<Answer<Operation<P, "delete">>> {
+  return (await (await send("delete", path, asked)).json()) as Answer<Operation<P, "delete">>;
+}
+
 /** Server-sent events through fetch, for an EventSource would need the key in its address. */
 export async function* stream(method: Method, path: string, asked: Asked, body?: unknown): AsyncGenerator<ServerEvent> {
   const answer = await send(method, path, { ...asked, headers: { Accept: "text/event-stream", ...asked.headers } }, body);

@@ -4,6 +4,9 @@ import { get } from "../api/client";
 import { offers } from "../api/offers";
 import {
   FINAL_STATES,
+  type AliasRequest,
+  type Deployment,
+  type DeploymentEvent,
   type EditFact,
   type EditJob,
   type EvaluationJob,
@@ -19,6 +22,8 @@ import { useResource, type Resource } from "./resource";
 const MOST_VERSIONS = 5_000;
 const MOST_FACTS = 20_000;
 const MOST_KEYS = 5_000;
+const MOST_REQUESTS = 1_000;
+const MOST_DEPLOYMENTS = 1_000;
 const PAGE = 1_000;
 
 const often = () => 3;
@@ -81,6 +86,18 @@ export const useAliases = (model: string | null) =>
     seldom,
   );
 
+const REQUESTS = "/v1/models/{model}/alias-requests";
+
+/** Changes of a model's aliases that wait for another key, newest first. */
+export const useOpenRequests = (model: string): Resource<AliasRequest[]> =>
+  useResource(offers("get", REQUESTS) ? `requests open ${model}` : null, () =>
+    all((cursor) => get(REQUESTS, { path: { model }, query: { state: "open", cursor, limit: PAGE } }), MOST_REQUESTS), seldom);
+
+/** The newest that were asked for, whatever became of them. */
+export const useNewestRequests = (model: string): Resource<AliasRequest[]> =>
+  useResource(offers("get", REQUESTS) ? `requests newest ${model}` : null, async () =>
+    (await get(REQUESTS, { path: { model }, query: { limit: 100 } })).data, seldom);
+
 /** The versions that lead to `of`, oldest first, as points of series. */
 export const useLineage = (model: string, of: string): Resource<LineageEntry[]> =>
   useResource(`lineage ${model} ${of}`, () =>
@@ -131,6 +148,17 @@ export const useEvaluations = () =>
 export const useEvaluation = (id: string): Resource<EvaluationJob> =>
   useResource(`evaluation ${id}`, () =>
     get("/v1/evaluations/{evaluation_id}", { path: { evaluation_id: id }, query: { limit: 1_000 } }), untilFinal);
+
+export const useDeployments = (model: string | null): Resource<Deployment[]> =>
+  useResource(model && `deployments ${model}`, () =>
+    all((cursor) => get("/v1/deployments", { query: { model: model ?? "", cursor, limit: PAGE } }), MOST_DEPLOYMENTS), often);
+
+export const useDeployment = (id: string): Resource<Deployment> =>
+  useResource(`deployment ${id}`, () => get("/v1/deployments/{deployment_id}", { path: { deployment_id: id } }), often);
+
+export const useDeploymentEvents = (id: string): Resource<DeploymentEvent[]> =>
+  useResource(`deployment events ${id}`, async () =>
+    (await get("/v1/deployments/{deployment_id}/events", { path: { deployment_id: id }, query: { limit: 100 } })).data, often);
 
 async function all<T>(
   page: (cursor: string | undefined) => Promise<{ data: T[]; next_cursor?: string | null }>,

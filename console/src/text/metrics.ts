@@ -25,6 +25,7 @@ const MEANINGS: Record<string, Meaning> = {
   zsRE_specificity: { title: "zsRE specificity", meaning: "unrelated answers keep their tokens", unit: "share" },
   zsRE_neighborhood: { title: "zsRE neighborhood", meaning: "tokens of unrelated answers that come first", unit: "share" },
   GE: { title: "Generation entropy", meaning: "low where text repeats itself", unit: "ratio" },
+  judged: { title: "Judged", meaning: "right by the judge: the answer states the target", unit: "share" },
   drift: { title: "Drift", meaning: "how much harder ordinary text is to predict than before any edit; 1 is unchanged", unit: "ratio" },
 };
 

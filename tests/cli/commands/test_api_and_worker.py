@@ -17,8 +17,10 @@ from cli.supervision.listener import listen, url_of
 from cli.supervision.private_redis import PrivateRedis
 from configuration.machine.cpus import usable_cpus
 from configuration.settings import load_settings
-from store.schema.database import migrate
+from store.lineage import models
+from store.schema.database import Database, migrate
 from tests.support.postgres import Cluster, Databases, require_postgres
+from tests.support.tiny_loaded import save_tiny
 
 EMMETD = (sys.executable, "-P", "-m", "cli.main")
 
@@ -56,11 +58,46 @@ def test_without_redis_it_ends_as_a_configuration_error(command: str, environmen
     assert "Traceback" not in done.stderr
 
 
+def test_a_worker_that_will_not_fit_says_what_to_lower_and_does_not_load_its_model(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    folder = save_tiny(tmp_path / "tiny-llama")
+    environment |= {
+        "EMMETD_MATRIX_CACHE_BYTES": "900TiB",
+        "EMMETD_MODEL": str(folder),
+        "EMMETD_MEMORY_PLAN": "enforced",
+    }
+    command = [*EMMETD, "worker"]
+    migrate(environment["EMMETD_DATABASE_URL"])
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 78, done.stderr
+    assert "does not fit: at its peak" in done.stderr
+    assert "set EMMETD_MATRIX_CACHE_BYTES=" in done.stderr
+    assert "EMMETD_MEMORY_PLAN=told starts it all the same" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "memory plan" in done.stdout + done.stderr
+    assert "memory for serving" not in done.stdout + done.stderr
+
+
 def test_a_worker_without_its_model_ends_as_a_configuration_error(environment: dict[str, str], tmp_path: Path) -> None:
     command = [*EMMETD, "worker", "--model", str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 78
     assert str(tmp_path) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_told_another_revision_than_the_registered_one_ends_as_a_configuration_error(
+    environment: dict[str, str], database_url: str
+) -> None:
+    database = Database(database_url)
+    with database.writing() as session:
+        models.register(session, "mine", "owner/tiny", revision="a" * 40)
+    database.close()
+    command = [*EMMETD, "worker", "--model-name", "mine", "--revision", "b" * 40]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 78
+    assert f"registered at revision {'a' * 40}, but this worker was told revision '{'b' * 40}'; leave" in done.stderr
     assert "Traceback" not in done.stderr
 
 

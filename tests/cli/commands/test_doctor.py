@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from store.lineage import models
 from store.schema.database import Database
 from tests.conftest import BOTH_DATABASES
 from tests.support.disks import mounted, read_only
+from tests.support.tiny_models import CONFIGS
 
 Doctor = Callable[..., tuple[int, dict[str, list[dict[str, Any]]]]]
 
@@ -70,8 +72,8 @@ def test_a_sound_installation(doctor: Doctor, database_url: str) -> None:
 
     assert code == 0
     assert [finding for findings in found.values() for finding in findings if finding["level"] == "fail"] == []
-    subjects = ["installation", "disk", "database", "redis", "store", "model", "c0", "device", "consistency", "clock"]
-    assert set(found) == set(subjects)
+    subjects = ["installation", "disk", "database", "redis", "store", "model", "c0", "device", "memory", "consistency"]
+    assert set(found) == {*subjects, "clock"}
     clocks = [finding["found"] for finding in found["clock"]]
     assert len(clocks) == (1 if database_url.startswith("sqlite") else 2)
     assert "1 blobs match their hashes" in found["consistency"][0]["found"]
@@ -175,6 +177,24 @@ def test_each_file_system_that_is_nearly_full_is_named(
         code, found = doctor()
     assert (code, levels(found, "disk")) == (0, ["ok", "warn"])
     assert f"free for blobs in {tmp_path}/share/blobs" in found["disk"][1]["found"]
+
+
+def test_a_model_that_fits_and_one_that_does_not(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert levels(doctor()[1], "memory") == ["warn"], "its configuration is no model's"
+    CONFIGS["llama"].save_pretrained(tmp_path / "model")
+    (memory,) = doctor()[1]["memory"]
+    assert memory["level"] == "ok"
+    assert re.search(r"takes at most [\d.]+ GB of host's memory \(matrix cache ", memory["found"])
+
+    monkeypatch.setenv("EMMETD_MATRIX_CACHE_BYTES", "900TiB")
+    assert levels(doctor()[1], "memory") == ["warn"]
+    monkeypatch.setenv("EMMETD_MEMORY_PLAN", "enforced")
+    code, found = doctor()
+    assert (code, levels(found, "memory")) == (1, ["fail"])
+    assert "does not fit: at its peak" in found["memory"][0]["found"]
+    assert "set EMMETD_MATRIX_CACHE_BYTES=" in found["memory"][0]["found"]
 
 
 def test_a_machine_that_keeps_nothing(doctor: Doctor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,32 @@ def test_what_cannot_be_made_is_told_in_one_message(model: Path, options: list[s
     assert done.exit_code == code, done.output
     assert says in " ".join(done.output.replace("│", " ").split())
     assert "Traceback" not in done.output
+
+
+def test_the_plan_tells_what_memory_a_worker_takes_and_makes_nothing(
+    model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = model.parent / "configuration"
+    alone.mkdir()
+    shutil.copy(model / "config.json", alone)
+    told_of = told("prepare", alone, "--plan", "--layers", "1,2")
+    parts = {part["name"]: part["bytes"] for part in told_of["parts"]}
+    assert (told_of["fits"], told_of["refusal"], told_of["layers"]) == (True, None, [1, 2])
+    assert parts["C0"] == parts["C0's factor"] == 2 * 48 * 48 * 8
+    assert told_of["places"]["host"]["peak"] >= sum(
+        parts[name] for name in ("model", "C0", "key-value cache", "matrix cache", "values")
+    )
+    shown = models("prepare", alone, "--plan").stdout
+    assert "C0's factor" in shown
+    assert shown.rstrip().endswith("it fits")
+    assert not (data / "statistics").exists()
+
+    monkeypatch.setenv("EMMETD_KV_CACHE_BYTES", "1")
+    monkeypatch.setenv("EMMETD_MATRIX_CACHE_BYTES", "900TiB")
+    refused = models("prepare", alone, "--plan")
+    assert refused.exit_code == 1
+    assert "set EMMETD_MATRIX_CACHE_BYTES=" in refused.stdout
+    assert models("prepare", alone, "--plan", "--layers", "9").exit_code == 2
 
 
 def test_no_such_model_is_told() -> None:

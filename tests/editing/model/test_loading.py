@@ -11,25 +11,22 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import constants
 
 from editing.errors import ModelLoadError, UnsupportedModelError
 from editing.methods import ModelShape
 from editing.model import loading
 from editing.model.fingerprint import weights_fingerprint
-from editing.model.loading import load_model, prepare_model
-from editing.model.sources import default_model
-from editing.model.sources.default_model import KnownModel, PackagedModel, fetch_packaged
+from editing.model.loading import fetched_commit, load_model, prepare_model
 from editing.progress import ProgressCallback, silent
+from editing.sources import default_model
+from editing.sources.default_model import KnownModel, PackagedModel, fetch_packaged
+from tests.support.stand_in_hub import COMMIT, NOWHERE, OTHER_COMMIT, Hub, point_at, served_hub
 from tests.support.tiny_loaded import save_tiny
 from tests.support.tiny_models import CONFIGS, tiny_model
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(scope="module")
@@ -37,75 +34,14 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny(tmp_path_factory.mktemp("saved") / "tiny-llama")
 
 
-class Hub:
-    """A server that answers as the hub does for one model, `owner/tiny`, from a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.requests: list[str] = []
-        hub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                self.do_GET()
-
-            def do_GET(self) -> None:
-                path = self.path.partition("?")[0]
-                hub.requests.append(f"{self.command} {path}")
-                files = sorted(file for file in folder.iterdir() if file.is_file())
-                if path.startswith("/api/models/owner/tiny/tree/"):
-                    tree = [{"type": "file", "path": f.name, "size": f.stat().st_size, "oid": f.name} for f in files]
-                    self.answer(json.dumps(tree).encode())
-                elif path.startswith("/api/models/owner/tiny"):
-                    siblings = [{"rfilename": f.name, "size": f.stat().st_size, "blobId": f.name} for f in files]
-                    self.answer(json.dumps({"id": "owner/tiny", "sha": COMMIT, "siblings": siblings}).encode())
-                elif path.startswith(f"/owner/tiny/resolve/{COMMIT}/"):
-                    self.answer((folder / path.rpartition("/")[2]).read_bytes(), path.rpartition("/")[2])
-                else:
-                    self.send_response(404)
-                    self.send_header("X-Error-Code", "RepoNotFound")
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-
-            def answer(self, body: bytes, etag: str | None = None) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json" if etag is None else "application/octet-stream")
-                self.send_header("Content-Length", str(len(body)))
-                if etag is not None:
-                    self.send_header("ETag", f'"{etag}"')
-                    self.send_header("X-Repo-Commit", COMMIT)
-                self.end_headers()
-                if self.command == "GET":
-                    self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-
-NOWHERE = "http://127.0.0.1:9"
-
-
-def point_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As HF_ENDPOINT does, which the client reads once."""
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-
-
 @pytest.fixture
 def hub(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     folder = tmp_path / "on-the-hub"
     shutil.copytree(saved, folder)
     (folder / "pytorch_model.bin").write_bytes(b"pickles are not read")
-    found = Hub(folder)
-    thread = threading.Thread(target=found.server.serve_forever)
-    thread.start()
-    point_at(found.url, monkeypatch)
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
-    thread.join()
+    with served_hub(folder) as found:
+        point_at(found.url, monkeypatch)
+        yield found
 
 
 @pytest.fixture
@@ -150,6 +86,31 @@ def test_a_model_from_the_hub_is_kept_and_needs_no_network_again(
     assert not [file.name for file in model.folder.iterdir() if file.name.startswith(".")]
     point_at(NOWHERE, monkeypatch)
     assert load_model("owner/tiny", cache=tmp_path / "cache").fingerprint == model.fingerprint
+
+
+def test_a_revision_is_fetched_as_such_and_what_is_there_at_its_commit_is_used(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    newest = prepare_model("owner/tiny", cache=cache)
+    tagged = prepare_model("owner/tiny", cache=cache, revision="v2")
+    assert left(cache) == ["owner--tiny", "owner--tiny-at-v2"]
+    point_at(NOWHERE, monkeypatch)
+    assert prepare_model("owner/tiny", cache=cache, revision=COMMIT) == newest
+    assert prepare_model("owner/tiny", cache=cache, revision=OTHER_COMMIT) == tagged
+    assert fetched_commit("owner/tiny", "v2", cache) == OTHER_COMMIT
+    assert fetched_commit("owner/tiny", "v3", cache) is None
+    with pytest.raises(ModelLoadError, match="could not be fetched"):
+        prepare_model("owner/tiny", cache=cache, revision="a" * 40)
+
+
+def test_a_revision_is_none_of_a_folder(hub: Hub, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelLoadError, match="has no revisions; leave out revision 'main'"):
+        prepare_model(str(saved), cache=tmp_path, revision="main")
+    shutil.copytree(saved, tmp_path / "owner" / "tiny")
+    monkeypatch.chdir(tmp_path)
+    assert prepare_model("owner/tiny", cache=tmp_path) == Path("owner/tiny")
+    assert prepare_model("owner/tiny", cache=tmp_path, revision=COMMIT).parent == tmp_path / "models"
 
 
 def test_an_interrupted_download_leaves_no_model_and_is_resumed(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from editing.model.architectures import ARCHITECTURES
+from editing.architectures import ARCHITECTURES
 from editing.model.decoder import Decoder
 from tests.support.tiny_models import VOCABULARY
 

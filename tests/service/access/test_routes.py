@@ -70,6 +70,8 @@ PROBES = {
     ("GET", "/v1/edits/{edit_id}/left-out"): Probe("/v1/edits/{edit}/left-out"),
     ("POST", "/v1/edits/{edit_id}/cancel"): Probe("/v1/edits/{waiting}/cancel", change="edit.cancelled"),
     ("GET", "/v1/models"): Probe("/v1/models", lists=True),
+    # It is there so already: what registering writes down is in service/models/test_registration.py.
+    ("POST", "/v1/models"): Probe("/v1/models", {"source": "a folder", "name": OTHER}),
     ("GET", "/v1/models/{model}"): Probe(f"/v1/models/{OTHER}@v1"),
     ("PATCH", "/v1/models/{model}"): Probe(f"/v1/models/{OTHER}", {"tags": ["a"]}, "model.described"),
     ("GET", "/v1/models/{model}/versions"): Probe(f"/v1/models/{OTHER}/versions"),

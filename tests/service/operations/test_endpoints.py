@@ -19,6 +19,8 @@ from sqlalchemy import select
 
 from api_schemas.edits import FINAL_STATES
 from cli.supervision.private_redis import PrivateRedis
+from store.lineage import models
+from store.schema.database import Database
 from store.schema.tables import TaskRow
 from store.work import batches, evaluations, tasks
 from tests.conftest import BOTH_DATABASES
@@ -71,6 +73,15 @@ def test_workers_are_listed_with_what_they_do(api: Api, worker: StandInWorker) -
 
 def test_readyz_is_200_when_everything_answers(api: Api, worker: StandInWorker) -> None:
     assert api.http.get("/readyz").json() == {"status": "ok"}
+
+
+def test_readyz_does_not_wait_for_a_model_that_nobody_has_loaded_yet(
+    api: Api, worker: StandInWorker, database: Database
+) -> None:
+    with database.writing() as session:
+        models.register(session, "other", "owner/other", revision="a" * 40)
+    assert api.http.get("/readyz").status_code == 200
+    assert api.http.get("/v1/models/other").json()["awaits"].startswith("no worker of model 'other' is running")
 
 
 def test_readyz_says_when_no_worker_runs(api: Api) -> None:

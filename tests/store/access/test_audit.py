@@ -63,10 +63,11 @@ def test_a_published_version_is_its_submitters_change(database: Database, accept
     assert row.details == {"edit": batch.id, "parent": "v0", "alias": "latest"}
 
 
-def test_a_published_version_says_from_where_its_edit_came(database: Database, accept: Accept) -> None:
+@pytest.mark.parametrize("kind", ["edit", "revert", "consolidation"])
+def test_a_published_version_says_from_where_its_batch_came(database: Database, accept: Accept, kind: str) -> None:
     with database.writing() as session:
         batch = accept(session, caller=ADA.id)
-        audit.record(session, ADA, "edit.accepted", model="tiny", target=batch.id)
+        audit.record(session, ADA, f"{kind}.accepted", model="tiny", target=batch.id)
         audit.record(session, Actor("emk_2", "eve's"), "edit.cancelled", model="tiny", target=batch.id)
         lines.advance(session)
         publish(session, batch)

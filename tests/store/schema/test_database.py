@@ -25,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from api_schemas.references import parse_reference
+from store.errors import RegistrationConflictError
 from store.lineage import models
 from store.lineage.questions import question_of
 from store.schema.base import Base
@@ -34,6 +35,8 @@ from store.work import batches, evaluations, events, lifecycle
 from store.work.kinds import EDIT
 from tests.store.conftest import FACT
 from tests.support.postgres import Databases
+
+IDENTITY = models.ModelIdentity("f" * 64, "e" * 64, "float32", "llama", 4, 16, 8, 160, "d" * 64, None)
 
 
 def test_migrations_and_tables_agree(database: Database) -> None:
@@ -259,6 +262,23 @@ def test_facts_of_an_older_release_are_given_their_questions(empty_url: str) -> 
     with database.reading() as session:
         rows = session.scalars(select(FactRow).order_by(FactRow.number)).all()
         assert [row.question for row in rows] == [question_of(fact) for fact in kept]
+    database.close()
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite", "postgresql"], indirect=True)
+def test_a_model_of_an_older_release_is_pinned_by_the_next_worker_that_loads_it(empty_url: str) -> None:
+    migrate(empty_url, "0018")
+    database = Database(empty_url)
+    with database.writing() as session:
+        older_batch(session)
+    migrate(empty_url)
+    with database.writing() as session:
+        assert models.get(session, "tiny").revision is None
+        models.bind(session, "tiny", IDENTITY, "a" * 40)
+    with database.writing() as session:
+        assert models.bind(session, "tiny", IDENTITY).revision == "a" * 40, "who loaded a copy says nothing of it"
+        with pytest.raises(RegistrationConflictError, match=f"at revision {'a' * 40}, but .* loaded {'b' * 40}"):
+            models.bind(session, "tiny", IDENTITY, "b" * 40)
     database.close()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from emmetd_client._async.listing import AsyncListing, page_reader
 from emmetd_client._async.transport import AsyncTransport
-from emmetd_client._calls import Call, Repeat, condition_headers, notes_body, reading_noted
+from emmetd_client._calls import Call, Repeat, condition_headers, notes_body, reading, reading_noted
 from emmetd_client.models.versions import ModelCard
 
 _ONE = "/v1/models/{model}"
@@ -27,6 +27,15 @@ class AsyncModels:
     async def get(self, model: str) -> ModelCard:
         """`model` is NAME, NAME@v3 or NAME@alias."""
         return await self._transport.send(Call("GET", _ONE, reading_noted(ModelCard), path={"model": model}))
+
+    async def add(self, source: str, *, revision: str | None = None, name: str | None = None) -> ModelCard:
+        """Register a hub id at the commit that `revision` is now, or a folder that the server's operator allows.
+
+        A worker started for its NAME loads it. What is registered so already is answered as it is; another source or
+        revision under that NAME is a ConflictError. Needs the scope admin.
+        """
+        body = {"source": source, "revision": revision, "name": name}
+        return await self._transport.send(Call("POST", "/v1/models", reading(ModelCard), body=body))
 
     async def update(
         self,

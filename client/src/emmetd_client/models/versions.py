@@ -16,6 +16,7 @@ from emmetd_client.models.metrics import BatchMetrics
 class ModelCard(Answer):
     """OpenAI's model object with fields of emmetd: a base model, one of its versions, or an alias.
 
+    `source` and `revision` are those that a base model is registered with: a hub id, and the hub's commit.
     `etag` is that of description and tags, where it was asked for alone.
     """
 
@@ -27,6 +28,9 @@ class ModelCard(Answer):
     aliases: list[str] = []
     max_model_len: int | None = None
     state: str | None = None
+    family: str | None = None
+    source: str | None = None
+    revision: str | None = None
     description: str | None = None
     tags: list[str] = []
     etag: str | None = None

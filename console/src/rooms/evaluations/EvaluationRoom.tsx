@@ -10,7 +10,9 @@ import { VirtualTable, type Column } from "../../parts/VirtualTable";
 import { href } from "../../router";
 import { useEvaluation } from "../../state/queries";
 import { count, percent, ratio, seconds } from "../../text/numbers";
+import { JudgePart } from "./JudgePart";
 import { Plots } from "./Plots";
+import { ReportPart } from "./ReportPart";
 import { worstFacts, type Worst } from "./rows";
 
 const CANCEL = "/v1/evaluations/{evaluation_id}/cancel";
@@ -59,6 +61,7 @@ export function EvaluationRoom({ id }: { id: string }) {
           <strong>{job.error.title}.</strong> {job.error.detail}
         </Notice>
       )}
+      <ReportPart id={id} />
       {job.metrics && (
         <>
           <Plots jobs={[job]} />
@@ -67,6 +70,7 @@ export function EvaluationRoom({ id }: { id: string }) {
           </div>
         </>
       )}
+      {job.judge && <JudgePart judge={job.judge} />}
       {(job.facts?.length ?? 0) > 0 && <WorstFacts job={job} />}
     </>
   );
@@ -78,6 +82,7 @@ function WorstFacts({ job }: { job: EvaluationJob }) {
     { head: "prompt", class: "wide", cell: (row) => row.prompt },
     { head: "said", cell: (row) => (row.isSaid ? "yes" : <span class="wrong">no</span>) },
     { head: "log-probability", class: "number", cell: (row) => ratio(row.logProbability) },
+    ...(job.judge ? [{ head: "judged", class: "wide", cell: (row: Worst) => <Verdict of={row.verdict} /> }] : []),
     { head: `${job.model} goes on`, class: "wide", cell: (row) => row.greedy },
     ...(job.compare_with ? [{ head: `${job.compare_with} goes on`, class: "wide", cell: (row: Worst) => row.compared }] : []),
   ];
@@ -87,5 +92,15 @@ function WorstFacts({ job }: { job: EvaluationJob }) {
       <h2 id="worst">Facts, worst first</h2>
       <VirtualTable label="Facts and what was said" rows={rows} columns={columns} rowHeight={36} height={Math.min(480, rows.length * 36 + 60)} />
     </section>
+  );
+}
+
+function Verdict({ of }: { of: Worst["verdict"] }) {
+  if (of === null) return <span class="soft">–</span>;
+  if (of.verdict === null) return <span class="soft">none: {of.reason}</span>;
+  return (
+    <span class={of.verdict === "yes" ? "right" : "wrong"} title={of.reply ?? undefined}>
+      {of.verdict}
+    </span>
   );
 }

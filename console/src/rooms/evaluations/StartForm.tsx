@@ -27,9 +27,11 @@ export function StartForm({ model, of }: { model: string; of: string }) {
   const [source, setSource] = useState<"lineage" | "pasted">("lineage");
   const [pasted, setPasted] = useState("");
   const [metrics, setMetrics] = useState<readonly Metric[]>(["EM", "GA", "drift"]);
+  const [isJudged, setJudged] = useState(false);
+  const saysAnswers = metrics.some((one) => one === "GA" || one === "GA_chat");
   const start = useAction(async () => {
     const facts = source === "pasted" ? { facts: await factsIn(pasted) } : { facts_of: version, sample: SAMPLE, seed: 0 };
-    const body = { model: `${model}@${version}`, metrics: [...metrics], ...(compared === version ? {} : { compare_with: compared }), ...facts };
+    const body = { model: `${model}@${version}`, metrics: [...metrics], ...(compared === version ? {} : { compare_with: compared }), ...(isJudged && saysAnswers ? { judge: true } : {}), ...facts };
     const job = await post("/v1/evaluations", body as EvaluationRequest);
     refreshAll("evaluations");
     go("evaluations", job.id);
@@ -65,11 +67,14 @@ export function StartForm({ model, of }: { model: string; of: string }) {
           />
         ))}
       </fieldset>
+      {saysAnswers && <Check label="Also ask the judge that the operator configured: facts and answers are sent there" checked={isJudged} onChange={setJudged} />}
       <ProblemNotice problem={start.problem} />
-      <button type="submit" disabled={start.isRunning || metrics.length === 0}>
-        Start
-      </button>
-      {source === "lineage" && <span class="soft"> At most {SAMPLE} facts.</span>}
+      <p class="actions">
+        <button type="submit" disabled={start.isRunning || metrics.length === 0}>
+          Start
+        </button>
+        {source === "lineage" && <span class="soft">At most {SAMPLE} facts.</span>}
+      </p>
     </form>
   );
 }

@@ -12,7 +12,15 @@ interface Reading {
   said: boolean | null;
 }
 
+/** The judge's, of one fact: null has a reason. */
+export interface Verdict {
+  verdict: "yes" | "no" | null;
+  reply: string | null;
+  reason: string | null;
+}
+
 interface OfVersion {
+  judge?: Verdict;
   prompt?: Reading;
   greedy?: string | null;
 }
@@ -24,6 +32,8 @@ export interface Worst {
   logProbability: number | null;
   greedy: string;
   compared: string | null;
+  /** Null where no judge was asked. */
+  verdict: Verdict | null;
 }
 
 /** What is not said first, and within that the least likely. */
@@ -40,6 +50,7 @@ export function worstFacts(job: EvaluationJob): Worst[] {
         logProbability: own?.prompt?.new ?? null,
         greedy: own?.greedy ?? "",
         compared: of(row, job.compare_with)?.greedy ?? null,
+        verdict: own?.judge ?? null,
       };
     })
     .sort((one, other) => Number(one.isSaid) - Number(other.isSaid) || (one.logProbability ?? 0) - (other.logProbability ?? 0));

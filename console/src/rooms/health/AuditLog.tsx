@@ -52,6 +52,7 @@ function Target({ entry }: { entry: AuditEntry }) {
   const { target, model } = entry;
   if (target?.startsWith("edit_")) return <a href={href("jobs", target)}>…{target.slice(-6)}</a>;
   if (target?.startsWith("eval_")) return <a href={href("evaluations", target)}>…{target.slice(-6)}</a>;
+  if (target?.startsWith("dep_")) return <a href={href("deployments", target)}>…{target.slice(-6)}</a>;
   if (target && model && /^v\d+$/.test(target)) return <a href={href("models", model, "versions", target)}>{target}</a>;
   return <>{target}</>;
 }

@@ -1,9 +1,9 @@
-import { useState } from "preact/hooks";
 import { post } from "../../api/client";
 import { asksForKeys, ownKey } from "../../api/offers";
 import type { ApiKey } from "../../api/types";
 import { useAction } from "../../parts/action";
 import { ProblemNotice } from "../../parts/Notice";
+import { TwiceButton } from "../../parts/TwiceButton";
 import { VirtualTable, type Column } from "../../parts/VirtualTable";
 import { useKeys } from "../../state/queries";
 import { refreshAll } from "../../state/resource";
@@ -24,10 +24,8 @@ export function KeysPart() {
 
 function Keys() {
   const keys = useKeys();
-  const [asked, setAsked] = useState<string | null>(null);
   const revoke = useAction(async (id: string) => {
     await post("/v1/keys/{key_id}/revoke", undefined, { path: { key_id: id } });
-    setAsked(null);
     for (const changed of ["keys", "audit"]) refreshAll(changed);
   });
   const columns: Column<ApiKey>[] = [
@@ -41,7 +39,13 @@ function Keys() {
       head: "revoke",
       cell: (key) =>
         key.revoked_at === null && (
-          <RevokeButton id={key.id} isAsked={asked === key.id} isOff={revoke.isRunning} onAsk={() => setAsked(key.id)} onRevoke={() => void revoke.run(key.id)} />
+          <TwiceButton
+            key={key.id}
+            texts={["Revoke…", ownKey.value?.id === key.id ? "Revoke my own key" : "Revoke for ever"]}
+            labels={[`Revoke ${key.id}`, `Revoke ${key.id} for ever`]}
+            isOff={revoke.isRunning}
+            onDo={() => void revoke.run(key.id)}
+          />
         ),
     },
   ];
@@ -61,21 +65,4 @@ function stateOf(key: ApiKey) {
   if (key.revoked_at) return <span class="wrong">revoked {when(key.revoked_at)}</span>;
   if (!key.expires_at) return "it is revoked";
   return new Date(key.expires_at) <= new Date() ? <span class="wrong">expired {when(key.expires_at)}</span> : when(key.expires_at);
-}
-
-/** Pressed twice, for it cannot be undone. */
-function RevokeButton(props: { id: string; isAsked: boolean; isOff: boolean; onAsk: () => void; onRevoke: () => void }) {
-  const { id, isAsked } = props;
-  const text = !isAsked ? "Revoke…" : ownKey.value?.id === id ? "Revoke my own key" : "Revoke for ever";
-  return (
-    <button
-      type="button"
-      class={isAsked ? "danger" : "quiet"}
-      disabled={props.isOff}
-      aria-label={isAsked ? `Revoke ${id} for ever` : `Revoke ${id}`}
-      onClick={isAsked ? props.onRevoke : props.onAsk}
-    >
-      {text}
-    </button>
-  );
 }

@@ -10,6 +10,7 @@ import { href } from "../../router";
 import { useModels, useVersions, type Model } from "../../state/queries";
 import { useResource } from "../../state/resource";
 import { count } from "../../text/numbers";
+import { Waiting } from "../requests/Waiting";
 import { CompareForm } from "./CompareRoom";
 import { FirstSteps } from "./FirstSteps";
 import { LineageCharts } from "./LineageCharts";
@@ -52,6 +53,7 @@ function ModelView({ model }: { model: Model }) {
           <a href={href("models", model.name, "versions", "latest")}>the version</a> to consolidate it.
         </Notice>
       )}
+      <Waiting model={model.name} />
       <Facts model={model} />
       {isUntouched ? <FirstSteps /> : <MainActions />}
       <ProblemNotice problem={versions.problem} />

@@ -4,6 +4,7 @@ import { offers } from "../../api/offers";
 import { useAction } from "../../parts/action";
 import { SelectField } from "../../parts/Field";
 import { ProblemNotice } from "../../parts/Notice";
+import { save } from "../../parts/save";
 
 const PATH = "/v1/models/{model}/versions/{version}/export";
 const FORMATS = [
@@ -59,12 +60,3 @@ export function ExportPart({ model, version }: { model: string; version: string 
 }
 
 const nameIn = (answer: Response): string | undefined => /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") ?? "")?.[1];
-
-/** Fetched with the key in its header: a plain link could not send it. */
-function save(file: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(file);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}

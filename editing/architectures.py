@@ -1,15 +1,14 @@
 """Table of the supported architectures: where the parts of each model family lie. A new architecture is one new row of
 `ARCHITECTURES`.
 
-Only what differs between families is data here; how the parts are run is `editing.model.decoder`.
+Only what differs between families is data here; how the parts are run is `editing.model.decoder`. It imports no torch:
+whether a family is supported is said before anything of a model is fetched, also by processes that hold none.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Literal
-
-from torch import nn
 
 from editing.errors import UnsupportedModelError
 
@@ -112,14 +111,18 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
-def architecture_of(model: nn.Module) -> Architecture:
+def architecture_of(model: object) -> Architecture:
     """The row for `model`, by its `config.model_type`. Raises UnsupportedModelError naming the families that work."""
-    model_type = str(getattr(getattr(model, "config", None), "model_type", type(model).__name__))
+    return architecture_named(str(getattr(getattr(model, "config", None), "model_type", type(model).__name__)))
+
+
+def architecture_named(model_type: str) -> Architecture:
+    """The row for the `model_type` of a configuration. Raises UnsupportedModelError naming the families that work."""
     try:
         return ARCHITECTURES[model_type]
     except KeyError:
         known = ", ".join(sorted(ARCHITECTURES))
         raise UnsupportedModelError(
             f"model type {model_type!r} cannot be edited; supported: {known}. "
-            "To add a family, add its row to editing/model/architectures.py"
+            "To add a family, add its row to editing/architectures.py"
         ) from None

@@ -1,4 +1,4 @@
-"""A GGUF file → a folder that transformers loads: `python -m editing.model.sources.gguf_conversion FILE.gguf FOLDER`.
+"""A GGUF file → a folder that transformers loads: `python -m editing.sources.gguf_conversion FILE.gguf FOLDER`.
 
 Run as a process of its own: dequantising takes more than twice the model's memory, which ends with the process.
 """
