@@ -116,10 +116,10 @@ def prepare_model(
         return local
     known = KNOWN_MODELS.get(reference)
     hub_id = hub_id_of(reference)
+    kept = kept_folder(reference, cache=cache, revision=revision)
+    if kept is not None:
+        return kept
     target = cache / "models" / _slug(reference, revision)
-    present = target if target.is_dir() else _fetched_at(hub_id, revision, cache)
-    if present is not None:
-        return present
     with exclusive(target):
         if target.is_dir():  # another process prepared it while this one waited
             return target
@@ -156,13 +156,14 @@ def prepare_model(
 
 
 def kept_folder(reference: str, *, cache: Path, revision: str | None = None) -> Path | None:
-    """The folder that `prepare_model` would find without fetching anything, or None. Raises ModelLoadError for a
-    `reference` that can be no model's."""
+    """The folder that `prepare_model` would find without fetching anything, or None."""
     local = _local_folder(reference, revision)
     if local is not None:
         return local
     folder = cache / "models" / _slug(reference, revision)
-    return folder if folder.is_dir() else _fetched_at(hub_id_of(reference), revision, cache)
+    if folder.is_dir():
+        return folder
+    return None if revision is None else _fetched_at(hub_id_of(reference), revision, cache)
 
 
 def fetched_commit(reference: str, revision: str, cache: Path) -> str | None:
