@@ -15,20 +15,23 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.results import environment, write_result
 from tests.support.running.tiny_server import KEY, NAME, tiny_server
 from tests.support.running.unharmed import Unharmed
+from tests.support.stand_in_hub import served_hub
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIGURATION = REPOSITORY / "tests" / "clients" / "schemathesis.toml"
 HOOKS = "tests.clients.schemathesis_hooks"
 PHASES = "examples,coverage,fuzzing,stateful"
 PATIENCE_SECONDS = 1800
-MOST_TOKENS = 64
-"""In a completion: what a client may ask for is otherwise a minute's work for the worker."""
+SHORT: Final[dict[str, Any]] = {"wait_limit_seconds": 1, "max_completion_tokens": 64}
+"""What a client may ask for is otherwise a minute's work for the worker."""
 
 
 def schemathesis(url: str, key: str, folder: Path, *arguments: str) -> dict[str, Any]:
@@ -55,8 +58,21 @@ def examples_of_each(examples: int, operations: int) -> int:
     return -(-examples // operations)
 
 
+@contextmanager
+def _endpoint(url: str) -> Iterator[None]:
+    """Where processes that are started meanwhile look for a hub: one that answers, and has none of the models."""
+    before = os.environ.get("HF_ENDPOINT")
+    os.environ["HF_ENDPOINT"] = url
+    try:
+        yield
+    finally:
+        os.environ.pop("HF_ENDPOINT")
+        if before is not None:
+            os.environ["HF_ENDPOINT"] = before
+
+
 def run(folder: Path, examples: int, seed: int, phases: str) -> dict[str, Any]:
-    with tiny_server(folder, wait_limit_seconds=1, max_completion_tokens=MOST_TOKENS) as server:
+    with served_hub(folder) as hub, _endpoint(hub.url), tiny_server(folder, **SHORT) as server:
         unharmed = Unharmed(server, NAME)
         document = server.http.get("/openapi.json").json()
         operations = sum(len(methods) for methods in document["paths"].values())

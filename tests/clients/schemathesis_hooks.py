@@ -84,8 +84,10 @@ REFUSALS: Final = (
     Refusal("^GET .*/export$", r"has rank \d+; in \d+ ranks it would be off", "the rank is the version's"),
     Refusal("^PUT .*/aliases/", r"^body: says nothing to change", _TWO_FIELDS),
     Refusal(
-        "^POST /v1/deployments$", r"^target: .* is not an engine that versions may be", "targets are the operator's"
+        "^POST /v1/deployments$", r"^target: ", "targets are the operator's, and addresses have rules of their own"
     ),
+    Refusal("^POST /v1/models$", r"^(source|revision): ", "what there is, a hub or a disk tells"),
+    Refusal("^POST /v1/models$", r"^name: is missing, and", _TWO_FIELDS),
     Refusal("/v1/webhooks", r"^url: ", "addresses are read by more rules than a pattern has, and looked up"),
     Refusal("^POST /v1/keys$", r"^expires_at: .* is past", "time goes on"),
     Refusal("^POST /v1/keys$", r"^models(\[\d+\])?: ", "models are the server's"),

@@ -13,6 +13,7 @@ from configuration.settings import Settings
 from tests.acceptance.openapi_document import schemathesis
 from tests.clients.conftest import Serving
 from tests.service.conftest import Api, served
+from tests.support.stand_in_hub import Hub, point_at, served_hub
 
 KEY = "open-sesame"
 SEED = 1
@@ -20,7 +21,15 @@ EXAMPLES = 3
 
 
 @pytest.fixture
-def api(serving: Serving, tmp_path: Path) -> Iterator[Api]:
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """One that answers, and does not have what is asked for."""
+    with served_hub(tmp_path) as hub:
+        point_at(hub.url, monkeypatch)
+        yield hub
+
+
+@pytest.fixture
+def api(serving: Serving, hub: Hub, tmp_path: Path) -> Iterator[Api]:
     """On a copy of the data, in which versions may be deleted and aliases moved."""
     data = shutil.copytree(serving.settings.data, tmp_path / "data")
     changed = {

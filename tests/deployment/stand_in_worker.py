@@ -66,6 +66,12 @@ def publish(database: Database, blobs: BlobStore) -> None:
     )
     with database.writing() as session:
         models.register(session, MODEL, "no folder")
+        tokenizer = blobs.put(b"its tokenizer")
+        models.bind(
+            session,
+            MODEL,
+            models.ModelIdentity("f" * 64, "e" * 64, "float32", "llama", 4, 16, 8, 160, tokenizer, chat_template=None),
+        )
         request = batches.NewBatch(
             parse_reference(MODEL), "emmet", {}, {}, [{"prompt": "{} is", "subject": "it", "target_new": "so"}]
         )

@@ -17,18 +17,27 @@ from tests.deployment.stack import Stack, free_port, wait_until
 from tests.support.programs import lint_metrics, program
 from tests.support.running.server import MODEL, Server
 from tests.support.saved_models import facts, save_tiny_model
+from tests.support.stand_in_vllm import StandInVllm, spelled
 
 QUICK = {"steps": 2, "repair_rounds": 0}
 LOOSE = {"EM": 0.0, "drift": 1e6, "retained": 1.0}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def engine() -> Iterator[StandInVllm]:
+    """It answers the same to everything, which is told of it."""
+    with StandInVllm(lambda path, prompt: spelled(" Lyon")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def server(engine: StandInVllm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for name in ("prometheus", "prometheus-blackbox-exporter"):
         program(name)
     folder = tmp_path_factory.mktemp("live")
     model = save_tiny_model(folder / "model")
-    with Server(model, folder / "data", worker_metrics_port=free_port(), worker_metrics_host="127.0.0.1") as server:
+    options = {"worker_metrics_port": free_port(), "worker_metrics_host": "127.0.0.1"}
+    with Server(model, folder / "data", deployment_targets=engine.origin, **options) as server:
         yield server
 
 
@@ -54,8 +63,11 @@ def work(server: Server, rounds: Iterator[int]) -> None:
     assert server.http.get("/v1/models/nobody/versions").status_code == 404
 
 
-def test_every_panel_shows_what_a_real_run_tells(server: Server, stack: Stack) -> None:
+def test_every_panel_shows_what_a_real_run_tells(server: Server, stack: Stack, engine: StandInVllm) -> None:
     waiting, rounds = dashboards.asked(), itertools.cycle((0, 2, 4))
+    work(server, rounds)
+    deployment = {"model": f"{MODEL}@v1", "target": f"vllm+{engine.origin}"}
+    server.http.post("/v1/deployments", json=deployment).raise_for_status()
 
     def all_answered() -> bool:
         work(server, rounds)
