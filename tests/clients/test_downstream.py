@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ pytestmark = pytest.mark.usefixtures("_offline")
 
 
 @pytest.fixture
+def _alias(serving: Serving) -> Iterator[None]:
+    """`production`, gone again afterwards: other files look at the same server."""
+    httpx.put(f"{serving.api}{ALIAS}", json={"version": "v0"}).raise_for_status()
+    yield
+    httpx.delete(f"{serving.api}{ALIAS}").raise_for_status()
+
+
+@pytest.fixture
 def _offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -31,6 +40,7 @@ def run(serving: Serving, folder: Path, *options: str) -> Any:
     return CliRunner().invoke(app, ["evaluate", EDITED, *named, *options])
 
 
+@pytest.mark.usefixtures("_alias")
 def test_two_local_tasks_are_measured_for_the_base_and_a_version_and_kept(serving: Serving, tasks: Path) -> None:  # noqa: F811
     arguments = ["--harness-arg", "custom_prefix_token_id=0", "--harness-arg", f"max_length={CONTEXT_LENGTH}"]
     answer = run(
@@ -50,7 +60,6 @@ def test_two_local_tasks_are_measured_for_the_base_and_a_version_and_kept(servin
     assert listed[0]["id"] == kept[0]["id"]
 
     reached = kept[0]["results"]["languages"]["measures"]["acc"]["value"]
-    httpx.put(f"{serving.api}{ALIAS}", json={"version": "v0"})
     for bound, status in ((reached + 0.01, 409), (reached, 200)):
         guard = {"downstream": {"languages": {"acc": {"at_least": bound}}}}
         assert httpx.put(f"{serving.api}{ALIAS}", json={"guard": guard}).status_code == 200

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -36,7 +37,7 @@ def server(engine: StandInVllm, tmp_path_factory: pytest.TempPathFactory) -> Ite
         program(name)
     folder = tmp_path_factory.mktemp("live")
     model = save_tiny_model(folder / "model")
-    options = {"worker_metrics_port": free_port(), "worker_metrics_host": "127.0.0.1"}
+    options: dict[str, Any] = {"worker_metrics_port": free_port(), "worker_metrics_host": "127.0.0.1"}
     with Server(model, folder / "data", deployment_targets=engine.origin, **options) as server:
         yield server
 
