@@ -25,6 +25,15 @@ DEFAULTS_AND_OTHERS = (
     '{"preset": "authors-llama-2-7b", "layers": [8]}',
 )
 """Trials of `benchmarks.tradeoff`: the default, equality alone, least squares, and the authors' EMMET."""
+SAID = (
+    "GA>=0.97",
+    "GA_chat>=0.95",
+    "GA_chat_otherwise>=0.90",
+    "GA_paraphrase>=0.75",
+    "ES>=0.98",
+    "PS>=0.95",
+    "NS_change>=-0.04",
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,12 @@ PROMISES = {
         False,
     ),
     "odd_facts": Promise("facts that no one means, by the thousand", "tests.acceptance.odd_facts", (), False),
+    "said_32": _tradeoff(
+        "32 facts as people read them: said bare, in conversation and in other wordings",
+        32,
+        bounds=(*SAID, "drift<=1.05"),
+    ),
+    "said_128": _tradeoff("the same of 128 facts", 128, bounds=(*SAID, "drift<=1.10")),
     "methods_128": _tradeoff(
         "EMMET, MEMIT and the authors' settings on three draws of 128 facts",
         128,
