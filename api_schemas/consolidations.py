@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from api_schemas.metrics import Thresholds
-from api_schemas.settings import SettingsOverrides
+from api_schemas.settings import DEFAULT_ALGORITHM, SettingsOverrides
 from api_schemas.texts import Label
 
 
@@ -27,7 +27,7 @@ class ConsolidationRequest(BaseModel):
             description="Values that the version's edits found with another method, or for another last layer, are "
             "optimised again.",
         ),
-    ] = "emmet"
+    ] = DEFAULT_ALGORITHM
     settings: SettingsOverrides = SettingsOverrides()
     label: Label | None = None
     thresholds: Thresholds = {}

@@ -11,7 +11,7 @@ from api_schemas.facts import FactList
 from api_schemas.metrics import BatchMetrics, Budget, Thresholds
 from api_schemas.problems import FieldProblem
 from api_schemas.references import ReferenceText
-from api_schemas.settings import SettingsOverrides
+from api_schemas.settings import DEFAULT_ALGORITHM, SettingsOverrides
 from api_schemas.texts import Label
 
 EditState = Literal[
@@ -30,7 +30,7 @@ class EditRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: Annotated[ReferenceText, Field(examples=["smollm2-135m"], description="NAME, NAME@v3 or NAME@alias")]
-    algorithm: Annotated[str, Field(max_length=50)] = "emmet"
+    algorithm: Annotated[str, Field(max_length=50)] = DEFAULT_ALGORITHM
     settings: SettingsOverrides = SettingsOverrides()
     facts: FactList
     invalid_facts: Annotated[

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 LayerNumber = Annotated[int, Field(ge=0, le=1000)]
 MOST_LAYERS = 16
+DEFAULT_ALGORITHM = "emmet"
+"""What an edit takes that names none."""
 Steps = Annotated[int, Field(ge=1, le=500)]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
 Clamp = Annotated[float, Field(gt=0, le=100)]

@@ -36,6 +36,7 @@ from api_schemas.references import parse_reference
 from benchmarks.generation import ours
 from benchmarks.results import environment, write_result
 from benchmarks.small_model import HIDDEN, INNER, facts_of, names, save_model
+from configuration.machine.memory import resident_bytes
 from configuration.settings import Settings
 from editing.model.loading import LoadedModel, load_model
 from store.access.audit import Actor
@@ -204,7 +205,7 @@ def _look(line: Line, number: int) -> dict[str, Any]:
         cold.get(number)
         turns.append(time.process_time() - started)
     gc.collect()
-    return {"version": number, "resident_mib": round(_resident() / 2**20, 1), "cold_start_ms": _ms(median(turns))}
+    return {"version": number, "resident_mib": round(resident_bytes() / 2**20, 1), "cold_start_ms": _ms(median(turns))}
 
 
 def _times(line: Line, at: dict[str, Any], number: int) -> None:
@@ -278,12 +279,6 @@ def _bounds(result: dict[str, Any]) -> dict[str, bool]:
         "aliases serve the same tokens": dropped["aliases_with_the_same_tokens"] == dropped["aliases"],
         "older versions are made again": dropped["older_made_again_with_their_hash"] == dropped["older_looked_at"],
     }
-
-
-def _resident() -> int:
-    """Bytes of this process that are in memory."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
 
 
 def _ms(seconds: float) -> float:

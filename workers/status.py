@@ -11,6 +11,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
+from configuration.machine.memory import resident_bytes
 from configuration.redis.keys import worker_key
 from configuration.redis.worker_status import WorkerStage, WorkerStatus
 from workers.metrics import WORKER_MEMORY
@@ -85,12 +86,3 @@ class StatusBoard(threading.Thread):
             self._redis.set(worker_key(self._status.id), text, ex=LIFETIME_SECONDS)
         except RedisError as error:
             log.warning("status not published", error=str(error))
-
-
-def resident_bytes() -> int:
-    """Resident memory of this process; 0 where the system does not say."""
-    try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0

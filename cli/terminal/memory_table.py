@@ -23,11 +23,9 @@ def memory_table(planned: PlannedWorker) -> list[str]:
         told = f"{place:{widths[0]}}  {name:{widths[1]}}  {size:>{widths[2]}}  {when:{widths[3]}}  {detail}"
         lines.append(told)
     lines.append("")
-    for place, available in plan.available.items():
-        # What the planning process has taken itself is not among what is still available, and is there for a worker.
-        taken = sum(part.bytes for part in plan.parts if part.place == place and part.name == "process")
+    for place in plan.available:
         peak, phase = in_units(plan.peak(place)), plan.peak_phase(place)
-        lines.append(f"{place}: {peak} at the peak ({phase}), of {in_units(available + taken)} that there are")
+        lines.append(f"{place}: {peak} at the peak ({phase}), of {in_units(plan.room(place))} that there are")
     lines.append(planned.refusal or "it fits")
     return lines
 

@@ -1,4 +1,5 @@
-"""How much memory this process may still take: less than the machine has where a container's limit says so."""
+"""How much memory this process has taken and may still take: less than the machine has where a container's limit says
+so."""
 
 from __future__ import annotations
 
@@ -15,6 +16,14 @@ _CACHED = {1: "total_inactive_file", 2: "inactive_file"}
 def available_memory(root: Path = Path("/")) -> int:
     """Bytes. Files of the kernel are read below `root`; without them, half of the machine's memory."""
     return max(0, min([_of_the_machine(root), *_of_groups(root)]))
+
+
+def resident_bytes(root: Path = Path("/")) -> int:
+    """What of this process is in memory; 0 where the kernel does not say."""
+    try:
+        return int((root / "proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 def _of_the_machine(root: Path) -> int:

@@ -176,10 +176,8 @@ def _local_folder(reference: str, revision: str | None) -> Path | None:
     return local if reference not in KNOWN_MODELS and revision is None and local.is_dir() else None
 
 
-def _fetched_at(hub_id: str, commit: str | None, cache: Path) -> Path | None:
+def _fetched_at(hub_id: str, commit: str, cache: Path) -> Path | None:
     """The folder of `hub_id` at `commit` that was fetched as another revision: a branch, a tag or none."""
-    if commit is None:
-        return None
     wanted = {"hub_id": hub_id, "revision": commit}
     return next((one for one in sorted((cache / "models").glob("[!.]*")) if _source_of(one) == wanted), None)
 

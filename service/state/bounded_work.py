@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
@@ -12,6 +11,7 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
 from service.access.caller import Caller
+from service.access.places import Places
 from service.errors import LimitReachedError, OverloadedError
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class BoundedWork:
         self._what = what
         self._most = most
         self._most_of_a_caller = most_of_a_caller
-        self._pending: Counter[str] = Counter()
+        self._pending = Places()
         self._turns = asyncio.Semaphore(at_once)
         # Never waited for: a turn is a thread.
         self._threads = CapacityLimiter(at_once)
@@ -58,7 +58,7 @@ class BoundedWork:
 
     @contextmanager
     def _place(self, caller_id: str) -> Iterator[None]:
-        if self._pending[caller_id] >= self._most_of_a_caller:
+        if self._pending.of(caller_id) >= self._most_of_a_caller:
             raise LimitReachedError(
                 "work_limit",
                 f"this API key may have {self._most_of_a_caller} {self._what} waiting or running at a time",
@@ -66,10 +66,5 @@ class BoundedWork:
             )
         if self._pending.total() >= self._most:
             raise OverloadedError(f"{self._most} {self._what} wait already; try again later", _RETRY_SECONDS)
-        self._pending[caller_id] += 1
-        try:
+        with self._pending.one_more(caller_id):
             yield
-        finally:
-            self._pending[caller_id] -= 1
-            if not self._pending[caller_id]:
-                del self._pending[caller_id]

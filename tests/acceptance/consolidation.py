@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.results import environment, write_result
-from tests.acceptance.server import RefusedError, Server
+from tests.acceptance.server import Server
 
 NUMBER, BATCH, TAKEN_OUT = 512, 64, 8
 LIFTED: Final = {"EM": 0.0, "drift": 100.0}
@@ -50,20 +50,11 @@ class Line:
 
     def made(self, label: str) -> dict[str, Any] | None:
         """The edit of that label, once it has succeeded; one that still runs is waited for."""
-        cursor = None
-        while True:
-            parameters: dict[str, str | int] = {
-                "model": self.name,
-                "limit": 100,
-                **({"cursor": cursor} if cursor else {}),
-            }
-            page = self.server.client.get("/v1/edits", params=parameters).json()
+        for page in self.server.pages("/v1/edits", model=self.name, limit=100):
             for job in page["data"]:
                 if job["label"] == label and job["state"] not in ("failed", "cancelled", "rejected"):
                     return self.succeeded(job["id"])
-            cursor = page["next_cursor"]
-            if cursor is None:
-                return None
+        return None
 
     def succeeded(self, edit: str) -> dict[str, Any]:
         job = self.server.wait(f"/v1/edits/{edit}", PATIENCE_SECONDS)
@@ -89,33 +80,18 @@ class Line:
 
     def accepted_facts(self, records: Sequence[dict[str, Any]], number: int) -> list[dict[str, Any]]:
         """The first `number` records that the tokenizer takes: asked for by a dry run that is cancelled at once."""
-        facts = list(records)
-        while True:
-            try:
-                asked = self.server.edit(facts[:number], model=f"{self.name}@v0", dry_run=True, label="are they taken")
-            except RefusedError as refused:
-                facts = [fact for n, fact in enumerate(facts) if n not in refused.facts]
-                continue
-            self.server.client.post(f"/v1/edits/{asked['id']}/cancel").raise_for_status()
-            self.server.wait(f"/v1/edits/{asked['id']}")
-            return facts[:number]
+        asked, facts = self.server.edit_next(
+            iter(records), number, model=f"{self.name}@v0", dry_run=True, label="are they taken"
+        )
+        self.server.client.post(f"/v1/edits/{asked['id']}/cancel").raise_for_status()
+        self.server.wait(f"/v1/edits/{asked['id']}")
+        return facts
 
     def facts_said(self, version: str) -> list[bool]:
         """Of each fact in force at `version` whether it is said there, in the lineage's order."""
-        facts: list[dict[str, Any]] = []
-        cursor = None
-        while True:
-            parameters: dict[str, str | int] = {
-                "state": "in_force",
-                "limit": 100,
-                **({"cursor": cursor} if cursor else {}),
-            }
-            page = self.server.client.get(f"/v1/models/{self.name}/versions/{version}/facts", params=parameters).json()
-            facts += [{name: one[name] for name in ("prompt", "subject", "target_new")} for one in page["data"]]
-            cursor = page["next_cursor"]
-            if cursor is None:
-                break
-        return self.said(version, facts)
+        pages = self.server.pages(f"/v1/models/{self.name}/versions/{version}/facts", state="in_force", limit=100)
+        rows = [one for page in pages for one in page["data"]]
+        return self.said(version, [{name: one[name] for name in ("prompt", "subject", "target_new")} for one in rows])
 
     def said(self, version: str, facts: Sequence[dict[str, Any]]) -> list[bool]:
         job = self.server.evaluate(f"{self.name}@{version}", list(facts), ["EM"])

@@ -15,10 +15,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 from benchmarks.results import environment, write_result
 from tests.support.running.tiny_server import KEY, NAME, tiny_server
@@ -58,21 +57,13 @@ def examples_of_each(examples: int, operations: int) -> int:
     return -(-examples // operations)
 
 
-@contextmanager
-def _endpoint(url: str) -> Iterator[None]:
-    """Where processes that are started meanwhile look for a hub: one that answers, and has none of the models."""
-    before = os.environ.get("HF_ENDPOINT")
-    os.environ["HF_ENDPOINT"] = url
-    try:
-        yield
-    finally:
-        os.environ.pop("HF_ENDPOINT")
-        if before is not None:
-            os.environ["HF_ENDPOINT"] = before
-
-
 def run(folder: Path, examples: int, seed: int, phases: str) -> dict[str, Any]:
-    with served_hub(folder) as hub, _endpoint(hub.url), tiny_server(folder, **SHORT) as server:
+    # The server inherits where a hub is: one that answers, and has none of the models.
+    with (
+        served_hub(folder) as hub,
+        mock.patch.dict(os.environ, HF_ENDPOINT=hub.url),
+        tiny_server(folder, **SHORT) as server,
+    ):
         unharmed = Unharmed(server, NAME)
         document = server.http.get("/openapi.json").json()
         operations = sum(len(methods) for methods in document["paths"].values())

@@ -28,8 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.results import environment, write_result
-from tests.acceptance.service_in_parts import Service, running
-from tests.support.postgres import Cluster
+from tests.acceptance.service_in_parts import Service, database_urls, running
 from tests.support.running.installation import MODEL, wait_until
 from tests.support.saved_models import LANGUAGES, SUBJECTS, save_tiny_model
 
@@ -164,15 +163,7 @@ def measure(database: str, sizes: Sizes, seed: int = 1) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         model = save_tiny_model(folder / "model")
-        url, bare_url = f"sqlite:///{folder}/emmetd.sqlite3", f"sqlite:///{folder}/bare.sqlite3"
-        if database == "postgresql":
-            cluster = Cluster(durable=True)
-            stack.callback(cluster.close)
-            cluster.start()
-            for own in ("emmetd", "bare"):
-                cluster.execute(f"CREATE DATABASE {own}")
-            url, bare_url = cluster.url("emmetd"), cluster.url("bare")
-        with running(folder, model, url, bare_url) as service:
+        with running(folder, model, *database_urls(stack, folder, database)) as service:
             found: dict[str, Any] = {"start": measure_starts(service, sizes.idle, random.Random(seed))}
             service.worker.kill(signal.SIGTERM)
             found["post"], accepted = measure_posts(service, sizes)

@@ -9,7 +9,6 @@ by --model (a hub id or a folder); --settings are those of the edits.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import random
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import environment, write_result
-from tests.acceptance.server import RefusedError, Server
+from tests.acceptance.server import Server
 
 FACTS, TAKEN_OUT = 32, 4
 SPARE = 4
@@ -45,14 +44,7 @@ def edited(
     server: Server, records: Iterator[dict[str, Any]], **options: Any
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The next records that the tokenizer takes, as a batch that is published: the job and its facts."""
-    facts = list(itertools.islice(records, FACTS))
-    while True:
-        try:
-            accepted = server.edit(facts, **options)
-            break
-        except RefusedError as refused:
-            facts = [one for n, one in enumerate(facts) if n not in refused.facts]
-            facts += itertools.islice(records, FACTS - len(facts))
+    accepted, facts = server.edit_next(records, FACTS, **options)
     made = server.wait(f"/v1/edits/{accepted['id']}")
     if made["state"] != "succeeded":
         raise RuntimeError(f"the edit ended as {made['state']}: {made['error']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -98,6 +100,27 @@ class Server:
             raise RuntimeError(f"{answer.status_code}: {answer.text}")
         return dict(answer.json())
 
+    def edit_next(
+        self, records: Iterator[dict[str, Any]], number: int, **fields: Any
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Submit the next `number` records that the tokenizer takes: the job as answered, and its facts."""
+        facts = list(itertools.islice(records, number))
+        while True:
+            try:
+                return self.edit(facts, **fields), facts
+            except RefusedError as refused:
+                facts = [one for n, one in enumerate(facts) if n not in refused.facts]
+                facts += itertools.islice(records, number - len(facts))
+
+    def pages(self, path: str, **parameters: str | int) -> Iterator[dict[str, Any]]:
+        """Every page of a list, or of what has one."""
+        while True:
+            page = self.client.get(path, params=parameters).raise_for_status().json()
+            yield page
+            if page["next_cursor"] is None:
+                return
+            parameters["cursor"] = page["next_cursor"]
+
     def wait(self, path: str, seconds: float = 3600) -> dict[str, Any]:
         """Ask until the job at `path` has ended."""
         deadline = time.monotonic() + seconds
@@ -127,9 +150,4 @@ class Server:
         answer.raise_for_status()
         path = f"/v1/evaluations/{answer.json()['id']}"
         job = self.wait(path)
-        cursor = job["next_cursor"]
-        while cursor is not None:
-            page = self.client.get(path, params={"cursor": cursor}).raise_for_status().json()
-            job["facts"] += page["facts"]
-            cursor = page["next_cursor"]
-        return job
+        return {**job, "facts": [row for page in self.pages(path) for row in page["facts"]]}

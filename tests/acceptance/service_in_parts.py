@@ -20,11 +20,27 @@ from api_schemas.edits import FINAL_STATES
 from cli.supervision.private_redis import prepare_private_redis
 from store.schema.database import Database, migrate
 from store.schema.tables import BatchRow
+from tests.support.postgres import Cluster
 from tests.support.running.installation import MODEL, Part, free_port, wait_until
 
 _READY_SECONDS: Final = 600
 """A machine that does other things too may take long to load what a worker needs."""
 _EMMETD: Final = (sys.executable, "-P", "-m", "cli.main")
+
+
+def database_urls(stack: ExitStack, folder: Path, database: str) -> tuple[str, str]:
+    """The service's own and the bare handler's: files in `folder`, or on a PostgreSQL that lives as long as `stack`."""
+    names = ("emmetd", "bare")
+    if database != "postgresql":
+        own, bare = (f"sqlite:///{folder}/{name}.sqlite3" for name in names)
+        return own, bare
+    cluster = Cluster(durable=True)
+    stack.callback(cluster.close)
+    cluster.start()
+    for name in names:
+        cluster.execute(f"CREATE DATABASE {name}")
+    own, bare = (cluster.url(name) for name in names)
+    return own, bare
 
 
 @dataclass

@@ -33,13 +33,11 @@ from store.access import keys
 from store.access.audit import Actor
 from store.schema.database import Database
 from tests.acceptance.large_versions import LARGE, make_large_versions
-from tests.acceptance.overhead import body, spread
-from tests.acceptance.service_in_parts import Service, running
-from tests.support.postgres import Cluster
+from tests.acceptance.overhead import DATABASES, body, spread
+from tests.acceptance.service_in_parts import Service, database_urls, running
 from tests.support.running.installation import MODEL, wait_until
 from tests.support.saved_models import LANGUAGES, SUBJECTS, save_tiny_model
 
-DATABASES: Final = ("sqlite", "postgresql")
 MOST_RATIO: Final = 1.5
 _PATIENCE_SECONDS: Final = 300
 _SETTLE_SECONDS: Final = 3.0
@@ -214,14 +212,7 @@ def measure(database: str, sizes: Sizes) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         model = save_tiny_model(folder / "model")
-        url, bare_url = f"sqlite:///{folder}/emmetd.sqlite3", f"sqlite:///{folder}/bare.sqlite3"
-        if database == "postgresql":
-            cluster = Cluster(durable=True)
-            stack.callback(cluster.close)
-            cluster.start()
-            cluster.execute("CREATE DATABASE emmetd")
-            url = cluster.url("emmetd")
-        service = stack.enter_context(running(folder, model, url, bare_url))
+        service = stack.enter_context(running(folder, model, *database_urls(stack, folder, database)))
         make_large_versions(service.database, folder / "data" / "blobs", sizes.versions, sizes.dimension, sizes.rank)
         busy, other = (_key(service.database, label) for label in ("busy", "other"))
         http = stack.enter_context(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import constants
@@ -15,6 +16,15 @@ from huggingface_hub import constants
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER_COMMIT = "fedcba9876543210fedcba9876543210fedcba98"
 NOWHERE = "http://127.0.0.1:9"
+
+
+def write_model(folder: Path, **config: Any) -> Path:
+    """The names that a model has; its weights are none that could be read."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
+    for name in ("model.safetensors", "tokenizer.json"):
+        (folder / name).write_bytes(b"not to be read")
+    return folder
 
 
 class Hub:

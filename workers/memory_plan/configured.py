@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from api_schemas.settings import SettingsOverrides
-from configuration.machine.memory import available_memory
+from api_schemas.settings import DEFAULT_ALGORITHM, SettingsOverrides
+from configuration.machine.memory import available_memory, resident_bytes
 from configuration.settings import Settings
 from editing.inventory import prepared_models, prepared_statistics
 from editing.methods import ALGORITHMS, EditSettings, ModelShape, resolve_settings
@@ -22,8 +21,6 @@ from workers.memory_plan.parts import HOST, place_of
 from workers.memory_plan.plan import MemoryPlan, plan_memory
 from workers.memory_plan.remedies import refusal
 from workers.memory_plan.request import PLANNED_FACTS, PlanRequest
-
-DEFAULT_ALGORITHM = "emmet"
 
 
 @dataclass(frozen=True)
@@ -86,17 +83,9 @@ def planned_worker(
         chat_forms=forms,
         stored_bytes=_stored_bytes(config, folder, dtype),
         statistics_ready=_statistics_ready(settings.data, folder, dtype, chosen),
+        runtime_bytes=resident_bytes(),
     )
-    request = replace(request, runtime_bytes=resident_memory())
     return PlannedWorker(settings.served_model_name, request, plan_memory(request), refusal(settings.model, request))
-
-
-def resident_memory(statm: Path = Path("/proc/self/statm")) -> int:
-    """Bytes of this process that are in memory; 0 where the kernel does not say."""
-    try:
-        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def _stored_bytes(config: Any, folder: Path | None, dtype: torch.dtype) -> int:

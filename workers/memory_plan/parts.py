@@ -10,6 +10,9 @@ import torch
 HOST: Final = "host"
 """The machine's own memory, or what a container's limit leaves of it."""
 
+PROCESS: Final = "process"
+"""The part of interpreter and libraries, which a process that plans has taken already."""
+
 Phase = Literal["load", "sample", "statistics", "held-out text", "values", "solve", "check", "export"]
 PHASES: Final[tuple[Phase, ...]] = (
     "load",

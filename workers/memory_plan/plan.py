@@ -8,7 +8,7 @@ from typing import Any
 
 from workers.memory_plan.editing import editing_parts
 from workers.memory_plan.exporting import export_parts
-from workers.memory_plan.parts import PHASES, TASKS, Part, Phase
+from workers.memory_plan.parts import PHASES, PROCESS, TASKS, Part, Phase
 from workers.memory_plan.request import PlanRequest
 from workers.memory_plan.serving import serving_parts
 from workers.memory_plan.start import start_parts
@@ -33,12 +33,14 @@ class MemoryPlan:
     def peak(self, place: str) -> int:
         return self.at(self.peak_phase(place), place)
 
+    def room(self, place: str) -> int:
+        """What there is for a worker: what is available, and what the process that plans has taken of it already."""
+        taken = sum(part.bytes for part in self.parts if part.place == place and part.name == PROCESS)
+        return self.available[place] + taken
+
     def missing(self, place: str) -> int:
         """Bytes that `place` has too few at the peak; 0 where it fits."""
-        has = self.available[place] + sum(
-            part.bytes for part in self.parts if part.place == place and part.name == "process"
-        )
-        return max(0, self.peak(place) - has)
+        return max(0, self.peak(place) - self.room(place))
 
     @property
     def fits(self) -> bool:

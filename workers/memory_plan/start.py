@@ -8,7 +8,7 @@ from typing import Final
 
 from editing.covariance.accumulation import TOKENS_PER_BATCH
 from editing.covariance.corpus import HELD_OUT_TOKENS, SelfSampled
-from workers.memory_plan.parts import HOST, PHASES, TASKS, Part
+from workers.memory_plan.parts import HOST, PHASES, PROCESS, TASKS, Part
 from workers.memory_plan.request import PlanRequest, square_bytes
 
 _SAMPLING_COPIES: Final = 3
@@ -18,7 +18,7 @@ _SAMPLING_COPIES: Final = 3
 def start_parts(request: PlanRequest) -> Iterator[Part]:
     device = request.place
     if request.runtime_bytes:
-        yield Part("process", HOST, request.runtime_bytes, PHASES, "interpreter and libraries, as measured here")
+        yield Part(PROCESS, HOST, request.runtime_bytes, PHASES, "interpreter and libraries, as measured here")
     dtype = str(request.decoder.dtype).removeprefix("torch.")
     yield Part("model", device, request.model_bytes, PHASES, f"weights and buffers in {dtype}")
     on_host = request.stored_bytes + (0 if device == HOST else request.model_bytes)

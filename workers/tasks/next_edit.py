@@ -4,18 +4,14 @@ write at ordinary text, and for the first one the base's reading of the text tha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from api_schemas.references import parse_reference
-from api_schemas.settings import SettingsOverrides
+from api_schemas.settings import DEFAULT_ALGORITHM, SettingsOverrides
 from editing.methods import ALGORITHMS, EditSettings, resolve_settings
 from editing.values.chat_forms import chat_forms
 from store.lineage import versions as lineage
 from workers.context import WorkerContext
 from workers.weights.layer_weights import matrix_of
-
-_ALGORITHM: Final = "emmet"
-"""What an edit takes that names none."""
 
 
 def prepare_first_edit(context: WorkerContext) -> None:
@@ -45,7 +41,7 @@ def _measure_outputs(context: WorkerContext, version: int, layers: Sequence[int]
 
 def _default_settings(context: WorkerContext) -> EditSettings:
     return resolve_settings(
-        ALGORITHMS[_ALGORITHM],
+        ALGORITHMS[DEFAULT_ALGORITHM],
         context.model.shape,
         SettingsOverrides(),
         has_chat_template=bool(chat_forms(context.model.tokenizer)),

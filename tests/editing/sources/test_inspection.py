@@ -12,16 +12,7 @@ import pytest
 from editing.architectures import ARCHITECTURES
 from editing.errors import HubAwayError, ModelLoadError, UnknownRevisionError, UnsupportedModelError
 from editing.sources.inspection import InspectedModel, inspect_model, same_source
-from tests.support.stand_in_hub import COMMIT, NOWHERE, OTHER_COMMIT, Hub, point_at, served_hub
-
-
-def write_model(folder: Path, **config: Any) -> Path:
-    """The names that a model has; its weights are none that could be read."""
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
-    for name in ("model.safetensors", "tokenizer.json"):
-        (folder / name).write_bytes(b"not to be read")
-    return folder
+from tests.support.stand_in_hub import COMMIT, NOWHERE, OTHER_COMMIT, Hub, point_at, served_hub, write_model
 
 
 @pytest.fixture

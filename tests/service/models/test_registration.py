@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,9 @@ from store.access import audit
 from store.schema.database import Database
 from tests.conftest import BOTH_DATABASES
 from tests.service.conftest import MODEL, Api
-from tests.support.stand_in_hub import COMMIT, NOWHERE, OTHER_COMMIT, Hub, point_at, served_hub
+from tests.support.stand_in_hub import COMMIT, NOWHERE, OTHER_COMMIT, Hub, point_at, served_hub, write_model
 
 SOURCE = "owner/tiny"
-
-
-def write_model(folder: Path, model_type: str = "llama") -> Path:
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
-    for name in ("model.safetensors", "tokenizer.json"):
-        (folder / name).write_bytes(b"not to be read")
-    return folder
 
 
 @pytest.fixture
