@@ -90,6 +90,11 @@ class Settings(
     dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], Lowercase] = Field(
         "auto", description="what the model computes in: auto, float32, bfloat16 or float16"
     )
+    value_products: Annotated[Literal["auto", "exact"], Lowercase] = Field(
+        "auto",
+        description="auto: steps that optimise values multiply in bfloat16 where the model is in float32 and the "
+        "processor gains by it (AMX); exact: in the model's own precision. Everything else is exact in both",
+    )
     threads: PositiveInt | None = Field(
         None,
         description="CPU threads of a worker; by default one for each CPU that affinity and container leave it",

@@ -24,6 +24,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from editing.errors import UnsupportedModelError
 from editing.model.decoder import Decoder
 from editing.model.prefix import Prefix
+from editing.values.products import unrounded_products
 
 _INTERFACE = "emmetd_packed_suffixes"
 _UNSUPPORTED = ("s_aux",)
@@ -136,10 +137,11 @@ class PackedLayers:
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float, softcap: float | None = None
     ) -> Tensor:
-        """Attention over (1, heads, T, head_dim), of the same shape."""
-        lengths = [segment.tokens for segment in self.segments]
-        parts = zip(self.segments, *(x[0].split(lengths, 1) for x in (query, key, value)), strict=True)
-        return torch.cat([segment.attend(layer, q, k, v, scaling, softcap) for segment, q, k, v in parts], 1)[None]
+        """Attention over (1, heads, T, head_dim), of the same shape, in the model's dtype."""
+        lengths, dtype = [segment.tokens for segment in self.segments], self.decoder.dtype
+        parts = zip(self.segments, *(x[0].to(dtype).split(lengths, 1) for x in (query, key, value)), strict=True)
+        with unrounded_products():
+            return torch.cat([segment.attend(layer, q, k, v, scaling, softcap) for segment, q, k, v in parts], 1)[None]
 
     def _own(self, layer: nn.Module) -> nn.Module:
         architecture = self.decoder.architecture

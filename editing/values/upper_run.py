@@ -17,6 +17,7 @@ from editing.model.windows import mask_of_each
 from editing.values.loss import LossPositions, loss_positions
 from editing.values.lower_run import LowerStates
 from editing.values.packed_layers import PackedLayers, Padding, Segment
+from editing.values.products import rounded_products
 from editing.values.sequences import BARE, ValueSequence
 
 PADDED = {"cpu": False}
@@ -74,9 +75,9 @@ class PackedBatch:
             hidden, visible = add_at(self.stream, self.subject, own_deltas), version
         else:
             hidden, visible = self.stream, ShiftedOutput(self.layer, self.subject, own_deltas, version)
-        with frame(visible):
+        with frame(visible), rounded_products(packed.decoder, self.positions.numel()):
             hidden = packed.run(hidden, self.positions, self.segments, self.loss_positions.token)
-        return packed.decoder.logits(hidden)
+        return packed.decoder.logits(hidden.to(self.stream.dtype))
 
 
 def packed_batches_of(
