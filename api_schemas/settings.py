@@ -19,6 +19,8 @@ LearningRate = Annotated[float, Field(gt=0, le=10)]
 Clamp = Annotated[float, Field(gt=0, le=100)]
 Weight = Annotated[float, Field(ge=0, le=100)]
 KLDirection = Literal["forward", "reverse"]
+SecondMoment = Literal["element", "value"]
+"""Whether Adam scales each element of a value change by its own second moment, or all of them by their mean."""
 StopAfterArgmax = Annotated[int, Field(ge=-1, le=500)]
 Contexts = Annotated[int, Field(ge=0, le=64)]
 ContextTokens = Annotated[int, Field(ge=1, le=256)]
@@ -58,6 +60,13 @@ class SettingsOverrides(BaseModel):
     ] = None
     steps: Annotated[Steps | None, Field(description="Most optimiser steps for a fact's value.")] = None
     lr: Annotated[LearningRate | None, Field(description="Adam's learning rate for values.")] = None
+    second_moment: Annotated[
+        SecondMoment | None,
+        Field(
+            description="element: Adam; value: one second moment for a whole value (Adam-mini's block), whose steps "
+            "keep the gradient's direction and reach a target with a smaller change."
+        ),
+    ] = None
     clamp: Annotated[Clamp | None, Field(description="A value change's norm is at most this × the state's norm.")] = (
         None
     )
@@ -159,6 +168,7 @@ class EditSettings(BaseModel):
     layers: Annotated[tuple[LayerNumber, ...], Field(min_length=1, max_length=MOST_LAYERS)]
     steps: Steps = 25
     lr: LearningRate = 0.5
+    second_moment: SecondMoment = "element"
     clamp: Clamp = 4.0
     weight_decay: Weight = 1e-3
     kl_factor: Weight = 0.0625

@@ -106,7 +106,7 @@ def _optimise(
     seen: dict[str, Tensor],
     on_step: Callable[[], None],
 ) -> PlainValue:
-    optimiser = torch.optim.Adam([delta], lr=settings.lr)
+    optimiser = _optimiser(delta, settings)
     reference: Tensor | None = None
     first_reached: int | None = None
     first_loss, first_gradient = 0.0, torch.zeros_like(delta)
@@ -149,6 +149,29 @@ def _optimise(
         steps=step,
         reached=reached,
     )
+
+
+class _OneMoment(torch.optim.Optimizer):
+    """Adam with the mean of its second moments for all elements."""
+
+    def __init__(self, delta: Tensor, lr: float) -> None:
+        super().__init__([delta], {"lr": lr})
+        self.first, self.second, self.steps = torch.zeros_like(delta), delta.new_zeros(()), 0
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]  # without a closure
+        (delta,) = self.param_groups[0]["params"]
+        self.steps += 1
+        self.first = 0.9 * self.first + 0.1 * delta.grad
+        self.second = 0.999 * self.second + 0.001 * delta.grad.square().mean()
+        mean, moment = self.first / (1 - 0.9**self.steps), self.second / (1 - 0.999**self.steps)
+        delta -= self.param_groups[0]["lr"] * mean / (moment.sqrt() + 1e-8)
+
+
+def _optimiser(delta: Tensor, settings: EditSettings) -> torch.optim.Optimizer:
+    if settings.second_moment == "value":
+        return _OneMoment(delta, settings.lr)
+    return torch.optim.Adam([delta], lr=settings.lr)
 
 
 def _answers(log_p: Tensor, sequences: _Sequences) -> tuple[Tensor, bool]:

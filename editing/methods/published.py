@@ -26,6 +26,7 @@ def authors(model: Mapping[str, SettingValue], **overrides: SettingValue) -> dic
     repair."""
     return {
         "lr": 0.5,
+        "second_moment": "element",
         "kl_factor": 0.0625,
         "kl_direction": "reverse",
         "stop_loss": 0.05,

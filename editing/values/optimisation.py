@@ -262,11 +262,16 @@ class ValueOptimisation:
         return done
 
     def update(self, gradient: Tensor, step: int) -> None:
-        """Adam's step for the active groups, then the clamp."""
+        """Adam's step for the active groups, then the clamp.
+
+        With one second moment for a value (as Adam-mini has one a block, arXiv 2406.16793) a step has the length of
+        Adam's and the direction of the mean gradient, which for its length takes most from the loss.
+        """
         first, second = self.moments
         first.lerp_(gradient, 1 - BETAS[0])
         second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        scale = (second / (1 - BETAS[1] ** step)).sqrt_().add_(EPSILON)
+        moment = second.mean(1, keepdim=True) if self.settings.second_moment == "value" else second
+        scale = (moment / (1 - BETAS[1] ** step)).sqrt_().add_(EPSILON)
         moved = self.deltas - self.settings.lr / (1 - BETAS[0] ** step) * first / scale
         length = torch.linalg.vector_norm(moved, dim=1)
         largest = self.settings.clamp * self.norms

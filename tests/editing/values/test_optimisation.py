@@ -73,7 +73,11 @@ def assert_same(values: Values, expected: Sequence[PlainValue], tolerance: float
 
 
 @pytest.mark.parametrize("bos", [False, True], ids=["", "bos"])
-@pytest.mark.parametrize("overrides", [{}, AUTHORS, {"contexts": 0, "kl_factor": 0}], ids=["ours", "authors", "bare"])
+@pytest.mark.parametrize(
+    "overrides",
+    [{}, AUTHORS, {"contexts": 0, "kl_factor": 0}, {"second_moment": "value", "clamp": 0.5}],
+    ids=["ours", "authors", "bare", "one-moment"],
+)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_in_float64_values_and_keys_are_those_of_the_plain_way(name: str, overrides: dict, bos: bool) -> None:
     tokenizer, chosen = tiny_tokenizer(bos), settings(**overrides)
