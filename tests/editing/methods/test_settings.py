@@ -91,6 +91,7 @@ def test_presets_are_what_the_authors_published(algorithm: str, preset: str) -> 
     assert (found.mu, found.mu_relative) == (pytest.approx(mu), None)
     assert found.steps == v_num_grad_steps - 1, "their loop ends before the last step's update"
     assert (found.lr, found.kl_factor, found.kl_direction) == (0.5, 0.0625, "reverse")
+    assert found.second_moment == "element"
     assert (found.stop_loss, found.stop_after_argmax, found.repair_rounds) == (0.05, -1, 0)
 
 
