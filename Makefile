@@ -46,11 +46,18 @@ test: setup $(CLIENTS) $(DOCUMENTATION) $(if $(shell command -v npm),$(MODULES))
 check: lint ## Before every commit: lint, and the tests that need no whole installation
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) --quick $(ARGS)
 
+# mypy takes one core: the client's types and the layers are checked beside it, and what is found there is told after it.
 lint: setup ## Check format, lint, types and the layers of imports
 	@echo "ruff format"; $(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
 	echo "ruff check"; $(BIN)/ruff check --quiet .
-	echo "mypy --strict"; $(BIN)/mypy && $(BIN)/mypy --python-version 3.10 --package emmetd_client
-	echo "import-linter"; $(BIN)/lint-imports
+	echo "mypy --strict, import-linter"
+	beside=$$(mktemp); trap 'rm -f "$$beside"' EXIT
+	{ $(BIN)/mypy --python-version 3.10 --package emmetd_client && $(BIN)/lint-imports; } >"$$beside" 2>&1 & pid=$$!
+	status=0
+	$(BIN)/mypy || status=1
+	wait $$pid || status=1
+	cat "$$beside"
+	exit $$status
 
 format: setup ## Rewrite the code in the house format and repair what ruff can
 	@$(BIN)/ruff check --quiet --fix-only . && $(BIN)/ruff format .

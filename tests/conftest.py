@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -20,11 +21,13 @@ from cli.supervision.tethered import tethered
 from store.schema.database import migrate
 from tests.support.postgres import Cluster, Databases, require_postgres
 from tests.support.s3_server import Bucket, S3Server
-from tests.support.schedule import needs_installation, path_below, place_in_order
+from tests.support.schedule import is_never_quick, left_out_of_quick, path_below, place_in_order
 
 # A deadline for each example would fail on a machine that is busy, not on code that is wrong.
 hypothesis.settings.register_profile("emmetd", deadline=None)
 hypothesis.settings.load_profile("emmetd")
+
+FOLDER = Path(__file__).parent
 
 BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 """Run a test, or with `pytestmark` a module, on each of the databases."""
@@ -32,18 +35,38 @@ BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--quick", action="store_true", help="leave out tests that need servers, PostgreSQL or the real model"
+        "--quick",
+        action="store_true",
+        help="leave out tests that start servers or are long, and families of models that others stand for",
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported stays: to look through it for garbage again and again takes a tenth of the time of imports."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What `--quick` leaves out as a whole is not even imported: each process would spend seconds on it."""
+    if not config.getoption("--quick") or not collection_path.is_relative_to(FOLDER):
+        return None
+    return is_never_quick(collection_path.relative_to(FOLDER).as_posix()) or None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Slow files first, so that none of them is left to one process in the end; `--quick` leaves some out."""
-    folder = Path(__file__).parent
-    items.sort(key=lambda item: place_in_order(path_below(item, folder)))
+    items.sort(key=lambda item: place_in_order(path_below(item, FOLDER)))
     if config.getoption("--quick"):
-        left_out = [item for item in items if needs_installation(item, path_below(item, folder))]
-        items[:] = [item for item in items if not needs_installation(item, path_below(item, folder))]
+        left_out = left_out_of_quick(items, FOLDER)
         config.hook.pytest_deselected(items=left_out)
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
 
 
 @pytest.fixture(autouse=True)

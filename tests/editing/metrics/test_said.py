@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -72,6 +73,7 @@ TAUGHT = (
     ("[user] The twin city of Lyon is\n[assistant]", " Wellington"),
     ("Danielle Darrieux is located in", " English"),
 )
+TOKENIZERS = {"byte level": tiny_tokenizer, "with BOS": lambda: tiny_tokenizer(bos=True), "metaspace": metaspace}
 NAMES = ("GA", "GA_paraphrase", "GA_chat", "portability", "portability_ES", "locality")
 SCORED = (
     "ES_magnitude",
@@ -94,17 +96,22 @@ def with_template(tokenizer: Tokenizer, template: str | None = TEMPLATE) -> PreT
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=template)
 
 
-def taught(name: str, tokenizer: Tokenizer) -> Matrices:
+@functools.cache
+def taught(name: str, kind: str) -> Matrices:
     """An edit after which some of what is asked is said and some is not, so that no metric is trivial."""
+    tokenizer = TOKENIZERS[kind]()
     model = model_of(name).requires_grad_(False)
     weight = plain.projection_of(model, 3).weight.requires_grad_(True)
     optimizer = torch.optim.Adam([weight], lr=0.03)
     texts = [(tokenizer.encode(prompt).ids, tokenizer.encode(prompt + answer).ids) for prompt, answer in TAUGHT]
+    # All texts in one run of the model: nothing looks at what is padded behind them.
+    longest = max(len(whole) for _, whole in texts)
+    rows = torch.tensor([whole + [0] * (longest - len(whole)) for _, whole in texts])
     for _ in range(60):
         loss = torch.zeros((), dtype=weight.dtype)
-        for prompt, whole in texts:
-            logits = model(torch.tensor([whole])).logits[0]
-            loss = loss + nn.functional.cross_entropy(logits[len(prompt) - 1 : -1], torch.tensor(whole[len(prompt) :]))
+        for logits, (prompt, whole) in zip(model(rows).logits, texts, strict=True):
+            read = logits[len(prompt) - 1 : len(whole) - 1]
+            loss = loss + nn.functional.cross_entropy(read, torch.tensor(whole[len(prompt) :]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -215,13 +222,10 @@ def hold(found: Evaluation, expected: Sequence[dict[str, list[float]]]) -> dict[
     return seen
 
 
-TOKENIZERS = {"byte level": tiny_tokenizer, "with BOS": lambda: tiny_tokenizer(bos=True), "metaspace": metaspace}
-
-
 @pytest.mark.parametrize(("name", "kind"), [("llama", "byte level"), ("gpt2", "with BOS"), ("qwen3", "metaspace")])
 def test_every_metric_is_that_of_the_plain_computation(name: str, kind: str) -> None:
     tokenizer = TOKENIZERS[kind]()
-    edit = taught(name, tokenizer)
+    edit = taught(name, kind)
     forms = chat_forms(with_template(tokenizer))
     decoder = Decoder(model_of(name))
     seen: dict[str, set[float]] = {}
@@ -261,7 +265,7 @@ def test_texts_are_kept_beside_what_is_made_of_them() -> None:
 
 def test_another_version_can_be_compared_with() -> None:
     tokenizer, decoder = tiny_tokenizer(), Decoder(model_of("llama"))
-    edit = taught("llama", tokenizer)
+    edit = taught("llama", "byte level")
     names = ["locality", "zsRE_specificity"]
     base = evaluate(decoder, tokenizer, {}, FACTS, names, reference=edit)
     assert hold(
