@@ -1,8 +1,7 @@
 """Work in portions: how much one has, and when it gives way to what waits.
 
-An evaluation of thousands of facts takes minutes, and batches are edited meanwhile. It is kept portion by portion, and
-between two of them whatever waits for a worker of the model gets its turn. What a batch needs in order to begin and to
-end does not wait for the end of a long portion either: that one is given up, and done again later.
+An evaluation of thousands of facts takes minutes, and batches are edited meanwhile. Its portions are short; before each
+of them, and within one at short intervals, it looks whether a task of a batch waits for a worker of the model.
 """
 
 from __future__ import annotations
@@ -14,17 +13,13 @@ from typing import Final
 
 import structlog
 
-from configuration.redis.keys import control_queue, solve_queue
 from editing.errors import EditInterrupted
 from workers.tasks.lease import Lease
 
-AIM_SECONDS: Final = 2.0
-"""A portion shall take about so long."""
-PATIENCE_SECONDS: Final = 2.5
-"""After so long a portion is given up where a batch waits to be planned, solved or published."""
-MOST_GIVEN_UP: Final = 5
-"""So often one and the same portion is given up: then it runs to its end, whatever waits."""
-LOOK_SECONDS: Final = 0.5
+AIM_SECONDS: Final = 0.25
+"""A portion shall take about so long: what is lost where one is given up, and longer ones are hardly any faster."""
+LOOK_SECONDS: Final = 0.05
+"""So often a portion looks whether a batch waits."""
 MOST: Final = 512
 _MOST_CHANGE: Final = 4
 
@@ -47,26 +42,24 @@ class Pace:
 
 @dataclass
 class Patience:
-    """A `ShouldStop` for one portion: asks the lease, and gives the portion up for the urgent after a while."""
+    """A `ShouldStop` for one portion: asks the lease, and gives the portion up where a batch waits, unless it
+    `insists`."""
 
     lease: Lease
-    given_up: int
+    insists: bool = False
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self._began = self._looked = self.clock()
-        model = self.lease.task.model
-        self._urgent = (control_queue(model), solve_queue(model))
 
     def __call__(self) -> bool:
         present = self.clock()
-        is_due = present - self._began >= PATIENCE_SECONDS and present - self._looked >= LOOK_SECONDS
-        if is_due and self.given_up < MOST_GIVEN_UP:
+        if not self.insists and present - self._looked >= LOOK_SECONDS:
             self._looked = present
             try:
-                self.lease.give_way(self._urgent)
+                self.lease.give_way(to_batches=True)
             except EditInterrupted:
-                log.info("a portion is given up: a batch waits", seconds=round(present - self._began, 2))
+                log.debug("a portion is given up", reason=self.lease.reason, seconds=round(present - self._began, 2))
         return self.lease.should_stop()
 
     @property
