@@ -33,6 +33,8 @@ from workers.tasks.lease import Lease
 
 LEAST_SPOKEN: Final = 16
 """A decode step costs nearly the same for one row as for so many."""
+SEVERAL_TEXTS: Final = 8
+"""About so many are written for each fact by metrics that ask in several wordings, or several questions."""
 _DONE: Final = "facts"
 _PROMPTED: Final = "prompted"
 _TEXTS: Final = "texts"
@@ -111,7 +113,7 @@ def _measure_facts(
     context: WorkerContext, place: Place, plan: Plan, matrices: Mapping[int, Matrices], done: int, judge: Judge | None
 ) -> None:
     """From fact number `done` on, each portion by all versions."""
-    pace = Pace(least=LEAST_SPOKEN if plan.reads & (SPOKEN | {Reading.TEXT}) else 1)
+    pace = Pace(_least(plan, place))
     began, first = time.monotonic(), done
     while done < plan.facts:
         size = min(place.cut(pace.size), plan.facts - done)
@@ -128,6 +130,15 @@ def _measure_facts(
             place.kept[_TEXTS] += sum(len(fact.generation_prompts) for fact in facts)
         left = (time.monotonic() - began) / (done - first) * (plan.facts - done)
         place.keep(partial(_write, plan, measured, done, round(left, 1)))
+
+
+def _least(plan: Plan, place: Place) -> int:
+    """How few facts a portion has at least."""
+    spoken = plan.reads & (SPOKEN | {Reading.TEXT})
+    if not spoken:
+        return 1
+    has_one_text = len(spoken) == 1 and spoken <= {Reading.GREEDY, Reading.TEXT} and not _is_prompted(place)
+    return LEAST_SPOKEN if has_one_text else LEAST_SPOKEN // SEVERAL_TEXTS
 
 
 def _write(plan: Plan, measured: Sequence[MeasuredFact], done: int, left: float, session: Session) -> None:

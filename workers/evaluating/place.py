@@ -35,6 +35,7 @@ class Place:
 
     def __init__(self, context: WorkerContext, task: TaskRow, lease: Lease) -> None:
         self._database = context.database
+        self._traffic = context.traffic
         self._seconds = context.settings.lease_seconds
         self._task, self._token = task.id, task.token
         self._lease = lease
@@ -61,7 +62,7 @@ class Place:
         """The next portion, after whatever it gives way to. Raises EditInterrupted where it is given up for that."""
         self.give_way()
         try:
-            yield Patience(self._lease, self._insists)
+            yield Patience(self._lease, self._traffic, self._insists)
         except EditInterrupted:
             if self._lease.reason == "yielding":
                 self.kept["given_up"] = self._given_up + 1

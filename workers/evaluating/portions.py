@@ -14,12 +14,15 @@ from typing import Final
 import structlog
 
 from editing.errors import EditInterrupted
+from workers.generation.traffic import Traffic
 from workers.tasks.lease import Lease
 
 AIM_SECONDS: Final = 0.25
 """A portion shall take about so long: what is lost where one is given up, and longer ones are hardly any faster."""
 LOOK_SECONDS: Final = 0.05
 """So often a portion looks whether a batch waits."""
+LONGEST_PAUSE_SECONDS: Final = 0.2
+"""While completions are answered, a portion pauses: for as long as it has worked before, and no longer than this."""
 MOST: Final = 512
 _MOST_CHANGE: Final = 4
 
@@ -29,7 +32,7 @@ log = structlog.get_logger(__name__)
 class Pace:
     """The size of the next portion, from the time that those before it took; at least `least`."""
 
-    def __init__(self, least: int = 1, first: int = 4) -> None:
+    def __init__(self, least: int = 1, first: int = 1) -> None:
         self._least = least
         self.size = max(first, least)
 
@@ -42,17 +45,20 @@ class Pace:
 
 @dataclass
 class Patience:
-    """A `ShouldStop` for one portion: asks the lease, and gives the portion up where a batch waits, unless it
-    `insists`."""
+    """A `ShouldStop` for one portion: lets completions pass, asks the lease, and gives the portion up where a batch
+    waits, unless it `insists`."""
 
     lease: Lease
+    traffic: Traffic
     insists: bool = False
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        self._began = self._looked = self.clock()
+        self._began = self._looked = self._resumed = self.clock()
+        self._paused = 0.0
 
     def __call__(self) -> bool:
+        self._let_completions_pass()
         present = self.clock()
         if not self.insists and present - self._looked >= LOOK_SECONDS:
             self._looked = present
@@ -62,7 +68,14 @@ class Patience:
                 log.debug("a portion is given up", reason=self.lease.reason, seconds=round(present - self._began, 2))
         return self.lease.should_stop()
 
+    def _let_completions_pass(self) -> None:
+        """Somebody waits for them, and both would take the same cores: an evaluation has half of the time at least."""
+        present = self.clock()
+        self.traffic.let_pass(min(present - self._resumed, LONGEST_PAUSE_SECONDS))
+        self._resumed = self.clock()
+        self._paused += self._resumed - present
+
     @property
     def seconds(self) -> float:
-        """Since the portion began."""
-        return self.clock() - self._began
+        """That the portion has worked."""
+        return self.clock() - self._began - self._paused

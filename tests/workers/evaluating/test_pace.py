@@ -6,7 +6,7 @@ from workers.evaluating.portions import AIM_SECONDS, MOST, Pace
 
 
 def test_a_portion_takes_about_as_long_as_it_shall() -> None:
-    pace = Pace()
+    pace = Pace(first=4)
     pace.took(4, AIM_SECONDS / 2)
     assert pace.size == 8
     pace.took(8, AIM_SECONDS / 100)

@@ -22,7 +22,8 @@ from tests.workers.conftest import During, Place
 from tests.workers.evaluating.test_evaluate import evaluate, evaluation, rows_of
 from workers import jobs
 from workers.evaluating.place import STARVED_SECONDS, TURN_SECONDS
-from workers.evaluating.portions import LOOK_SECONDS, Pace, Patience
+from workers.evaluating.portions import LONGEST_PAUSE_SECONDS, LOOK_SECONDS, Pace, Patience
+from workers.generation.traffic import Traffic
 from workers.tasks.lease import Lease
 
 pytestmark = BOTH_DATABASES
@@ -189,8 +190,8 @@ def test_a_portion_is_given_up_for_a_batch_and_for_no_evaluation(place: Place) -
     evaluate(place, 0)
     place.ready()
     with Lease(place.database, task, 30, threading.Event()) as lease:
-        patience = Patience(lease, clock=lambda: present[0])
-        insisting = Patience(lease, insists=True, clock=lambda: present[0])
+        patience = Patience(lease, Traffic(), clock=lambda: present[0])
+        insisting = Patience(lease, Traffic(), insists=True, clock=lambda: present[0])
         present[0] = 2 * LOOK_SECONDS
         assert not patience(), "another evaluation is not urgent"
         place.accept(facts(1))
@@ -204,8 +205,32 @@ def test_a_portion_is_given_up_for_a_batch_and_for_no_evaluation(place: Place) -
             lease.give_way()
 
 
+def test_a_portion_lets_completions_pass_for_as_long_as_it_worked(place: Place) -> None:
+    evaluate(place, 0)
+    (waiting,) = place.ready()
+    with place.database.writing() as session:
+        task = tasks.acquire(session, waiting.id, "worker", 30)
+    assert task is not None
+    asked: list[float] = []
+
+    class Noting(Traffic):
+        def let_pass(self, seconds: float) -> None:
+            asked.append(seconds)
+            present[0] += seconds
+
+    present = [0.0]
+    with Lease(place.database, task, 30, threading.Event()) as lease:
+        patience = Patience(lease, Noting(), clock=lambda: present[0])
+        for worked in (0.05, 0.1, 60.0):
+            present[0] += worked
+            assert not patience()
+    assert asked == pytest.approx([0.05, 0.1, LONGEST_PAUSE_SECONDS])
+    assert patience.seconds == pytest.approx(60.15)
+
+
 def test_portions_that_were_given_up_become_smaller(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.evaluating.portions.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("workers.evaluating.evaluate.Pace", lambda least: Pace(1, 4))
     asked = evaluate(place, 0, facts=facts(8), metrics=["ES"])
     (task,) = place.ready()
 
