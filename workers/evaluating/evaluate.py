@@ -123,7 +123,7 @@ def _measure_facts(
                     Fact.model_validate(one) for one in evaluations.facts(session, plan.evaluation, done, done + size)
                 ]
             measured = _portion(context, plan, place, matrices, done, facts, patience, judge)
-        pace.took(size, patience.seconds)
+        pace.took(size, patience.seconds, place.aim)
         done += size
         place.kept[_DONE] = done
         if _is_prompted(place):

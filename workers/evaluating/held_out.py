@@ -49,7 +49,7 @@ def _read(place: Place, evaluation: str, number: int, matrices: Matrices, readin
         size = min(place.cut(pace.size), len(text) - done)
         with place.portion() as patience:
             known = text.read_to(matrices, known, done + size, patience)
-        pace.took(size, patience.seconds)
+        pace.took(size, patience.seconds, place.aim)
         kept |= _as_stored(known)
         if number == 0:
             readings.keep(BASE, known)

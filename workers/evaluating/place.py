@@ -13,7 +13,7 @@ from editing.errors import EditInterrupted
 from store.schema.tables import TaskRow
 from store.work import tasks
 from workers.context import WorkerContext
-from workers.evaluating.portions import Patience
+from workers.evaluating.portions import AIM_SECONDS, SHORT_SECONDS, Patience
 from workers.tasks.lease import Lease
 
 KEEP_SECONDS: Final = 2.0
@@ -22,6 +22,9 @@ TURN_SECONDS: Final = 2.0
 """After so long other evaluations and exports get their turn, too: taking one up again costs a little each time."""
 STARVED_SECONDS: Final = 60.0
 """An evaluation that could measure nothing for so long measures for a turn, whatever waits."""
+
+ALONE_SECONDS: Final = 30.0
+"""An evaluation that nothing has interrupted for so long has the model for itself."""
 
 Write = Callable[[Session], None]
 
@@ -72,6 +75,11 @@ class Place:
     def cut(self, size: int) -> int:
         """A portion of `size`, or a smaller one where it was given up before: there is little time between batches."""
         return max(1, size >> min(self._given_up, 16))
+
+    @property
+    def aim(self) -> float:
+        """How long the next portion shall take."""
+        return AIM_SECONDS if time.monotonic() - self._began >= ALONE_SECONDS else SHORT_SECONDS
 
     def keep(self, write: Write) -> None:
         """Let `write` write what was measured: in one transaction with what follows soon, and with what is kept."""

@@ -18,7 +18,9 @@ from workers.generation.traffic import Traffic
 from workers.tasks.lease import Lease
 
 AIM_SECONDS: Final = 0.25
-"""A portion shall take about so long: what is lost where one is given up, and longer ones are hardly any faster."""
+"""A portion shall take about so long: longer ones are hardly any faster."""
+SHORT_SECONDS: Final = 0.06
+"""And about so long while others use the model: a batch's beginning waits for half of it."""
 LOOK_SECONDS: Final = 0.05
 """So often a portion looks whether a batch waits."""
 LONGEST_PAUSE_SECONDS: Final = 0.2
@@ -36,10 +38,11 @@ class Pace:
         self._least = least
         self.size = max(first, least)
 
-    def took(self, size: int, seconds: float) -> None:
-        """A portion of `size` took so long. One that was cut short, being the last, says little of larger ones."""
+    def took(self, size: int, seconds: float, aim: float = AIM_SECONDS) -> None:
+        """A portion of `size` took so long, and the next one shall take `aim`. One that was cut short, being the last,
+        says little of larger ones."""
         if size == self.size:
-            change = min(max(AIM_SECONDS / max(seconds, 1e-3), 1 / _MOST_CHANGE), _MOST_CHANGE)
+            change = min(max(aim / max(seconds, 1e-3), 1 / _MOST_CHANGE), _MOST_CHANGE)
             self.size = min(max(int(size * change), self._least), MOST)
 
 

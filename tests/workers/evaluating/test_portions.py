@@ -52,7 +52,7 @@ class Counting(During):
 def by_twos(monkeypatch: pytest.MonkeyPatch) -> None:
     """Portions of two facts, whatever they take, each written at once and given up by nobody."""
     monkeypatch.setattr("workers.evaluating.evaluate.Pace", lambda least: Pace(1, 2))
-    monkeypatch.setattr("workers.evaluating.portions.Pace.took", lambda self, size, seconds: None)
+    monkeypatch.setattr("workers.evaluating.portions.Pace.took", lambda self, size, seconds, aim: None)
     monkeypatch.setattr("workers.evaluating.portions.LOOK_SECONDS", 3600.0)
     monkeypatch.setattr("workers.evaluating.place.KEEP_SECONDS", 0.0)
 
@@ -163,7 +163,7 @@ def test_only_facts_of_the_portion_are_read(place: Place, monkeypatch: pytest.Mo
 def test_the_text_of_drift_is_read_in_portions_too(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = len(place.loaded.statistics.held_out())
     monkeypatch.setattr("workers.evaluating.held_out.Pace", lambda: Pace(1, texts // 2))
-    monkeypatch.setattr("workers.evaluating.portions.Pace.took", lambda self, size, seconds: None)
+    monkeypatch.setattr("workers.evaluating.portions.Pace.took", lambda self, size, seconds, aim: None)
     monkeypatch.setattr("workers.evaluating.place.TURN_SECONDS", 0.0)
     place.edit(facts(2))
     asked = evaluate(place, 1, facts=[], metrics=["drift"])
