@@ -10,6 +10,7 @@ from editing.model.loading import LoadedModel
 from store.blobs.blob_store import BlobStore
 from store.schema.database import Database
 from workers.ahead import Ahead
+from workers.context_prefixes import ContextPrefixes
 from workers.context_texts import ContextTexts
 from workers.generation.traffic import Traffic
 from workers.measuring import Measuring
@@ -42,9 +43,11 @@ class WorkerContext:
     traffic: Traffic = field(default_factory=Traffic)
     ordinary_outputs: OrdinaryOutputs = field(default_factory=OrdinaryOutputs)
     context_texts: ContextTexts = field(init=False)
+    context_prefixes: ContextPrefixes = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "context_texts", ContextTexts(self.model, self.matrices))  # it is frozen
+        object.__setattr__(self, "context_prefixes", ContextPrefixes(self.model, self.matrices))
 
 
 _context: WorkerContext | None = None
