@@ -149,7 +149,7 @@ def _measured(number: int, name: str, fact: dict[str, Any]) -> MeasuredFact:
     def read(prompt: str) -> dict[str, Any]:
         return {"prompt": prompt, "new": -3.141592653589793 - number, "old": -2.718281828459045, "said": False}
 
-    readings = {
+    readings: dict[str, Any] = {
         "metrics": {"ES": 0.0, "PS": 0.5, "NS": 0.9},
         "prompt": read("The mother tongue of Danielle Darrieux is"),
         "paraphrases": [read(prompt) for prompt in fact.get("paraphrase_prompts", ())],
