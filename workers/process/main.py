@@ -111,7 +111,7 @@ def _run(settings: Settings) -> None:
             statistics=statistics,
             matrices=MatrixCache(name, model.decoder, model.fingerprint, database, blobs, memory.matrix_cache),
             past_keys=PastKeys(name, model.fingerprint, database, blobs),
-            measuring=Measuring(model, statistics, int(settings.held_out_cache_bytes)),
+            measuring=Measuring(model, statistics, int(settings.held_out_cache_bytes), settings.data / "statistics"),
             status=status,
             stopping=threading.Event(),
             tokens_per_second=measure_tokens_per_second(model.decoder),
