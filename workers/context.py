@@ -10,7 +10,9 @@ from editing.model.loading import LoadedModel
 from store.blobs.blob_store import BlobStore
 from store.schema.database import Database
 from workers.ahead import Ahead
+from workers.context_prefixes import ContextPrefixes
 from workers.context_texts import ContextTexts
+from workers.generation.traffic import Traffic
 from workers.measuring import Measuring
 from workers.statistics.layer_statistics import LayerStatistics
 from workers.statistics.ordinary_outputs import OrdinaryOutputs
@@ -38,11 +40,14 @@ class WorkerContext:
     tokens_per_second: float
     """What this machine was measured to optimise: upper-layer tokens a second, forward and backward."""
     ahead: Ahead = field(default_factory=Ahead)
+    traffic: Traffic = field(default_factory=Traffic)
     ordinary_outputs: OrdinaryOutputs = field(default_factory=OrdinaryOutputs)
     context_texts: ContextTexts = field(init=False)
+    context_prefixes: ContextPrefixes = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "context_texts", ContextTexts(self.model, self.matrices))  # it is frozen
+        object.__setattr__(self, "context_prefixes", ContextPrefixes(self.model, self.matrices))
 
 
 _context: WorkerContext | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from api_schemas.facts import Fact
 from api_schemas.metrics import Measurement
@@ -24,11 +25,13 @@ from workers.statistics.layer_statistics import LayerStatistics
 
 @dataclass
 class Measuring:
-    """Evaluations with the loaded model. `stream_bytes` may be kept of held-out text (`HeldOutText`)."""
+    """Evaluations with the loaded model. `stream_bytes` may be kept of held-out text (`HeldOutText`), and what the base
+    reads of it in `folder`, where one is given."""
 
     model: LoadedModel
     statistics: LayerStatistics
     stream_bytes: int = 0
+    folder: Path | None = None
     _held_out: HeldOutReadings | None = field(default=None, init=False)
 
     def evaluate(
@@ -133,5 +136,7 @@ class Measuring:
         """What was read of the text that drift is measured on; the text is made where there is none yet."""
         if self._held_out is None:
             texts = self.statistics.held_out(should_stop=should_stop)
-            self._held_out = HeldOutReadings(HeldOutText(self.model.decoder, texts, self.stream_bytes))
+            text = HeldOutText(self.model.decoder, texts, self.stream_bytes)
+            name = f"base-{self.model.fingerprint[:16]}-{text.identity}.json"
+            self._held_out = HeldOutReadings(text, None if self.folder is None else self.folder / name)
         return self._held_out

@@ -143,8 +143,11 @@ def with_parts(metrics: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(part for name in metrics for part in (*METRICS[name].parts, name)))
 
 
-def measurements(metrics: Iterable[str], facts: Sequence[Fact], values: Sequence[Values]) -> dict[str, Measurement]:
-    """Of `metrics` that are made of facts: what `evaluate` measures, of `values_of` each of `facts`."""
+def measurements(metrics: Iterable[str], values: Sequence[Values], *, prompted: bool) -> dict[str, Measurement]:
+    """Of `metrics` that are made of facts: what `evaluate` measures, of `values_of` each fact.
+
+    `prompted` says whether one of the facts has generation prompts, where that is asked for.
+    """
     measured = {}
     for name in metrics:
         metric = METRICS[name]
@@ -152,6 +155,6 @@ def measurements(metrics: Iterable[str], facts: Sequence[Fact], values: Sequence
             continue
         found = metric.over(values)
         if metric.protocol is not None and found.n > 0:
-            found = found.model_copy(update={"protocol": metric.protocol(facts)})
+            found = found.model_copy(update={"protocol": metric.protocol(prompted)})
         measured[name] = found
     return measured

@@ -8,10 +8,8 @@ edit prompt gives other numbers, so a measurement names its protocol.
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
 from typing import Final
 
-from api_schemas.facts import Fact
 from api_schemas.metrics import Measurement
 from editing.metrics.metric import Metric, mean_or_none, mean_over_facts
 from editing.readings.observations import FactReading, Observations, Reading
@@ -48,12 +46,13 @@ def overall(observed: Observations) -> Measurement:
     measured = mean_over_facts(of_fact)(observed)
     if measured.n == 0:
         return measured
-    return measured.model_copy(update={"protocol": protocol([fact.fact for fact in observed.facts])})
+    prompted = any(fact.fact.generation_prompts for fact in observed.facts)
+    return measured.model_copy(update={"protocol": protocol(prompted)})
 
 
-def protocol(facts: Sequence[Fact]) -> str:
-    """How texts of these facts are written."""
-    return GENERATION_PROMPTS if any(fact.generation_prompts for fact in facts) else CONTINUATION
+def protocol(prompted: bool) -> str:
+    """How texts are written of facts of which one has generation prompts, if they are `prompted`."""
+    return GENERATION_PROMPTS if prompted else CONTINUATION
 
 
 GENERATION_ENTROPY = Metric(

@@ -29,8 +29,8 @@ class Metric:
     """`of_fact` gives one fact's value, None where the fact does not count; `overall` the measurement of a version.
 
     `of_values` makes the measurement of what was kept of each fact, which has the values of this metric, or of its
-    `parts`; None where it is the mean of its own. `protocol` names how these facts are measured, where there are
-    several ways.
+    `parts`; None where it is the mean of its own. `protocol` names how facts are measured, where there are
+    several ways: by whether one of them has generation prompts.
     `better` says which way is good; "near base" means that a change either way is damage. `needs` is None where any
     fact can be measured. `checked_on` says what the check before every publication measures it on; None is only where a
     threshold asks for it, on the sample then. `in_conversation`: only a model with a chat template can be asked.
@@ -45,7 +45,7 @@ class Metric:
     of_fact: Callable[[FactReading], float | None] | None = None
     of_values: Callable[[Sequence[Values]], Measurement] | None = None
     parts: tuple[str, ...] = ()
-    protocol: Callable[[Sequence[Fact]], str] | None = None
+    protocol: Callable[[bool], str] | None = None
     needs: Need | None = None
     checked_on: Literal["a sample", "a small sample", "every fact", "held-out text"] | None = None
     in_conversation: bool = False

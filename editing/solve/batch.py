@@ -28,8 +28,8 @@ from editing.solve.layer_measures import LayerMeasures, layer_measures
 from editing.solve.layers import changed, edit_layers, wanted_states
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
-from editing.values.keys import subject_states
 from editing.values.optimisation import optimise_values
+from editing.values.rising import RisingStates
 from editing.values.value_set import Values
 
 FailingGroups = Callable[[Matrices], Sequence[int]]
@@ -133,10 +133,12 @@ def solve_batch(
         repaired_values = optimise_values(
             decoder, edited_matrices, [groups[n] for n in failing], contexts, repair, should_stop=should_stop
         )
-        round_values = _repair_values(decoder, edited_matrices, groups, contexts, values, repaired_values, failing)
+        states = RisingStates(decoder, groups, contexts, values.layer)
+        now = states.at(edited_matrices, min(settings.layers)).stream
+        round_values = _repair_values(values, repaired_values, failing, now)
         again = torch.tensor(failing, device=wanted.device)
         wanted[again] = wanted_states(round_values, settings.anchor_norm)[again]
-        spread(decoder, edited_matrices, groups, contexts, round_values)
+        spread(decoder, edited_matrices, groups, contexts, round_values, states=states)
         edited_matrices = _edited_matrices(
             decoder, matrices, {layer: edit.delta() for layer, edit in rounds.edits().items()}
         )
@@ -200,20 +202,14 @@ def _edited_matrices(decoder: Decoder, matrices: Matrices, deltas: Mapping[int, 
     return {**matrices, **own}
 
 
-def _repair_values(
-    decoder: Decoder,
-    edited_matrices: Matrices,
-    groups: Sequence[SubjectGroup],
-    contexts: Sequence[Context],
-    first_values: Values,
-    repaired_values: Values,
-    failing: Sequence[int],
-) -> Values:
-    """Values of all groups for a repair round: δ of those that failed, 0 for those that hold."""
+def _repair_values(first_values: Values, repaired_values: Values, failing: Sequence[int], states: Tensor) -> Values:
+    """Values of all groups for a repair round: δ of those that failed, 0 for those that hold.
+
+    In a single layer the keys and so the solve see no state; several layers measure from where the stream is now, which
+    is `states`.
+    """
     index = torch.tensor(failing, device=first_values.deltas.device)
     deltas = torch.zeros_like(first_values.deltas).index_copy(
         0, index, repaired_values.deltas.to(first_values.deltas.dtype)
     )
-    # In a single layer the keys and so the solve see no state; several layers measure from where the stream is now.
-    states = subject_states(decoder, edited_matrices, groups, contexts, [], first_values.layer).stream
     return replace(first_values, deltas=deltas, states=states)

@@ -13,7 +13,7 @@ from editing.model.projection import EditableProjection, Matrices
 from editing.progress import ProgressCallback, ShouldStop, check, never, silent
 from editing.values.contexts import Context
 from editing.values.facts import SubjectGroup
-from editing.values.keys import subject_states
+from editing.values.rising import RisingStates
 from editing.values.value_set import Values
 
 Solve = Callable[[int, Tensor, Tensor], Tensor]
@@ -30,6 +30,7 @@ def edit_layers(
     solve: Solve,
     *,
     anchored: bool = False,
+    states: RisingStates | None = None,
     should_stop: ShouldStop = never,
     on_progress: ProgressCallback = silent,
 ) -> dict[int, Tensor]:
@@ -38,8 +39,9 @@ def edit_layers(
     `values` were optimised at the last of `layers` on the version `matrices`. One layer takes R = δ and the keys as
     they are. Of several, each in order takes its share, (z − h) / (layers left), of what the stream h at the subject's
     last token still lacks, with keys and h computed anew through the layers already changed; the shared model does
-    not change. `anchored` scales every wanted z to the norm of its z₀. Raises UnsupportedModelError where a norm stands
-    between the MLP and the stream: there a change of the projection's output is not a change of the stream.
+    not change. `anchored` scales every wanted z to the norm of its z₀. `states` are those of the groups, where they
+    were read before, at no layer above the first. Raises UnsupportedModelError where a norm stands between the MLP and
+    the stream: there a change of the projection's output is not a change of the stream.
     """
     order = sorted(layers)
     if order[-1] != values.layer:
@@ -51,10 +53,11 @@ def edit_layers(
     wanted = wanted_states(values, anchored)
     current: dict[int, Tensor] = dict(matrices)
     deltas: dict[int, Tensor] = {}
+    states = RisingStates(decoder, groups, contexts, values.layer) if states is None else states
     for number, layer in enumerate(order):
         check(should_stop, "spreading the edit over layers")
         on_progress("layers", number, len(order))
-        current_states = subject_states(decoder, current, groups, contexts, [layer], values.layer)
+        current_states = states.at(current, layer)
         residual = (wanted - current_states.stream.double()) / (len(order) - number)
         deltas[layer] = solve(layer, current_states.keys[layer].double().T, residual.T)
         current[layer] = changed(decoder.projections[layer], current.get(layer), deltas[layer])

@@ -51,7 +51,7 @@ def context_prefix(decoder: Decoder, matrices: Matrices, contexts: Sequence[Cont
     """Keys and values of the context texts in layers 0..layers-1, shared by all facts; None without contexts."""
     if not contexts:
         return None
-    tokens, present = _padded([context.tokens for context in contexts], decoder.device)
+    tokens, present = padded([context.tokens for context in contexts], decoder.device)
     recorded: dict[int, KeysValues] = {}
     with frame(Version(matrices)):
         positions = positions_after([], tokens.shape, decoder)
@@ -101,10 +101,10 @@ def run_lower(
     lower_states: list[LowerStates | None] = [None] * len(sequences)
     streams: dict[int, Tensor] = {}
     recorder = Recorder(key_layers, Version(matrices))
-    for numbers in _batches([len(sequence.tokens) for sequence in sequences], decoder.device):
+    for numbers in batches_of([len(sequence.tokens) for sequence in sequences], decoder.device):
         check(should_stop, "the optimisation of values")
         batch = [sequences[number] for number in numbers]
-        tokens, _ = _padded([sequence.tokens for sequence in batch], decoder.device)
+        tokens, _ = padded([sequence.tokens for sequence in batch], decoder.device)
         before = contexts_before(contexts, batch, decoder.device)
         positions = positions_after(before, tokens.shape, decoder)
         with frame(recorder):
@@ -141,7 +141,7 @@ def _prefixes(
     `streams`."""
     prefixes: dict[int, Tensor] = {}
     with_prefix = [number for number, sequence in enumerate(sequences) if sequence.subject]
-    for places in _batches([sequences[number].subject for number in with_prefix], decoder.device):
+    for places in batches_of([sequences[number].subject for number in with_prefix], decoder.device):
         check(should_stop, "the optimisation of values")
         numbers = [with_prefix[place] for place in places]
         batch = [sequences[number] for number in numbers]
@@ -171,12 +171,12 @@ def _run(
     return decoder.run_layers(hidden, positions, mask, first, last, PrefixCache(before, recorded))
 
 
-def _batches(lengths: Sequence[int], device: torch.device) -> list[list[int]]:
+def batches_of(lengths: Sequence[int], device: torch.device) -> list[list[int]]:
     limit = tokens_at_once(device)
     return list(in_batches(lengths, lambda _, tokens: tokens, limit, device))
 
 
-def _padded(sequences: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+def padded(sequences: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Token ids (sequences, T), padded on the right, and which slots hold a token (bool)."""
     lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
     tokens = pad_sequence([torch.tensor(sequence) for sequence in sequences], batch_first=True).to(device)

@@ -54,6 +54,7 @@ def optimise_values(
     should_stop: ShouldStop = never,
     on_progress: ProgressCallback = silent,
     budget: MemoryBudget | None = None,
+    prefix: Prefix | None = None,
 ) -> Values:
     """Find δ for every group on top of the version `matrices`, at the last of `settings.layers`.
 
@@ -64,7 +65,8 @@ def optimise_values(
 
     `on_progress` hears of stage "values" in optimiser steps of a group; a group that is done early counts as whole.
     `should_stop` is asked between packed batches; EditInterrupted when it says so. As many groups are optimised
-    together as the memory `budget` holds, by default the device's. Where that was too much for an accelerator, those
+    together as the memory `budget` holds, by default the device's. `prefix` is that of the contexts in all layers
+    (`editing.values.lower_run.context_prefix`), where it is known. Where that was too much for an accelerator, those
     that it ran out of memory with are tried again in smaller portions; torch.OutOfMemoryError where none is left.
     ValuesNotFiniteError names the facts whose loss is not finite, as may happen in float16.
     """
@@ -82,9 +84,9 @@ def optimise_values(
 
     def attempt(subset: Sequence[SubjectGroup], room: MemoryBudget) -> Values | None:
         try:
-            return ValueOptimisation(decoder, matrices, subset, contexts, settings, should_stop, room.backward).run(
-                report
-            )
+            return ValueOptimisation(
+                decoder, matrices, subset, contexts, settings, should_stop, room.backward, prefix
+            ).run(report)
         except torch.OutOfMemoryError:
             if room.halved() is None:
                 raise
@@ -120,6 +122,7 @@ class ValueOptimisation:
         settings: EditSettings,
         should_stop: ShouldStop = never,
         backward_bytes: float | None = None,
+        prefix: Prefix | None = None,
     ) -> None:
         self.decoder, self.matrices, self.settings = decoder, matrices, settings
         self.should_stop = should_stop
@@ -127,7 +130,7 @@ class ValueOptimisation:
         self.layer = max(settings.layers)
         self.first_layer = steps_from(decoder, self.layer)
         self.sequences: list[ValueSequence] = sequences_of(groups, contexts, settings.kl_factor)
-        self.contexts: Prefix | None = context_prefix(decoder, matrices, contexts, len(decoder.layers))
+        self.contexts: Prefix | None = prefix or context_prefix(decoder, matrices, contexts, len(decoder.layers))
         self.lower: list[LowerStates] = run_lower(
             decoder,
             matrices,

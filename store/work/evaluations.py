@@ -92,17 +92,25 @@ def versions(row: EvaluationRow) -> list[int]:
     return list(dict.fromkeys([row.version, *compared, *(row.others or ())]))
 
 
-def facts(session: Session, evaluation_id: str) -> list[dict[str, Any]]:
-    """In the caller's order."""
-    query = select(EvaluationFactRow.fact).where(EvaluationFactRow.evaluation_id == evaluation_id)
+def facts(session: Session, evaluation_id: str, first: int = 0, stop: int | None = None) -> list[dict[str, Any]]:
+    """In the caller's order: all of them, or those from number `first` up to `stop`."""
+    query = select(EvaluationFactRow.fact).where(
+        EvaluationFactRow.evaluation_id == evaluation_id, EvaluationFactRow.number >= first
+    )
+    if stop is not None:
+        query = query.where(EvaluationFactRow.number < stop)
     return list(session.scalars(query.order_by(EvaluationFactRow.number)))
 
 
-def measured(session: Session, evaluation_id: str) -> int:
-    """How many of its facts have been measured: they are so in their order."""
+def measured(session: Session, evaluation_id: str, at_least: int = 0) -> int:
+    """How many of its facts have been measured: they are so in their order. Those before `at_least` are known to be."""
     query = (
         select(EvaluationFactRow.number)
-        .where(EvaluationFactRow.evaluation_id == evaluation_id, EvaluationFactRow.values.is_(None))
+        .where(
+            EvaluationFactRow.evaluation_id == evaluation_id,
+            EvaluationFactRow.number >= at_least,
+            EvaluationFactRow.values.is_(None),
+        )
         .order_by(EvaluationFactRow.number)
         .limit(1)
     )

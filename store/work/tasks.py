@@ -193,11 +193,11 @@ def more_urgent_waits(session: Session, row: TaskRow) -> bool:
     return session.scalar(waiting.limit(1)) is not None
 
 
-def waiting_beside(session: Session, row: TaskRow, queues: Collection[str] | None = None) -> bool:
-    """Whether any other task of the model waits to be run, in one of `queues` where they are given."""
+def waiting_beside(session: Session, row: TaskRow, *, of_batches: bool = False) -> bool:
+    """Whether any other task of the model waits to be run, or any that is `of_batches`."""
     waiting = select(TaskRow.id).where(TaskRow.model == row.model, TaskRow.state == "pending", TaskRow.id != row.id)
-    if queues is not None:
-        waiting = waiting.where(TaskRow.queue.in_(queues))
+    if of_batches:
+        waiting = waiting.where(TaskRow.batch_id.is_not(None))
     return session.scalar(waiting.limit(1)) is not None
 
 

@@ -90,6 +90,10 @@ PROMISES = {
         (),
         False,
     ),
+    "beside_evaluations": Promise(
+        "when batches begin beside three evaluations, and what a page of 10,000 facts costs",
+        "tests.acceptance.beside_evaluations",
+    ),
     "odd_facts": Promise("facts that no one means, by the thousand", "tests.acceptance.odd_facts", (), False),
     "said_32": _tradeoff(
         "32 facts as people read them: said bare, in conversation and in other wordings",

@@ -19,6 +19,7 @@ import torch
 
 from api_schemas.metrics import DEFAULT_THRESHOLDS
 from api_schemas.references import parse_reference
+from configuration.redis.keys import queues_for
 from configuration.settings import Settings
 from editing.model.loading import LoadedModel, load_model
 from store.blobs.folder import FolderBlobStore
@@ -142,8 +143,12 @@ class Place:
             return tasks.to_enqueue(session)
 
     def step(self) -> str | None:
-        """Run the next task in the current worker; its kind, or None where nothing is left."""
-        ready = self.ready()
+        """Run the next task in the current worker; its kind, or None where nothing is left.
+
+        By queues, as a worker polls them; what was given back waits behind the others of its queue.
+        """
+        order = queues_for(MODEL)
+        ready = sorted(self.ready(), key=lambda task: (order.index(task.queue), task.token))
         if not ready:
             return None
         jobs.run(ready[0].id)

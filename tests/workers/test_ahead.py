@@ -11,7 +11,7 @@ from editing.solve.layer_measures import ordinary_power
 from editing.values.contexts import sample_contexts
 from tests.support.saved_models import facts
 from tests.workers.conftest import MODEL, SURE, Place
-from workers import context_texts
+from workers import context_prefixes, context_texts
 from workers.ahead import MOST_HELD, Ahead
 from workers.statistics import ordinary_outputs
 from workers.statistics.ordinary_outputs import OrdinaryOutputs
@@ -56,6 +56,7 @@ def test_after_a_publication_the_next_edits_context_texts_and_outputs_are_there(
 
     monkeypatch.setattr(context_texts, "sample_contexts", unexpected)
     monkeypatch.setattr(ordinary_outputs, "ordinary_power", unexpected)
+    monkeypatch.setattr(context_prefixes, "context_prefix", unexpected)
     assert context.context_texts.of(1, settings) == plain
     place.run()
     assert place.batch(batch.id).state == "succeeded"
@@ -75,6 +76,7 @@ def test_before_the_first_edit_the_base_is_read_and_sampled(place: Place, monkey
 
     monkeypatch.setattr(context_texts, "sample_contexts", unexpected)
     monkeypatch.setattr(ordinary_outputs, "ordinary_power", unexpected)
+    monkeypatch.setattr(context_prefixes, "context_prefix", unexpected)
     assert place.edit(facts(2), settings={}, thresholds={"EM": 0.0}).state == "succeeded"
     assert context.name == MODEL
 

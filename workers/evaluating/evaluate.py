@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
 from api_schemas.facts import Fact
 from api_schemas.references import version_name
-from editing.errors import FactError
+from editing.errors import EditInterrupted, FactError
 from editing.metrics import METRICS
 from editing.metrics.evaluation import measurements, with_parts
 from editing.model.projection import Matrices
-from editing.readings.observations import FactReading, Reading
+from editing.readings.observations import FactReading, Observations, Reading
 from editing.readings.spoken import SPOKEN
 from store.schema.tables import EvaluationRow, TaskRow
 from store.work import evaluations, lifecycle, tasks
@@ -32,15 +33,21 @@ from workers.tasks.lease import Lease
 
 LEAST_SPOKEN: Final = 16
 """A decode step costs nearly the same for one row as for so many."""
+SEVERAL_TEXTS: Final = 8
+"""About so many are written for each fact by metrics that ask in several wordings, or several questions."""
+_DONE: Final = "facts"
+_PROMPTED: Final = "prompted"
+_TEXTS: Final = "texts"
+"""In the task's payload: facts that were measured; whether GE's texts begin with prompts, and how many were made."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be measured: `versions` by number, on `facts`, by `metrics` that are made of facts or of text."""
+    """What is to be measured: `versions` by number, on so many `facts`, by `metrics` made of facts or of text."""
 
     evaluation: str
     versions: list[int]
-    facts: list[Fact]
+    facts: int
     metrics: list[str]
     judge: dict[str, Any] | None = None
 
@@ -54,90 +61,115 @@ class Plan:
         return [name for name in self.metrics if Reading.HELD_OUT in METRICS[name].reads]
 
     @property
-    def prompted(self) -> bool:
-        """Whether GE's texts begin with generation prompts."""
-        return any(fact.generation_prompts for fact in self.facts)
-
-    def texts_before(self, number: int) -> int:
-        """How many of GE's texts are those of facts before `number`: each has a seed of its own."""
-        return sum(len(fact.generation_prompts) for fact in self.facts[:number]) if self.prompted else number
+    def reads(self) -> frozenset[Reading]:
+        """Of facts."""
+        return frozenset[Reading]().union(*(METRICS[name].reads for name in self.of_facts))
 
 
 def evaluate(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
-    """Go on where the task was left, and end the evaluation. What is measured is kept as it comes."""
-    place = Place(context, task)
+    """Go on where the task was left, and end the evaluation. What is measured is kept, whatever interrupts it."""
+    place = Place(context, task, lease)
+    try:
+        place.give_way()
+        plan, of_text = _measure(context, task, place)
+    except EditInterrupted:
+        place.flush()
+        raise
+    place.flush()
+    with context.database.reading() as session:  # what was measured does not change any more
+        kept = evaluations.values(session, plan.evaluation)
+    metrics: dict[str, Any] = {}
+    judged: dict[str, Any] = {}
+    for number in plan.versions:
+        name = f"{context.name}@{version_name(number)}"
+        found = measurements(plan.metrics, [values[name] for values in kept], prompted=_is_prompted(place))
+        found |= {metric: METRICS[metric].overall(of_text[number]) for metric in plan.of_text}
+        metrics[name] = {metric: found[metric].model_dump() for metric in plan.metrics}
+        if plan.judge is not None:
+            judged[name] = summary([values[name].get(JUDGED) for values in kept])
+    with context.database.writing() as session:
+        tasks.complete(session, task.id, task.token)
+        evaluations.finish(_row(session, task), metrics=metrics, judged=judged)
+
+
+def _measure(context: WorkerContext, task: TaskRow, place: Place) -> tuple[Plan, dict[int, Observations]]:
+    """All that is not measured yet; of the text, what was read by each version."""
     with context.database.writing() as session:
         tasks.renew(session, task.id, task.token, context.settings.lease_seconds)  # it may just have been cancelled
         row = _row(session, task)
         row.state = "running"
-        plan = _plan(session, row)
-        done = evaluations.measured(session, row.id)
+        plan = _plan(row)
+        done = evaluations.measured(session, row.id, int(place.kept.get(_DONE, 0)))
+    if Reading.TEXT in plan.reads and _PROMPTED not in place.kept:
+        _count_texts(context, place, plan, done)
     matrices = {number: context.matrices.get(number) for number in plan.versions}
     with ExitStack() as stack:
         judge = None if plan.judge is None else stack.enter_context(closing(Judge(context.settings, plan.judge)))
-        _measure_facts(context, place, lease, plan, matrices, done, judge)
-    of_text = measure_held_out(context, place, lease, plan.evaluation, matrices) if plan.of_text else {}
-    with context.database.writing() as session:
-        tasks.complete(session, task.id, task.token)
-        kept = evaluations.values(session, plan.evaluation)
-        metrics: dict[str, Any] = {}
-        judged: dict[str, Any] = {}
-        for number in plan.versions:
-            name = f"{context.name}@{version_name(number)}"
-            found = measurements(plan.metrics, plan.facts, [values[name] for values in kept])
-            found |= {metric: METRICS[metric].overall(of_text[number]) for metric in plan.of_text}
-            metrics[name] = {metric: found[metric].model_dump() for metric in plan.metrics}
-            if plan.judge is not None:
-                judged[name] = summary([values[name].get(JUDGED) for values in kept])
-        evaluations.finish(_row(session, task), metrics=metrics, judged=judged)
+        _measure_facts(context, place, plan, matrices, done, judge)
+    return plan, measure_held_out(context, place, plan.evaluation, matrices) if plan.of_text else {}
 
 
 def _measure_facts(
-    context: WorkerContext,
-    place: Place,
-    lease: Lease,
-    plan: Plan,
-    matrices: Mapping[int, Matrices],
-    done: int,
-    judge: Judge | None,
+    context: WorkerContext, place: Place, plan: Plan, matrices: Mapping[int, Matrices], done: int, judge: Judge | None
 ) -> None:
     """From fact number `done` on, each portion by all versions."""
-    reads = frozenset[Reading]().union(*(METRICS[name].reads for name in plan.of_facts))
-    pace = Pace(least=LEAST_SPOKEN if reads & (SPOKEN | {Reading.TEXT}) else 1)
+    pace = Pace(_least(plan, place))
     began, first = time.monotonic(), done
-    while done < len(plan.facts):
-        size = min(pace.size, len(plan.facts) - done)
-        with place.portion(lease) as patience:
-            measured = _portion(context, plan, matrices, range(done, done + size), patience, judge)
-        pace.took(size, patience.seconds)
+    while done < plan.facts:
+        size = min(place.cut(pace.size), plan.facts - done)
+        with place.portion() as patience:
+            with context.database.reading() as session:
+                facts = [
+                    Fact.model_validate(one) for one in evaluations.facts(session, plan.evaluation, done, done + size)
+                ]
+            measured = _portion(context, plan, place, matrices, done, facts, patience, judge)
+        pace.took(size, patience.seconds, place.aim)
         done += size
-        left = (time.monotonic() - began) / (done - first) * (len(plan.facts) - done)
-        with place.writing() as session:
-            evaluations.keep(session, plan.evaluation, measured)
-            lifecycle.set_progress(
-                lifecycle.get(session, EVALUATION, plan.evaluation), "facts", done, len(plan.facts), round(left, 1)
-            )
+        place.kept[_DONE] = done
+        if _is_prompted(place):
+            place.kept[_TEXTS] += sum(len(fact.generation_prompts) for fact in facts)
+        left = (time.monotonic() - began) / (done - first) * (plan.facts - done)
+        place.keep(partial(_write, plan, measured, done, round(left, 1)))
+
+
+def _least(plan: Plan, place: Place) -> int:
+    """How few facts a portion has at least."""
+    spoken = plan.reads & (SPOKEN | {Reading.TEXT})
+    if not spoken:
+        return 1
+    has_one_text = len(spoken) == 1 and spoken <= {Reading.GREEDY, Reading.TEXT} and not _is_prompted(place)
+    return LEAST_SPOKEN if has_one_text else LEAST_SPOKEN // SEVERAL_TEXTS
+
+
+def _write(plan: Plan, measured: Sequence[MeasuredFact], done: int, left: float, session: Session) -> None:
+    evaluations.keep(session, plan.evaluation, measured)
+    row = lifecycle.get(session, EVALUATION, plan.evaluation)
+    lifecycle.set_progress(row, "facts", done, plan.facts, left)
 
 
 def _portion(
     context: WorkerContext,
     plan: Plan,
+    place: Place,
     matrices: Mapping[int, Matrices],
-    numbers: range,
+    first: int,
+    facts: Sequence[Fact],
     patience: Patience,
     judge: Judge | None,
 ) -> list[MeasuredFact]:
-    found = [MeasuredFact(number, {}, {}) for number in numbers]
+    """`facts`, the first of which has the number `first` among all."""
+    prompted = _is_prompted(place)
+    found = [MeasuredFact(first + number, {}, {}) for number in range(len(facts))]
     for version in plan.versions:
         name = f"{context.name}@{version_name(version)}"
-        with _numbered_from(numbers.start):
+        with _numbered_from(first):
             evaluation = context.measuring.evaluate(
                 matrices[version],
-                plan.facts[numbers.start : numbers.stop],
+                facts,
                 plan.of_facts,
                 patience,
-                seed=plan.texts_before(numbers.start),
-                prompted=plan.prompted,
+                seed=int(place.kept[_TEXTS]) if prompted else first,  # each of GE's texts has a seed of its own
+                prompted=prompted,
             )
         for one, fact, values in zip(found, evaluation.observations.facts, evaluation.of_facts, strict=True):
             one.values[name] = values
@@ -148,6 +180,20 @@ def _portion(
                 one.values[name] = {**one.values[name], JUDGED: verdict.value}
                 one.readings[name][JUDGED] = verdict.shown()
     return found
+
+
+def _count_texts(context: WorkerContext, place: Place, plan: Plan, done: int) -> None:
+    """Keep whether GE's texts begin with generation prompts, and how many belong to the first `done` facts.
+
+    That depends on all facts, which are looked at once, unparsed.
+    """
+    with context.database.reading() as session:
+        texts = [len(fact.get("generation_prompts") or ()) for fact in evaluations.facts(session, plan.evaluation)]
+    place.kept |= {_PROMPTED: any(texts), _TEXTS: sum(texts[:done])}
+
+
+def _is_prompted(place: Place) -> bool:
+    return bool(place.kept.get(_PROMPTED, False))
 
 
 def _said(fact: FactReading) -> str | None:
@@ -169,6 +215,5 @@ def _row(session: Session, task: TaskRow) -> EvaluationRow:
     return lifecycle.get(session, EVALUATION, task.evaluation_id)
 
 
-def _plan(session: Session, row: EvaluationRow) -> Plan:
-    facts = [Fact.model_validate(fact) for fact in evaluations.facts(session, row.id)]
-    return Plan(row.id, evaluations.versions(row), facts, list(row.requested_metrics), row.judge)
+def _plan(row: EvaluationRow) -> Plan:
+    return Plan(row.id, evaluations.versions(row), row.n_facts, list(row.requested_metrics), row.judge)

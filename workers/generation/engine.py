@@ -22,6 +22,7 @@ from workers.generation.replies import ActiveRequest, Replies
 from workers.generation.request_queue import RequestQueue
 from workers.generation.running_batch import FAILED, RunningBatch, SequenceEvents
 from workers.generation.scheduler import Scheduler
+from workers.generation.traffic import Traffic
 from workers.generation.version_loader import VersionLoader
 from workers.metrics import GENERATED_TOKENS, GENERATION_SECONDS, TIME_TO_FIRST_TOKEN
 from workers.weights.matrix_cache import MatrixCache
@@ -50,9 +51,10 @@ class GenerationEngine(threading.Thread):
         *,
         kv_cache_bytes: int,
         most_versions: int,
+        traffic: Traffic | None = None,
     ) -> None:
         """`kv_cache_bytes` is what the sequences' caches may come to need together, `most_versions` how many they are
-        of."""
+        of; `traffic` is told whether there are any."""
         super().__init__(name="generation", daemon=True)
         self.model = model
         self.worker_id = worker_id
@@ -64,6 +66,7 @@ class GenerationEngine(threading.Thread):
         self._version_loader = VersionLoader(matrices)
         self._scheduler = Scheduler(batch, self._version_loader, kv_cache_bytes, most_versions)
         self._active: dict[str, ActiveRequest] = {}
+        self._traffic = Traffic() if traffic is None else traffic
         self._stop_requested = threading.Event()
         self._checked_at = time.monotonic()
         self._cores = torch.get_num_threads()
@@ -131,6 +134,7 @@ class GenerationEngine(threading.Thread):
 
     def _accept(self, request: GenerationRequest) -> None:
         self._active[request.id] = ActiveRequest(request, len(request.prompts) * request.n, self._span(request))
+        self._traffic.is_any(True)
         embedded = self.batch.decoder.embedded
         highest = max(max(prompt) for prompt in request.prompts)
         if highest >= embedded:
@@ -227,4 +231,5 @@ class GenerationEngine(threading.Thread):
         for request_id in released:
             self._scheduler.drop(request_id)
             self._active.pop(request_id).close(reason)
+        self._traffic.is_any(bool(self._active))
         self.batch.leave(lambda sequence: sequence.request.id in released)

@@ -6,8 +6,10 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 from types import FrameType
+from typing import Final
 
 import structlog
 import torch
@@ -50,6 +52,10 @@ from workers.tasks.next_edit import prepare_first_edit
 from workers.weights.matrix_cache import MatrixCache
 from workers.weights.past_keys import PastKeys
 
+SWITCH_SECONDS: Final = 0.0005
+"""After so long a thread that runs Python code lets another one. A decode step has hundreds of operations, each of
+which gives the interpreter away: beside a task that computes in Python, each would wait ten times as long for it."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -60,6 +66,7 @@ def run(settings: Settings) -> None:
 
 
 def _run(settings: Settings) -> None:
+    sys.setswitchinterval(SWITCH_SECONDS)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     # In a container both host name and process id are the same after a restart; the dead one must not seem to live.
@@ -104,7 +111,7 @@ def _run(settings: Settings) -> None:
             statistics=statistics,
             matrices=MatrixCache(name, model.decoder, model.fingerprint, database, blobs, memory.matrix_cache),
             past_keys=PastKeys(name, model.fingerprint, database, blobs),
-            measuring=Measuring(model, statistics, int(settings.held_out_cache_bytes)),
+            measuring=Measuring(model, statistics, int(settings.held_out_cache_bytes), settings.data / "statistics"),
             status=status,
             stopping=threading.Event(),
             tokens_per_second=measure_tokens_per_second(model.decoder),
@@ -182,6 +189,7 @@ def _serve(context: WorkerContext, redis: Redis, memory: Budgets) -> None:
         context.matrices,
         kv_cache_bytes=memory.kv_cache,
         most_versions=settings.batch_versions,
+        traffic=context.traffic,
     )
     engine.start()
     set_current(context)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
 from types import TracebackType
 from typing import Literal, Self
 
@@ -50,13 +49,13 @@ class Lease:
             self.reason = "stopping"
         return self.reason is not None
 
-    def give_way(self, queues: Collection[str] | None = None) -> None:
-        """Raise EditInterrupted where another task of the model waits, in one of `queues` where they are given.
+    def give_way(self, *, to_batches: bool = False) -> None:
+        """Raise EditInterrupted where another task of the model waits, or where one does that is a batch's.
 
         For work in portions, which goes on later where it was.
         """
         with self._database.reading() as session:
-            if self.reason is None and tasks.waiting_beside(session, self.task, queues):
+            if self.reason is None and tasks.waiting_beside(session, self.task, of_batches=to_batches):
                 self.reason = "yielding"
         check(self.should_stop, "the task")
 

@@ -1,5 +1,6 @@
-"""What a worker does ahead of an edit, while no task waits: the context texts that it is planned with, what matrices
-write at ordinary text, and for the first one the base's reading of the text that drift is measured on."""
+"""What a worker does ahead of an edit, while no task waits: the context texts that it is planned with and their passes
+through the model, what matrices write at ordinary text, and for the first one the base's reading of the text that drift
+is measured on."""
 
 from __future__ import annotations
 
@@ -9,8 +10,10 @@ from api_schemas.references import parse_reference
 from api_schemas.settings import DEFAULT_ALGORITHM, SettingsOverrides
 from editing.methods import ALGORITHMS, EditSettings, resolve_settings
 from editing.values.chat_forms import chat_forms
+from editing.values.contexts import contexts_of
 from store.lineage import versions as lineage
 from workers.context import WorkerContext
+from workers.tasks.plan import forms_of
 from workers.weights.layer_weights import matrix_of
 
 
@@ -30,7 +33,15 @@ def prepare_next_edit(context: WorkerContext, version: int, settings: Callable[[
 
 def _prepare(context: WorkerContext, version: int, settings: EditSettings) -> None:
     context.ahead.add("context texts", lambda: context.context_texts.of(version, settings))
+    context.ahead.add("context prefix", lambda: _run_contexts(context, version, settings))
     context.ahead.add("ordinary outputs", lambda: _measure_outputs(context, version, settings.layers))
+
+
+def _run_contexts(context: WorkerContext, version: int, settings: EditSettings) -> None:
+    texts = [one.text for one in context.context_texts.of(version, settings)]
+    forms = forms_of(context, settings)
+    contexts = contexts_of(context.model.backend_tokenizer, texts, forms, settings.chat_weight)
+    context.context_prefixes.of(version, contexts)
 
 
 def _measure_outputs(context: WorkerContext, version: int, layers: Sequence[int]) -> None:

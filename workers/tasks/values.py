@@ -58,15 +58,17 @@ def optimise_shard(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
     def on_progress(stage: str, done: int, total: int) -> None:
         report("optimising", done / total * len(facts), len(facts))
 
+    contexts = contexts_of(context.model.backend_tokenizer, task.payload["contexts"], forms, settings.chat_weight)
     with timed(batch, "values", task.shard):
         values = optimise_values(
             context.model.decoder,
             context.matrices.get(batch.base_version),
             groups,
-            contexts_of(context.model.backend_tokenizer, task.payload["contexts"], forms, settings.chat_weight),
+            contexts,
             settings,
             should_stop=lease.should_stop,
             on_progress=on_progress,
+            prefix=context.context_prefixes.of(batch.base_version, contexts),
         )
     steps = int(values.steps.sum())
     VALUE_STEPS.labels(batch.model).inc(steps)

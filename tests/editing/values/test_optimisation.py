@@ -21,6 +21,7 @@ from editing.values import memory
 from editing.values import upper_run as packed_batches
 from editing.values.contexts import Context, chat_contexts
 from editing.values.facts import SubjectGroup
+from editing.values.lower_run import context_prefix
 from editing.values.memory import MemoryBudget, portions
 from editing.values.optimisation import ValueOptimisation, optimise_values
 from editing.values.upper_run import PackedBatch
@@ -408,3 +409,14 @@ def test_it_stops_between_two_blocks_when_asked_and_says_how_far_it_is() -> None
     asked = iter([False] * 3)
     with pytest.raises(EditInterrupted, match="the optimisation of values"):
         optimise_values(decoder, {}, groups, contexts, settings(), should_stop=lambda: next(asked, True))
+
+
+def test_with_a_prefix_that_is_known_the_values_are_the_same() -> None:
+    tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model("llama"))
+    groups = tiny_groups(tokenizer)
+    contexts = tiny_contexts(tokenizer)
+    prefix = context_prefix(decoder, {}, contexts, len(decoder.layers))
+    found = optimise_values(decoder, {}, groups, contexts, settings(), prefix=prefix)
+    again = optimise_values(decoder, {}, groups, contexts, settings())
+    assert torch.equal(found.deltas, again.deltas)
+    assert torch.equal(found.keys, again.keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,6 +107,22 @@ def test_what_is_stored_of_another_text_or_damaged_is_no_use(place: Place, store
     assert not readings.knows(BASE)
     readings.take_stored(BASE, {"text": readings.text.identity, "log_likelihoods": [-1.5] * 10_000})
     assert readings.at(BASE, {}, len(readings.text)).tokens == readings.text.predicted
+
+
+def test_what_the_base_reads_is_kept_for_workers_to_come(
+    place: Place, tmp_path: Path, read: list[tuple[bool, int, int]]
+) -> None:
+    loaded, folder = place.loaded, tmp_path / "kept"
+    first = Measuring(loaded.model, loaded.statistics, 0, folder).held_out()
+    first.begin()
+    assert [of_base for of_base, _, _ in read] == [True]
+    second = Measuring(loaded.model, loaded.statistics, 0, folder).held_out()
+    second.begin()
+    assert len(read) == 1
+    assert second.known(BASE) == first.known(BASE)
+    (file,) = folder.iterdir()
+    file.write_text("{")
+    assert not Measuring(loaded.model, loaded.statistics, 0, folder).held_out().knows(BASE)
 
 
 def test_a_check_of_broken_weights_ends_without_a_value(place: Place) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from workers.evaluating.portions import AIM_SECONDS, MOST, Pace
+from workers.evaluating.portions import AIM_SECONDS, MOST, SHORT_SECONDS, Pace
 
 
 def test_a_portion_takes_about_as_long_as_it_shall() -> None:
-    pace = Pace()
+    pace = Pace(first=4)
     pace.took(4, AIM_SECONDS / 2)
+    assert pace.size == 8
+    pace.took(8, SHORT_SECONDS, SHORT_SECONDS)
     assert pace.size == 8
     pace.took(8, AIM_SECONDS / 100)
     assert pace.size == 32

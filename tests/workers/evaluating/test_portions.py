@@ -21,7 +21,9 @@ from tests.support.saved_models import facts
 from tests.workers.conftest import During, Place
 from tests.workers.evaluating.test_evaluate import evaluate, evaluation, rows_of
 from workers import jobs
-from workers.evaluating.portions import MOST_GIVEN_UP, PATIENCE_SECONDS, Pace, Patience
+from workers.evaluating.place import STARVED_SECONDS, TURN_SECONDS
+from workers.evaluating.portions import LONGEST_PAUSE_SECONDS, LOOK_SECONDS, Pace, Patience
+from workers.generation.traffic import Traffic
 from workers.tasks.lease import Lease
 
 pytestmark = BOTH_DATABASES
@@ -48,9 +50,11 @@ class Counting(During):
 
 @pytest.fixture
 def by_twos(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Portions of two facts, whatever they take."""
+    """Portions of two facts, whatever they take, each written at once and given up by nobody."""
     monkeypatch.setattr("workers.evaluating.evaluate.Pace", lambda least: Pace(1, 2))
-    monkeypatch.setattr("workers.evaluating.portions.Pace.took", lambda self, size, seconds: None)
+    monkeypatch.setattr("workers.evaluating.portions.Pace.took", lambda self, size, seconds, aim: None)
+    monkeypatch.setattr("workers.evaluating.portions.LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr("workers.evaluating.place.KEEP_SECONDS", 0.0)
 
 
 def nothing() -> None:
@@ -108,7 +112,8 @@ def test_the_heir_of_a_dead_worker_goes_on_from_the_portion_that_it_left(place: 
 
 
 @pytest.mark.usefixtures("by_twos")
-def test_between_two_portions_whatever_waits_gets_its_turn(place: Place) -> None:
+def test_between_two_portions_a_batch_that_waits_gets_its_turn(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.evaluating.place.KEEP_SECONDS", 3600.0)
     asked = evaluate(place, 0, facts=facts(6))
     (task,) = place.ready()
     measuring = Counting(place, lambda: (place.accept(facts(1)), place.ready()))
@@ -116,31 +121,56 @@ def test_between_two_portions_whatever_waits_gets_its_turn(place: Place) -> None
     jobs.run(task.id)
     kept = place.task(task.id)
     assert (kept.state, kept.attempts, evaluation(place, asked).state) == ("pending", 0, "running")
-    assert len(measuring.seen) == 2, "one portion at least, then it gives way"
+    assert len(measuring.seen) == 2
     assert kept.queue == "values:tiny", "behind the shards that wait, not before them again"
-    assert evaluation(place, asked).progress["done"] == 2
+    assert [row["fact"] for row in rows_of(place, asked)] == [0, 1], "what was measured is kept"
+    assert (evaluation(place, asked).progress["done"], kept.payload["facts"]) == (2, 2)
     done = place.run()
     assert {"plan", "values", "solve"} <= set(done)
     assert (evaluation(place, asked).state, place.latest()) == ("succeeded", 1)
     assert evaluation(place, asked).progress["done"] == 6
 
 
+@pytest.mark.usefixtures("by_twos")
+def test_another_evaluation_waits_for_the_end_of_a_turn(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = evaluate(place, 0, facts=facts(6))
+    (task,) = place.ready()
+    evaluate(place, 0, facts=facts(2))
+    jobs.run(task.id)
+    assert evaluation(place, asked).state == "succeeded"
+    again = evaluate(place, 0, facts=facts(6))
+    monkeypatch.setattr("workers.evaluating.place.TURN_SECONDS", 0.0)
+    jobs.run(next(one.id for one in place.ready() if one.evaluation_id == again))
+    assert evaluation(place, again).state == "queued"
+
+
+@pytest.mark.usefixtures("by_twos")
+def test_only_facts_of_the_portion_are_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[int, int]] = []
+    facts_of = evaluations.facts
+
+    def noted(session: Any, evaluation_id: str, first: int = 0, stop: int | None = None) -> list[dict[str, Any]]:
+        found = facts_of(session, evaluation_id, first, stop)
+        read.append((first, len(found)))
+        return found
+
+    monkeypatch.setattr(evaluations, "facts", noted)
+    evaluate(place, 0, facts=facts(5))
+    place.run()
+    assert read == [(0, 2), (2, 2), (4, 1)]
+
+
 def test_the_text_of_drift_is_read_in_portions_too(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = len(place.loaded.statistics.held_out())
     monkeypatch.setattr("workers.evaluating.held_out.Pace", lambda: Pace(1, texts // 2))
-    monkeypatch.setattr("workers.evaluating.portions.Pace.took", lambda self, size, seconds: None)
+    monkeypatch.setattr("workers.evaluating.portions.Pace.took", lambda self, size, seconds, aim: None)
+    monkeypatch.setattr("workers.evaluating.place.TURN_SECONDS", 0.0)
     place.edit(facts(2))
     asked = evaluate(place, 1, facts=[], metrics=["drift"])
     (task,) = place.ready()
-    place.accept(facts(1, first=4))
-    place.ready()
     place.loaded.measuring._held_out = None
-    runs = 0
-    while evaluation(place, asked).state != "succeeded":
-        jobs.run(task.id)
-        runs += 1
-        assert runs < 9
-    assert runs >= 3, "two portions of each version, and what waits is given its turn between them"
+    place.run()
+    assert evaluation(place, asked).state == "succeeded"
     read = place.task(task.id).payload["held_out"]
     assert {number: len(of["tokens"]) for number, of in read.items()} == {"0": texts, "1": texts}
     found = evaluation(place, asked)
@@ -150,7 +180,7 @@ def test_the_text_of_drift_is_read_in_portions_too(place: Place, monkeypatch: py
     assert found.metrics["tiny@v1"]["drift"] == pytest.approx(whole.model_dump(), rel=1e-6)
 
 
-def test_a_portion_is_given_up_for_a_batch_that_has_waited_and_not_for_ever(place: Place) -> None:
+def test_a_portion_is_given_up_for_a_batch_and_for_no_evaluation(place: Place) -> None:
     present = [0.0]
     evaluate(place, 0)
     (waiting,) = place.ready()
@@ -160,13 +190,13 @@ def test_a_portion_is_given_up_for_a_batch_that_has_waited_and_not_for_ever(plac
     evaluate(place, 0)
     place.ready()
     with Lease(place.database, task, 30, threading.Event()) as lease:
-        patience = Patience(lease, 0, lambda: present[0])
-        present[0] = PATIENCE_SECONDS + 1
+        patience = Patience(lease, Traffic(), clock=lambda: present[0])
+        insisting = Patience(lease, Traffic(), insists=True, clock=lambda: present[0])
+        present[0] = 2 * LOOK_SECONDS
         assert not patience(), "another evaluation is not urgent"
         place.accept(facts(1))
         place.ready()
         assert not patience(), "it looked a moment ago"
-        insisting = Patience(lease, MOST_GIVEN_UP, lambda: present[0])
         present[0] *= 2
         assert not insisting()
         assert patience()
@@ -175,20 +205,75 @@ def test_a_portion_is_given_up_for_a_batch_that_has_waited_and_not_for_ever(plac
             lease.give_way()
 
 
-def test_how_often_a_portion_was_given_up_is_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.evaluating.portions.PATIENCE_SECONDS", 0.0)
+def test_a_portion_lets_completions_pass_for_as_long_as_it_worked(place: Place) -> None:
+    evaluate(place, 0)
+    (waiting,) = place.ready()
+    with place.database.writing() as session:
+        task = tasks.acquire(session, waiting.id, "worker", 30)
+    assert task is not None
+    asked: list[float] = []
+
+    class Noting(Traffic):
+        def let_pass(self, seconds: float) -> None:
+            asked.append(seconds)
+            present[0] += seconds
+
+    present = [0.0]
+    with Lease(place.database, task, 30, threading.Event()) as lease:
+        patience = Patience(lease, Noting(), clock=lambda: present[0])
+        for worked in (0.05, 0.1, 60.0):
+            present[0] += worked
+            assert not patience()
+    assert asked == pytest.approx([0.05, 0.1, LONGEST_PAUSE_SECONDS])
+    assert patience.seconds == pytest.approx(60.15)
+
+
+def test_portions_that_were_given_up_become_smaller(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.evaluating.portions.LOOK_SECONDS", 0.0)
-    asked = evaluate(place, 0)
+    monkeypatch.setattr("workers.evaluating.evaluate.Pace", lambda least: Pace(1, 4))
+    asked = evaluate(place, 0, facts=facts(8), metrics=["ES"])
+    (task,) = place.ready()
+
+    def accept() -> None:
+        place.accept(facts(1))
+        place.ready()
+
+    class Asked(Counting):
+        """Keeps of how many facts each portion is, when it begins."""
+
+        def __init__(self, place: Place, *calls: Callable[[], object]) -> None:
+            super().__init__(place, *calls)
+            self.sizes: list[int] = []
+
+        def evaluate(self, matrices: Any, facts: Sequence[Fact], *arguments: Any, **options: Any) -> Any:
+            self.sizes.append(len(facts))
+            return super().evaluate(matrices, facts, *arguments, **options)
+
+    measuring = Asked(place, accept)
+    place.worker("one", measuring=measuring)
+    jobs.run(task.id)
+    assert (place.task(task.id).state, place.task(task.id).payload["given_up"]) == ("pending", 1)
+    assert rows_of(place, asked) == []
+    place.run()
+    assert evaluation(place, asked).state == "succeeded"
+    assert measuring.sizes[:2] == [4, 2]
+    assert "given_up" not in place.task(task.id).payload
+
+
+def test_one_that_could_measure_nothing_for_long_measures_whatever_waits(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = evaluate(place, 0, facts=facts(6))
     (task,) = place.ready()
     place.accept(facts(1))
     place.ready()
-    for number in range(1, MOST_GIVEN_UP + 1):
-        jobs.run(task.id)
-        assert place.task(task.id).payload == {"given_up": number}
-        assert rows_of(place, asked) == []
+    jobs.run(task.id)
+    assert (evaluation(place, asked).state, rows_of(place, asked)) == ("queued", []), "at once, with nothing loaded"
+    since = place.task(task.id).payload["since"]
+    assert TURN_SECONDS < STARVED_SECONDS
+    monkeypatch.setattr("workers.evaluating.place.time.time", lambda: since + STARVED_SECONDS + 1)
     jobs.run(task.id)
     assert evaluation(place, asked).state == "succeeded"
-    assert place.task(task.id).payload == {}
 
 
 def test_numbers_that_are_not_finite_are_kept_as_such(place: Place) -> None:
