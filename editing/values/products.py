@@ -20,7 +20,7 @@ tokens win (SmolLM2-135M on one core with AMX)."""
 
 def multiplies_bfloat16_fast() -> bool:
     """Whether this processor has tiles for bfloat16. Where it only emulates them, float32 is faster and exacter."""
-    return bool(torch.cpu._is_amx_tile_supported())  # type: ignore[no-untyped-call]
+    return bool(torch.cpu._is_amx_tile_supported())
 
 
 def rounded_products(decoder: Decoder, tokens: int) -> AbstractContextManager[None]:
