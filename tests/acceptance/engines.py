@@ -81,7 +81,7 @@ class Published:
 
 def published(server: Server, records: list[dict[str, Any]], size: int, **options: Any) -> Published:
     """A batch of `size` of the records on the base, run to its end, unless this folder has it already."""
-    (found, *_) = [*_batches(server), None]
+    found = next(iter(_batches(server)), None)
     if found is None:
         made, _ = server.edit_next(iter(records), size, model=f"{MODEL}@v0", label=_LABEL, **options)
         found = made["id"]
@@ -113,7 +113,7 @@ def compared(made: Published, answer: Callable[[list[str]], list[str]]) -> dict[
     ]
     ours = made.answers(ORDINARY_PROMPTS)
     theirs = answer(list(ORDINARY_PROMPTS))
-    parted = [
+    parted: list[dict[str, Any]] = [
         {"prompt": prompt, "here": own.text, "there": other, "gap": gap_where_they_part(own, other)}
         for prompt, own, other in zip(ORDINARY_PROMPTS, ours, theirs, strict=True)
         if own.text != other
