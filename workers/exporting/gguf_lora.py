@@ -6,7 +6,6 @@ tensor NAME, in C order, added as α/r · B A.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,8 +68,11 @@ def architecture_name(model_type: str) -> str:
         ) from None
 
 
-def _write_adapter(name: str, architecture: str, factors_by_layer: Mapping[int, LowRank], to: Path) -> None:
-    """All layers get the same rank by zeros, since the file has one α: the rank, so that B A is added as it is."""
+def _write_adapter(name: str, architecture: str, factors_by_layer: dict[int, LowRank], to: Path) -> None:
+    """All layers get the same rank by zeros, since the file has one α: the rank, so that B A is added as it is.
+
+    `factors_by_layer` is empty afterwards: none is held twice.
+    """
     import gguf
 
     rank = common_rank(factors_by_layer)
@@ -80,8 +82,8 @@ def _write_adapter(name: str, architecture: str, factors_by_layer: Mapping[int, 
         writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
         writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, float(rank))
         writer.add_name(name)
-        for layer, factors in factors_by_layer.items():
-            A, B = padded(factors, rank)
+        for layer in list(factors_by_layer):
+            A, B = padded(factors_by_layer.pop(layer), rank)
             tensor = f"{gguf.TENSOR_NAMES[gguf.MODEL_TENSOR.FFN_DOWN].format(bid=layer)}.weight"
             writer.add_tensor(f"{tensor}.lora_a", A.numpy())
             writer.add_tensor(f"{tensor}.lora_b", B.numpy())

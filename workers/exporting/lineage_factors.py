@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import torch
@@ -28,7 +28,12 @@ class RankLimitError(EditingError):
 
 
 def lineage_factors(version: ExportedVersion, max_rank: int | None) -> tuple[dict[int, LowRank], dict[str, Any]]:
-    """Factors by layer, of at most `max_rank` ranks, and what is to be told about them. Raises RankLimitError."""
+    """Factors by layer, of at most `max_rank` ranks, in float32 on the CPU as files have them, and what is to be told
+    about them. Raises RankLimitError.
+
+    However many versions the lineage has, no more is held than `workers.memory_plan.exporting` says, and one version's
+    delta: each is added up before the next is read, and each layer's sum goes as its factors come.
+    """
     device = version.model.decoder.device
     sums: dict[int, _Sum] = {}
     for deltas in version.deltas():
@@ -36,10 +41,10 @@ def lineage_factors(version: ExportedVersion, max_rank: int | None) -> tuple[dic
         for layer, delta in deltas.items():
             sums.setdefault(layer, _Sum()).add(delta, device)
     factors_by_layer: dict[int, LowRank] = {}
-    for layer, total in sorted(sums.items()):
+    for layer in sorted(sums):
         check(version.should_stop, "the export")
         most = version.model.decoder.projections[layer].d_in if max_rank is None else max_rank
-        factors_by_layer[layer] = low_rank(total.factors, total.dense, most, total.largest)
+        factors_by_layer[layer] = _factored(sums.pop(layer), most)
     if not factors_by_layer:
         factors_by_layer[0] = _nothing(version)
     if max_rank is not None:
@@ -56,11 +61,16 @@ def lineage_factors(version: ExportedVersion, max_rank: int | None) -> tuple[dic
     return factors_by_layer, report
 
 
+def _factored(total: _Sum, most: int) -> LowRank:
+    found = low_rank(total.factors, total.dense, most, total.largest)
+    return replace(found, A=found.A.float().cpu(), B=found.B.float().cpu())
+
+
 def _nothing(version: ExportedVersion) -> LowRank:
     """Of the base, on which nothing was edited: an adapter that adds zeros, so that what follows an alias can go back
     to it."""
     projection = version.model.decoder.projections[0]
-    zeros = torch.zeros(1, max(projection.d_in, projection.d_out), dtype=torch.float64)
+    zeros = torch.zeros(1, max(projection.d_in, projection.d_out))
     return LowRank(A=zeros[:, : projection.d_in], B=zeros[:, : projection.d_out].T, full_rank=0, error=0.0)
 
 
@@ -77,18 +87,17 @@ class _Sum:
 
     def add(self, delta: LayerDelta, device: torch.device) -> None:
         if delta.dense is not None:
-            self._add_dense(delta.dense.to(device).double())
+            dense = delta.dense.to(device)
+            self.dense = dense.to(torch.float64, copy=True) if self.dense is None else self.dense.add_(dense)
             return
         assert delta.a is not None
         assert delta.b is not None
         self.factors.append((delta.a.to(device), delta.b.to(device)))
-        if sum(A.shape[0] for A, _ in self.factors) >= min(delta.a.shape[1], delta.b.shape[0]):
+        ranks = sum(A.shape[0] for A, _ in self.factors)
+        if self.dense is not None or ranks >= min(delta.a.shape[1], delta.b.shape[0]):
             self.largest = max([self.largest, *(float(A.norm() * B.norm()) for A, B in self.factors)])
-            self._add_dense(multiplied_out(self.factors, None))
+            self.dense = multiplied_out(self.factors, self.dense)
             self.factors.clear()
-
-    def _add_dense(self, matrix: Tensor) -> None:
-        self.dense = matrix if self.dense is None else self.dense.add_(matrix)
 
 
 def common_rank(factors_by_layer: Mapping[int, LowRank]) -> int:
@@ -97,11 +106,13 @@ def common_rank(factors_by_layer: Mapping[int, LowRank]) -> int:
 
 
 def padded(factors: LowRank, rank: int) -> tuple[Tensor, Tensor]:
-    """A (rank, d_in) and B (d_out, rank) in float32 on the CPU, by rows and columns of zeros; B A stays what it is."""
+    """A (rank, d_in) and B (d_out, rank), by rows and columns of zeros; B A stays what it is."""
     missing = rank - factors.A.shape[0]
+    if missing == 0:
+        return factors.A.contiguous(), factors.B.contiguous()
     A = torch.cat([factors.A, factors.A.new_zeros(missing, factors.A.shape[1])])
     B = torch.cat([factors.B, factors.B.new_zeros(factors.B.shape[0], missing)], dim=1)
-    return A.float().contiguous().cpu(), B.float().contiguous().cpu()
+    return A.contiguous(), B.contiguous()
 
 
 def _refuse_above(factors_by_layer: Mapping[int, LowRank], max_rank: int) -> None:

@@ -35,12 +35,13 @@ def write_peft(version: ExportedVersion, to: Path) -> dict[str, Any]:
     rank = engine_rank(factors_report["rank"])
     report = {**version.about, **factors_report, "padded_rank": rank}
     tensors: list[PendingTensor] = []
-    for layer, factors in factors_by_layer.items():
-        A, B = padded(factors, rank)
+    layers = list(factors_by_layer)
+    for layer in layers:
+        A, B = padded(factors_by_layer.pop(layer), rank)
         name = f"{ADAPTER_PREFIX}{version.model.decoder.projection_name(layer)}"
         tensors += [pending(f"{name}.lora_A.weight", A), pending(f"{name}.lora_B.weight", B)]
     with ExportArchive(to) as archive:
-        archive.add_json("adapter_config.json", _config(version, factors_by_layer, rank))
+        archive.add_json("adapter_config.json", _config(version, layers, rank))
         archive.add_pieces("adapter_model.safetensors", stream(tensors, {"format": "pt"}))
         archive.add_json(ABOUT_FILE, report)
         use = _USE.format(base=version.base, rank=rank, name=version.about["version"])

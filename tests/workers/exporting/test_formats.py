@@ -26,7 +26,16 @@ from tests.support.saved_models import CONFIGS, facts
 from tests.support.tiny_models import ONE_LAYER_ONLY
 from tests.workers.conftest import Place
 from tests.workers.reverting.test_revert import ANY
-from tests.workers.tasks.test_export import LAYERS, TEXT, adapter_tensors, exported
+from tests.workers.tasks.test_export import (
+    LAYERS,
+    TEXT,
+    adapter_tensors,
+    base,
+    exported,
+    in_place,
+    logits,
+    with_adapter,
+)
 from workers.exporting import checkpoint, gguf_lora
 from workers.exporting.base_weights import base_tensors, replaced
 from workers.exporting.exported_version import ExportedVersion, FormatError
@@ -68,7 +77,8 @@ def test_every_format_that_the_api_names_is_written_by_somebody() -> None:
 
 
 @pytest.mark.parametrize("family", sorted(CONFIGS))
-def test_whole_checkpoints_and_gguf_adapters(family: str, place_of: Callable[..., Place], tmp_path: Path) -> None:
+def test_every_format_loads_as_the_version(family: str, place_of: Callable[..., Place], tmp_path: Path) -> None:
+    """In transformers, with the logits that are served."""
     place = place_of(family)
     place.edit(facts(3), settings=None if family in ONE_LAYER_ONLY else LAYERS, thresholds=ANY)
     place.edit(facts(2, first=3), thresholds=ANY)
@@ -85,6 +95,13 @@ def test_whole_checkpoints_and_gguf_adapters(family: str, place_of: Callable[...
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer("Toko Yasuda speaks").input_ids == place.loaded.model.tokenizer("Toko Yasuda speaks").input_ids
 
+    row, matrices = exported(place, "merged", 2)
+    assert row.state == "succeeded", row.error
+    assert float((in_place(place, matrices) - expected).abs().max()) <= 1e-4
+    row, content = exported(place, "peft", 2)
+    assert row.state == "succeeded", row.error
+    assert float((with_adapter(place, content, tmp_path / "peft") - expected).abs().max()) <= 1e-4
+
     row, content = exported(place, "gguf-lora", 2)
     if family == "gptj":
         assert row.error is not None
@@ -92,11 +109,19 @@ def test_whole_checkpoints_and_gguf_adapters(family: str, place_of: Callable[...
         assert "format=peft, format=hf and format=merged" in row.error["detail"]
         return
     assert row.state == "succeeded", row.error
-    check_gguf(place, 2, unpacked(content, tmp_path / "gguf"), gguf_lora.ARCHITECTURES[family])
+    products = check_gguf(place, 2, unpacked(content, tmp_path / "gguf"), gguf_lora.ARCHITECTURES[family])
+    model = base(place)
+    with torch.no_grad():
+        for layer, product in products.items():
+            model.get_parameter(f"{place.loaded.model.decoder.projection_name(layer)}.weight").add_(product)
+    assert float((logits(model) - expected).abs().max()) <= 1e-4
 
 
-def check_gguf(place: Place, version: int, folder: Path, architecture: str) -> None:
-    """Read back as llama.cpp reads it: α/r · B A of each tensor is the version's matrix less the base's."""
+def check_gguf(place: Place, version: int, folder: Path, architecture: str) -> dict[int, Tensor]:
+    """Read back as llama.cpp reads it: α/r · B A of each tensor is the version's matrix less the base's.
+
+    Returns these, as the base's own modules have their matrices.
+    """
     reader = gguf.GGUFReader(folder / "adapter.gguf")
     told = {name: reader.fields[name].contents() for name in reader.fields if "." in name}
     assert (told["general.architecture"], told["general.type"]) == (architecture, "adapter")
@@ -106,6 +131,7 @@ def check_gguf(place: Place, version: int, folder: Path, architecture: str) -> N
     context = place.worker()
     matrices = context.matrices.get(version)
     assert set(tensors) == {f"blk.{layer}.ffn_down.weight.lora_{side}" for layer in matrices for side in "ab"}
+    products = {}
     for layer, matrix in matrices.items():
         projection = context.model.decoder.projections[layer]
         A, B = (tensors[f"blk.{layer}.ffn_down.weight.lora_{side}"] for side in "ab")
@@ -117,8 +143,10 @@ def check_gguf(place: Place, version: int, folder: Path, architecture: str) -> N
         product = told["adapter.lora.alpha"] / rank * (B.double() @ A.double())
         product = product.T if projection.transposed else product
         assert float((product - delta).norm() / delta.norm()) < 1e-5
+        products[layer] = product
     modelfile = (folder / "Modelfile").read_text().splitlines()
     assert "ADAPTER ./adapter.gguf" in modelfile
+    return products
 
 
 def test_what_every_file_tells(two_versions: Place, tmp_path: Path) -> None:
@@ -155,10 +183,10 @@ def test_adapters_have_a_rank_that_engines_take(two_versions: Place, tmp_path: P
 
 def test_the_base_is_an_adapter_that_adds_nothing(two_versions: Place, tmp_path: Path) -> None:
     """What follows an alias follows it to the base too."""
-    base = exported_version(
+    unedited = exported_version(
         two_versions, deltas=list, about={**exported_version(two_versions).about, "layers_edited": []}
     )
-    report = WRITERS["peft"](base, tmp_path / "file")
+    report = WRITERS["peft"](unedited, tmp_path / "file")
     assert (report["full_rank"], report["padded_rank"], report["relative_error"]) == (0, 8, 0.0)
     tensors = adapter_tensors((tmp_path / "file").read_bytes())
     projection = two_versions.loaded.model.decoder.projections[0]
