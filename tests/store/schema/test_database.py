@@ -19,7 +19,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import make_url, select, text, update
+from sqlalchemy import Engine, event, inspect, make_url, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
@@ -206,8 +206,8 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def test_several_processes_may_migrate_at_once(empty_url: str) -> None:
     code = "import sys; from store.schema.database import migrate; migrate(sys.argv[1])"
     started = [sys.executable, "-c", code, empty_url]
-    processes = [subprocess.Popen(started, cwd=Path(__file__).parents[3]) for _ in range(2)]
-    assert [process.wait(60) for process in processes] == [0, 0]
+    processes = [subprocess.Popen(started, cwd=Path(__file__).parents[3]) for _ in range(4)]
+    assert [process.wait(120) for process in processes] == [0] * 4
     database = Database(empty_url)
     assert schema_is_current(database)
     database.close()
@@ -375,3 +375,26 @@ def test_an_error_tells_no_text_of_what_was_to_be_kept(database: Database, fail:
     told = "".join(traceback.format_exception(raised.value)) + str(raised.value) + repr(raised.value.orig)
     assert "a private text" not in told
     assert "facts" in str(raised.value), "what it is about is told"
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite", "postgresql"], indirect=True)
+def test_a_migration_that_fails_leaves_the_database_as_it_was(empty_url: str) -> None:
+    """All revisions are one transaction, which is also what lets several processes migrate at once."""
+    migrate(empty_url, "0006")
+
+    def refuse(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        if "ADD COLUMN question" in statement:  # of revision 0008
+            raise RuntimeError("the disk is full")
+
+    event.listen(Engine, "before_cursor_execute", refuse)
+    try:
+        with pytest.raises(RuntimeError, match="the disk is full"):
+            migrate(empty_url)
+    finally:
+        event.remove(Engine, "before_cursor_execute", refuse)
+    database = Database(empty_url)
+    with database.reading() as session:
+        assert MigrationContext.configure(session.connection()).get_current_heads() == ("0006",)
+        assert "if_match" not in {column["name"] for column in inspect(session.connection()).get_columns("batches")}
+    database.close()
+    migrate(empty_url)
