@@ -10,8 +10,6 @@ from editing.methods.published import GPT2_XL, GPT2_XL_SHAPE, GPT_J, GPT_J_SHAPE
 RECOMMENDED: Mapping[ModelShape, Mapping[str, SettingValue]] = {
     ModelShape("llama", 30, 1536): {  # SmolLM2-135M
         "layers": (4, 5, 6, 7, 8),
-        "second_moment": "value",
-        "clamp": 0.5,
         "mu": 1000.0,
         "repair_rounds": 2,
     },
