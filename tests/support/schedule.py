@@ -43,12 +43,25 @@ STARTING: Final = frozenset(
 
 LONG: Final = frozenset(
     {
+        "benchmarks/checking/test_decisions.py",
         "benchmarks/test_reproduce.py",
+        "benchmarks/test_sequential.py",
+        "benchmarks/test_thousand_versions.py",
+        "benchmarks/test_values.py",
+        "editing/metrics/test_said.py",
+        "workers/consolidating/test_consolidation.py",
+        "workers/exporting/test_formats.py",
         "workers/reverting/test_answers_after_reverts.py",
+        "workers/reverting/test_past_statistics.py",
+        "workers/reverting/test_revert.py",
+        "workers/tasks/test_disk.py",
+        "workers/tasks/test_export.py",
+        "workers/tasks/test_rebase.py",
+        "workers/tasks/test_retained.py",
         "workers/test_random_walks.py",
     }
 )
-"""Files whose tests go through whole histories of edits, at several seconds of a core for a test. The parts that these
+"""Files whose tests go through whole edits and histories of them, at seconds of a core for a test. The parts that these
 are made of have tests of their own."""
 
 SLOWEST: Final = (
