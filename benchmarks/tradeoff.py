@@ -174,7 +174,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, help="tokens of C0's text; by default 10 × d_in")
     parser.add_argument("--cache", type=Path, help="folder to keep optimised values in")
     arguments = parser.parse_args()
-    model = load_model(arguments.model, cache=arguments.data, device=arguments.device, half_products=True)
+    model = load_model(arguments.model, cache=arguments.data, device=arguments.device, rounded_products=True)
     return 0 if measure(arguments, model) else 1
 
 

@@ -69,7 +69,7 @@ def run(
     is run once more on the model in bfloat16. Raises FactsFileError, and ModelLoadError or UnsupportedModelError.
     """
     facts = read_facts(facts_file)
-    loaded = load_model(model, cache=data, token=token, half_products=True, on_progress=on_progress)
+    loaded = load_model(model, cache=data, token=token, rounded_products=True, on_progress=on_progress)
     groups = draw_groups(loaded, facts, max(limit, KEY_FACTS), seed)
     some = groups[:limit]
     settings = resolve_settings(ALGORITHMS["emmet"], loaded.shape, SettingsOverrides())

@@ -112,7 +112,7 @@ def reproduce(
                 device=device_of(settings.device),
                 revision=settings.revision,
                 token=settings.hf_token.get_secret_value() if settings.hf_token else None,
-                half_products=settings.value_products == "auto",
+                rounded_products=settings.value_products == "auto",
                 on_progress=progress,
             )
             statistics = LayerStatistics(loaded, settings.data, default_spec(settings))

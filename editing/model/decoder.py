@@ -32,13 +32,13 @@ class Decoder:
 
     The model is put in evaluation mode and its parameters stop requiring gradients. After that it is never written to.
     `context_length` is the longest text, in tokens, that it is read with; `windows` has for each layer how many tokens
-    a token sees, None for all. `half_products` lets values be optimised with products in bfloat16 where that is faster
-    (`editing.values.products`). Raises UnsupportedModelError for a family, or a field of its configuration, that would
-    not be computed as the model's own forward does.
+    a token sees, None for all. `rounded_products` lets values be optimised with products in bfloat16 where that is
+    faster (`editing.values.products`). Raises UnsupportedModelError for a family, or a field of its configuration, that
+    would not be computed as the model's own forward does.
     """
 
-    def __init__(self, model: nn.Module, *, half_products: bool = False) -> None:
-        self.half_products = half_products
+    def __init__(self, model: nn.Module, *, rounded_products: bool = False) -> None:
+        self.rounded_products = rounded_products
         self.architecture: Architecture = architecture_of(model)
         self.model = model.eval().requires_grad_(False)
         architecture = self.architecture

@@ -63,13 +63,13 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     revision: str | None = None,
     token: str | None = None,
-    half_products: bool = False,
+    rounded_products: bool = False,
     on_progress: ProgressCallback = silent,
 ) -> LoadedModel:
     """Fetch `reference` where it is not in `cache` yet, load it and take its fingerprints.
 
     `reference` is a known short name, a hub id, or a local folder (absolute, or with a path separator's `./`).
-    `half_products` is the `Decoder`'s. Reads safetensors only and runs no code of the model's repository.
+    `rounded_products` is the `Decoder`'s. Reads safetensors only and runs no code of the model's repository.
     Raises ModelLoadError saying what was tried and what to do; UnsupportedModelError for a family that has no row, or
     for a configuration that would not be computed right.
     """
@@ -77,7 +77,7 @@ def load_model(
     on_progress("load model", 0, 1)
     with _quiet_transformers():
         model, tokenizer = _read(folder, dtype)
-    decoder = Decoder(model.to(device), half_products=half_products)
+    decoder = Decoder(model.to(device), rounded_products=rounded_products)
     memory = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
     weights = remembered_weights_fingerprint(model, folder, cache / "fingerprints" / f"{memory}.json")
     loaded = LoadedModel(

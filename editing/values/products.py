@@ -32,7 +32,7 @@ def rounded_products(decoder: Decoder, tokens: int) -> AbstractContextManager[No
     when a fact is done.
     """
     rounded = (
-        decoder.half_products
+        decoder.rounded_products
         and decoder.device.type == "cpu"
         and decoder.dtype == torch.float32
         and tokens >= FEWEST_TOKENS

@@ -1,13 +1,15 @@
 """Keys and states of the same groups again and again, while a version's layers are changed from below.
 
 An edit that is spread over several layers asks for a layer's keys and for the stream after the last one, changes that
-layer, and asks for the next one's. What lies below a layer does not change any more: it runs once.
+layer, and asks for the next one's. What lies below a layer does not change any more: it runs once, where the stream of
+all tokens may be kept meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -21,16 +23,20 @@ from editing.values.keys import SubjectStates, mean_keys, mean_states
 from editing.values.lower_run import LowerStates, batches_of, contexts_before, padded, positions_after
 from editing.values.sequences import sequences_of, subject_only
 
+MOST_KEPT_BYTES: Final = 256 * 1024**2
+"""Of streams. Those of ten thousand facts in all their forms take gigabytes: they run from the embedding each time."""
+
 
 @dataclass
 class _Part:
     """Rows that run together: their `numbers` among all, what stands before them (`present`: which of its slots hold a
-    token), and their stream (rows, T, d_out) before the layer that was reached."""
+    token), their `tokens` (rows, T), and their stream (rows, T, d_out) before the layer that was reached, if any."""
 
     numbers: list[int]
     before: list[Prefix]
     positions: Tensor
-    stream: Tensor
+    tokens: Tensor
+    stream: Tensor | None = None
 
 
 class RisingStates:
@@ -52,9 +58,12 @@ class RisingStates:
         if contexts:
             tokens, present = padded([context.tokens for context in contexts], decoder.device)
             positions = positions_after([], tokens.shape, decoder)
-            self._contexts = _Part([], [], positions, decoder.embed(tokens, positions))
+            self._contexts = _Part([], [], positions, tokens)
             prefix = Prefix(self._recorded, present)
         self._parts = [self._part(prefix, numbers) for numbers in self._batches()]
+        tokens_in_all = sum(part.tokens.numel() for part in self._all_parts())
+        d_out, element = decoder.projections[0].d_out, decoder.projections[0].weight.element_size()
+        self._keeps = tokens_in_all * d_out * element <= MOST_KEPT_BYTES
 
     def _batches(self) -> list[list[int]]:
         return batches_of([len(sequence.tokens) for sequence in self._sequences], self._decoder.device)
@@ -64,7 +73,10 @@ class RisingStates:
         tokens, _ = padded([sequence.tokens for sequence in rows], self._decoder.device)
         before = contexts_before(prefix, rows, self._decoder.device)
         positions = positions_after(before, tokens.shape, self._decoder)
-        return _Part(numbers, before, positions, self._decoder.embed(tokens, positions))
+        return _Part(numbers, before, positions, tokens)
+
+    def _all_parts(self) -> list[_Part]:
+        return ([] if self._contexts is None else [self._contexts]) + self._parts
 
     @torch.no_grad()
     def at(self, matrices: Matrices, layer: int) -> SubjectStates:
@@ -79,11 +91,11 @@ class RisingStates:
         version = Version(matrices)
         self._rise(version, layer)
         if self._contexts is not None:  # for this call alone: these layers change
-            self._run(self._contexts, version, layer, self._stream_layer + 1)
+            self._run(self._contexts, version, self._stream_layer + 1)
         states: list[LowerStates | None] = [None] * len(self._sequences)
         recorder = Recorder(frozenset({layer}), version)
         for part in self._parts:
-            after = self._run(part, recorder, layer, self._stream_layer + 1)
+            after = self._run(part, recorder, self._stream_layer + 1)
             for slot, number in enumerate(part.numbers):
                 subject = self._sequences[number].subject
                 key, state = recorder.inputs[layer][slot, subject].clone(), after[slot, subject].clone()
@@ -97,21 +109,25 @@ class RisingStates:
         return read
 
     def _rise(self, version: Version, layer: int) -> None:
-        """Bring all streams before `layer`."""
-        if layer == self._reached:
+        """Bring all streams before `layer`, where they are kept."""
+        if layer == self._reached or not self._keeps:
             return
-        for part in ([] if self._contexts is None else [self._contexts]) + self._parts:
-            part.stream = self._run(part, version, self._reached, layer)
+        for part in self._all_parts():
+            part.stream = self._run(part, version, layer)
         self._reached = layer
 
-    def _run(self, part: _Part, visible: Frame, first: int, last: int) -> Tensor:
-        decoder, stream = self._decoder, part.stream
+    def _run(self, part: _Part, visible: Frame, last: int) -> Tensor:
+        """From the layer that was reached up to `last`, without it."""
+        decoder = self._decoder
+        stream = decoder.embed(part.tokens, part.positions) if part.stream is None else part.stream
         mask = attention_mask(
             [prefix.present for prefix in part.before], stream.shape[:2], decoder.dtype, decoder.device
         )
         recorded = self._recorded if part is self._contexts else None
         with frame(visible):
-            return decoder.run_layers(stream, part.positions, mask, first, last, PrefixCache(part.before, recorded))
+            return decoder.run_layers(
+                stream, part.positions, mask, self._reached, last, PrefixCache(part.before, recorded)
+            )
 
 
 def _same(one: Matrices, other: Matrices) -> bool:

@@ -139,7 +139,7 @@ def _load(settings: Settings, device: torch.device, on_progress: ProgressCallbac
         dtype=dtype,
         revision=settings.revision,
         token=token,
-        half_products=settings.value_products == "auto",
+        rounded_products=settings.value_products == "auto",
         on_progress=on_progress,
     )
 

@@ -32,7 +32,7 @@ def first_gradient(decoder: Decoder) -> torch.Tensor:
 @pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_gradient_is_near_and_what_is_solved_for_the_same(name: str) -> None:
-    exact, rounded = (Decoder(tiny_model(name, torch.float32), half_products=half) for half in (False, True))
+    exact, rounded = (Decoder(tiny_model(name, torch.float32), rounded_products=half) for half in (False, True))
     expected, found = first_gradient(exact), first_gradient(rounded)
     cosine = torch.nn.functional.cosine_similarity(found, expected, dim=1)
     assert float(cosine.min()) > 0.95
@@ -48,7 +48,7 @@ def test_the_gradient_is_near_and_what_is_solved_for_the_same(name: str) -> None
 @pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_a_model_in_another_dtype_keeps_its_own_products(dtype: torch.dtype) -> None:
-    exact, allowed = (Decoder(tiny_model("llama-gqa", dtype), half_products=half) for half in (False, True))
+    exact, allowed = (Decoder(tiny_model("llama-gqa", dtype), rounded_products=half) for half in (False, True))
     assert torch.equal(first_gradient(exact), first_gradient(allowed))
 
 
@@ -56,13 +56,13 @@ def test_a_model_in_another_dtype_keeps_its_own_products(dtype: torch.dtype) -> 
 def test_they_are_exact_where_nothing_is_gained(gains: bool, fewest: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "multiplies_bfloat16_fast", lambda: gains)
     monkeypatch.setattr(products, "FEWEST_TOKENS", fewest)
-    exact, allowed = (Decoder(tiny_model("gpt2", torch.float32), half_products=half) for half in (False, True))
+    exact, allowed = (Decoder(tiny_model("gpt2", torch.float32), rounded_products=half) for half in (False, True))
     assert torch.equal(first_gradient(exact), first_gradient(allowed))
 
 
 @pytest.mark.usefixtures("fast")
 def test_only_the_calling_thread_rounds() -> None:
-    decoder = Decoder(tiny_model("llama-gqa", torch.float32), half_products=True)
+    decoder = Decoder(tiny_model("llama-gqa", torch.float32), rounded_products=True)
     seen = []
     with products.rounded_products(decoder, 10):
         seen.append(torch.is_autocast_enabled("cpu"))

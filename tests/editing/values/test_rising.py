@@ -12,9 +12,13 @@ from editing.values.rising import RisingStates
 from tests.support.tiny_models import SPREADABLE, tiny_contexts, tiny_groups, tiny_model, tiny_tokenizer
 
 
+@pytest.mark.parametrize("kept", [2**30, 0], ids=["kept", "too-large"])
 @pytest.mark.parametrize("with_contexts", [True, False])
 @pytest.mark.parametrize("name", SPREADABLE)
-def test_they_are_those_of_whole_passes(name: str, with_contexts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_are_those_of_whole_passes(
+    name: str, with_contexts: bool, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("editing.values.rising.MOST_KEPT_BYTES", kept)
     monkeypatch.setattr("editing.values.lower_run.TOKENS_AT_ONCE", {"cpu": 48})  # several batches
     tokenizer, decoder = tiny_tokenizer(), Decoder(tiny_model(name))
     groups = tiny_groups(tokenizer)
