@@ -144,13 +144,15 @@ class BatchMetrics(BaseModel):
     """The measurements beside a batch: before and after the edit, per layer, and where the time went (seconds).
 
     Of a revert, `before` and `after` are those of the facts that stay in the edits it changed. `retained` is null where
-    the lineage has no earlier facts in force.
+    the lineage has no earlier facts in force. `restated` counts the subjects of earlier batches that were not said any
+    more and that this one wrote again.
     """
 
     before: dict[str, Measurement] = {}
     after: dict[str, Measurement] = {}
     reverted: RevertedMetrics | None = None
     retained: RetainedMetrics | None = None
+    restated: int = 0
     drift: DriftMeasurement | None = None
     layers: list[LayerReport] = []
     seconds: dict[str, float] = {}

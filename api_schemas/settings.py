@@ -28,6 +28,7 @@ Mu = Annotated[float, Field(ge=0, le=1e12)]
 MuRelative = Annotated[float, Field(ge=0, le=1e6)]
 RepairRounds = Annotated[int, Field(ge=0, le=5)]
 RepairSteps = Annotated[int, Field(ge=1, le=100)]
+Rehearse = Annotated[int, Field(ge=0, le=64)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Form = Literal["bare", "context", "chat"]
 """How a prompt is put to the model: by itself; after a sampled text; as a user's words in the model's chat template."""
@@ -143,6 +144,13 @@ class SettingsOverrides(BaseModel):
         RepairRounds | None, Field(description="After the solve, optimise again the facts that are not said.")
     ] = None
     repair_steps: Annotated[RepairSteps | None, Field(description="Optimiser steps in a repair round.")] = None
+    rehearse: Annotated[
+        Rehearse | None,
+        Field(
+            description="Facts of earlier batches that are listened to in the first repair round, for each subject of "
+            "the batch (512 at most in all); those that are not said any more are written again. 0 is none."
+        ),
+    ] = None
     seed: Annotated[Seed | None, Field(description="Seed of the sampled contexts.")] = None
 
     @model_validator(mode="after")
@@ -191,6 +199,7 @@ class EditSettings(BaseModel):
     alpha: Alpha = 1.0
     repair_rounds: RepairRounds = 1
     repair_steps: RepairSteps = 3
+    rehearse: Rehearse = 0
     seed: Seed = 0
 
     @property

@@ -127,7 +127,9 @@ def measure(
                 statistic = random_statistic(decoder, values.layer)
             with seconds(device) as of_solve:
                 metrics = key_metrics(ALGORITHMS["emmet"], {values.layer: statistic}, settings)
-                edit = solve_batch(decoder, {}, metrics, groups, contexts, values, settings, lambda matrices: ())
+                edit = solve_batch(
+                    decoder, {}, metrics, groups, contexts, values, settings, lambda matrices, listened: ()
+                )
                 layer = edit.layers[values.layer]
                 matrix = changed(decoder.projections[values.layer], None, layer.delta())
             projection = decoder.projections[values.layer]

@@ -117,6 +117,7 @@ def solved(
     settings: EditSettings,
     matrices: Matrices | None = None,
     past_keys: Mapping[int, torch.Tensor] | None = None,
+    earlier: Sequence[SubjectGroup] = (),
 ) -> BatchEdit:
     """The edit of `groups` as one batch, repairs included, on `matrices` (the base by default) and beside the keys of
     earlier facts, by layer (d_in, n)."""
@@ -128,7 +129,8 @@ def solved(
         contexts,
         values,
         settings,
-        lambda edited: measuring.failing_groups(edited, groups, contexts),
+        lambda edited, listened: measuring.failing_groups(edited, listened, contexts),
+        earlier=earlier,
     )
 
 

@@ -11,6 +11,9 @@ from editing.methods.recommended import recommended_for, recommended_layers
 from editing.methods.rome import ROME
 from editing.methods.settings import OVERRIDES, context_reserve
 
+DEFAULT_REHEARSED = 8
+"""Earlier facts that a batch listens to, for each of its own subjects (docs/decisions/0039-rehearsal.md)."""
+
 ALGORITHMS: dict[str, Algorithm] = {row.name: row for row in (EMMET, MEMIT, ROME, ALPHAEDIT)}
 
 __all__ = [
@@ -41,6 +44,7 @@ def resolve_settings(
     chosen: dict[str, SettingValue | list[int]] = {
         "forms": ("bare", "context", "chat") if has_chat_template else ("bare", "context"),
         "protect": "none" if algorithm.uses_past_keys else "weighted",
+        "rehearse": DEFAULT_REHEARSED,
         **recommended,
         **algorithm.defaults,
         **algorithm.per_model.get(shape, {}),

@@ -16,7 +16,14 @@ EMMET = Algorithm(
     "more (?model= tells; every result names the μ it used). The preset equality is the paper's: μ = 0 or a refusal.",
     paper="https://arxiv.org/abs/2403.14236",
     presets={
-        "equality": {"mu": 0.0, "mu_relative": None, "strict": True, "repair_rounds": 0, "protect": "none"},
+        "equality": {
+            "mu": 0.0,
+            "mu_relative": None,
+            "strict": True,
+            "repair_rounds": 0,
+            "protect": "none",
+            "rehearse": 0,
+        },
         "authors-gpt2-xl": authors(GPT2_XL, mu=0.1 * 1_000),
         "authors-gpt-j-6b": authors(GPT_J, mu=0.1 * 10_000),
         "authors-llama-2-7b": authors(LLAMA_2_7B, mu=0.1 * 1),

@@ -36,6 +36,7 @@ def authors(model: Mapping[str, SettingValue], **overrides: SettingValue) -> dic
         "forms": ("bare", "context"),
         "protect": "none",
         "repair_rounds": 0,
+        "rehearse": 0,
         "condition_limit": 0.0,
         "mu_relative": None,
         **model,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -32,14 +32,14 @@ from editing.values.optimisation import optimise_values
 from editing.values.rising import RisingStates
 from editing.values.value_set import Values
 
-FailingGroups = Callable[[Matrices], Sequence[int]]
-"""Given edited matrices, the groups (by number) with a fact that they do not say."""
+FailingGroups = Callable[[Matrices, Sequence[SubjectGroup]], Sequence[int]]
+"""Given edited matrices and groups, those of the groups (by number) with a fact that is not said."""
 
 
 @dataclass(frozen=True)
 class LayerEdit:
-    """What was done to one layer: `solutions` of the rounds, whose Δ add up, for `keys` (d_in, E), those of the first
-    round, and the summed residuals `residual` (d_out, E), float64."""
+    """What was done to one layer: `solutions` of the rounds, whose Δ add up, for `keys` (d_in, E), each from the round
+    that first had it, and the summed residuals `residual` (d_out, E), float64."""
 
     layer: int
     keys: Tensor
@@ -84,7 +84,10 @@ class LayerEdit:
 
 @dataclass(frozen=True)
 class BatchEdit:
-    """`layers` by number; `repaired` counts, round by round, the groups that were optimised again.
+    """`layers` by number; `repaired` counts, round by round, the batch's groups that were optimised again.
+
+    `restated` numbers those of the earlier groups that were written again: their columns follow the batch's own in
+    every layer, in this order.
 
     `wanted` (G, d_out), float64, are the states z of the stream after the last layer, at the subject's last token, that
     each group was last optimised for (`editing.solve.consolidating`). None where a norm stands between the MLP and the
@@ -94,6 +97,7 @@ class BatchEdit:
     layers: dict[int, LayerEdit]
     repaired: tuple[int, ...]
     wanted: Tensor | None = None
+    restated: tuple[int, ...] = ()
 
 
 def solve_batch(
@@ -106,13 +110,15 @@ def solve_batch(
     settings: EditSettings,
     failing_groups: FailingGroups,
     *,
+    earlier: Sequence[SubjectGroup] = (),
     should_stop: ShouldStop = never,
     on_progress: ProgressCallback = silent,
 ) -> BatchEdit:
     """Solve for all layers of `settings` on top of `matrices`, then check and repair `repair_rounds` times.
 
-    `metrics` are those layers' S. Raises SingularSolveError where `strict` refuses, EditInterrupted where `should_stop`
-    says so.
+    `metrics` are those layers' S. Of the groups `earlier`, edited before this batch, those that are not said after the
+    first solve take part in the repair: a line lasts by saying again what a batch is about to lose. Raises
+    SingularSolveError where `strict` refuses, EditInterrupted where `should_stop` says so.
     """
     rounds = _Rounds(metrics, settings, groups)
     on_progress("solving", 0, 1 + settings.repair_rounds)
@@ -122,32 +128,46 @@ def solve_batch(
     deltas = spread(decoder, matrices, groups, contexts, values)
     edited_matrices = _edited_matrices(decoder, matrices, deltas)
     wanted = wanted_states(values, settings.anchor_norm)
-    repaired = []
+    repaired: list[int] = []
+    restated: list[int] = []
+    taking_part = list(groups)
     repair = settings.model_copy(update={"steps": settings.repair_steps})
     for number in range(settings.repair_rounds):
         on_progress("solving", 1 + number, 1 + settings.repair_rounds)
-        failing = sorted(failing_groups(edited_matrices))
+        listened = taking_part if number else [*groups, *earlier]
+        failing = sorted(failing_groups(edited_matrices, listened))
         if not failing:
             break
-        repaired.append(len(failing))
+        repaired.append(sum(one < len(groups) for one in failing))
         repaired_values = optimise_values(
-            decoder, edited_matrices, [groups[n] for n in failing], contexts, repair, should_stop=should_stop
+            decoder, edited_matrices, [listened[n] for n in failing], contexts, repair, should_stop=should_stop
         )
-        states = RisingStates(decoder, groups, contexts, values.layer)
+        if not number:
+            restated = [one - len(groups) for one in failing if one >= len(groups)]
+            taking_part += [earlier[one] for one in restated]
+            failing = [*failing[: repaired[0]], *range(len(groups), len(taking_part))]
+            values = _with_rows(values, repaired_values, range(repaired[0], len(failing)))
+        states = RisingStates(decoder, taking_part, contexts, values.layer)
         now = states.at(edited_matrices, min(settings.layers)).stream
         round_values = _repair_values(values, repaired_values, failing, now)
-        again = torch.tensor(failing, device=wanted.device)
+        again = torch.tensor([n for n in failing if n < len(groups)], dtype=torch.long, device=wanted.device)
         wanted[again] = wanted_states(round_values, settings.anchor_norm)[again]
-        spread(decoder, edited_matrices, groups, contexts, round_values, states=states)
+        spread(decoder, edited_matrices, taking_part, contexts, round_values, states=states)
         edited_matrices = _edited_matrices(
             decoder, matrices, {layer: edit.delta() for layer, edit in rounds.edits().items()}
         )
     on_progress("solving", 1, 1)
-    return BatchEdit(rounds.edits(), tuple(repaired), None if decoder.architecture.norm_after_mlp else wanted)
+    return BatchEdit(
+        rounds.edits(),
+        tuple(repaired),
+        None if decoder.architecture.norm_after_mlp else wanted,
+        tuple(restated),
+    )
 
 
 class _Rounds:
-    """Solves of successive rounds. With one layer its keys never change, so their factor serves every round."""
+    """Solves of successive rounds. With one layer its keys never change, so that their factor serves every round in
+    which the same groups take part."""
 
     def __init__(
         self, metrics: Mapping[int, KeyMetric], settings: EditSettings, groups: Sequence[SubjectGroup]
@@ -160,18 +180,25 @@ class _Rounds:
         self._edits: dict[int, LayerEdit] = {}
 
     def solve(self, layer: int, keys: Tensor, residual: Tensor) -> Tensor:
+        before = self._edits.get(layer)
+        if before is not None and before.keys.shape[1] < keys.shape[1]:
+            self._factors.pop(layer, None)
+            self._beside.pop(layer, None)
         factor = self._factors.get(layer)
         if factor is None:
             factor = self._factored(layer, keys, residual.shape[0])
             if len(self._settings.layers) == 1:
                 self._factors[layer] = factor
         solution = factor.solve(residual)
-        before = self._edits.get(layer)
         if before is None:
             self._edits[layer] = LayerEdit(layer, keys, residual, (solution,))
-        else:  # the first round's keys stand for all: those of later rounds differ by what the rounds moved below
-            solutions = (*before.solutions, solution)
-            self._edits[layer] = replace(before, residual=before.residual + residual, solutions=solutions)
+        else:  # a group's first keys stand for all: those of later rounds differ by what the rounds moved below
+            known = before.keys.shape[1]
+            total = residual.clone()
+            total[:, :known] += before.residual
+            self._edits[layer] = LayerEdit(
+                layer, torch.cat([before.keys, keys[:, known:]], 1), total, (*before.solutions, solution)
+            )
         return solution.matrix()
 
     def _factored(self, layer: int, keys: Tensor, d_out: int) -> KeyFactor:
@@ -200,6 +227,19 @@ class _Rounds:
 def _edited_matrices(decoder: Decoder, matrices: Matrices, deltas: Mapping[int, Tensor]) -> dict[int, Tensor]:
     own = {layer: changed(decoder.projections[layer], matrices.get(layer), delta) for layer, delta in deltas.items()}
     return {**matrices, **own}
+
+
+def _with_rows(values: Values, others: Values, rows: Sequence[int]) -> Values:
+    """`values` and, after them, those `rows` of `others`."""
+    if not rows:
+        return values
+    index = torch.tensor(list(rows), dtype=torch.long, device=values.deltas.device)
+    joined = {
+        field.name: torch.cat([(own := getattr(values, field.name)), getattr(others, field.name)[index].to(own.dtype)])
+        for field in fields(Values)
+        if field.name != "layer"
+    }
+    return Values(layer=values.layer, **joined)
 
 
 def _repair_values(first_values: Values, repaired_values: Values, failing: Sequence[int], states: Tensor) -> Values:

@@ -66,7 +66,8 @@ class ConstrainedTokens:
 def facts_of_leaving_subjects(
     in_lineage: Sequence[LineageFact], reverted_facts: Sequence[LineageFact], affected: Mapping[str, AffectedEdit]
 ) -> dict[str, list[LineageFact]]:
-    """By edit, those of `reverted_facts`, which leave, whose subject nothing in their edit is said about any more.
+    """By edit, those of `reverted_facts`, which leave, whose subject nothing in their edit is said about any more, and
+    those that it had written again.
 
     Facts about a subject that stays are optimised again at the very key that would be pinned.
     """
@@ -75,7 +76,8 @@ def facts_of_leaving_subjects(
         edit: [
             fact
             for fact in reverted_facts
-            if fact.place.edit == edit and column(fact) not in affected[edit].reoptimised
+            if (fact.place.edit, fact.place.index) in affected[edit].restated
+            or (fact.place.edit == edit and column(fact) not in affected[edit].reoptimised)
         ]
         for edit in affected
     }

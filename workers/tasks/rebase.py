@@ -113,10 +113,11 @@ def rebased_edit(
 ) -> BatchEdit | None:
     """`edit`, made on version `old`, on version `new`, from its keys and residuals as they are, repairs with them.
 
-    None where they change, of several layers, whose keys depend on one another, or where other layers differ too; and
-    where `old` is not the batch's first parent and was deleted since the alias left it.
+    None where they change, of several layers, whose keys depend on one another, or where other layers differ too; where
+    it writes again facts of a line that may not be the new one; and where `old` is not the batch's first parent and was
+    deleted since the alias left it.
     """
-    if len(edit.layers) > 1:
+    if len(edit.layers) > 1 or edit.restated:
         return None
     ((layer, one),) = edit.layers.items()
     try:

@@ -23,6 +23,7 @@ from editing.values.contexts import Context, contexts_of
 from editing.values.facts import SubjectGroup
 from editing.values.value_set import Values, in_group_order
 from store.errors import ParentMovedError
+from store.lineage.restated import RESTATED
 from store.schema.tables import BatchRow, TaskRow
 from store.work import batches, tasks
 from workers.context import WorkerContext
@@ -33,6 +34,7 @@ from workers.tasks.plan import as_stored, batch_with_facts, stored_forms, tokeni
 from workers.tasks.progress import TaskProgress
 from workers.tasks.publish import Candidate, conclude
 from workers.tasks.rebase import MOST_REBASES, moved_to, parent_now, rebased_edit, rebased_values
+from workers.tasks.rehearsal import rehearsed
 from workers.tasks.stage_times import timed
 from workers.tasks.values import BatchValues, gather
 from workers.weights.deltas import LayerDelta
@@ -48,7 +50,8 @@ KeptValues = Callable[[str, Sequence[SubjectGroup], Sequence[Context], int], tup
 
 @dataclass(frozen=True)
 class SolveInputs:
-    """What a batch wants, found on version `base`: its values, and all else that it is solved from."""
+    """What a batch wants, found on version `base`: its values, and all else that it is solved from. `seed` draws the
+    earlier facts that it listens to."""
 
     base: int
     values: Values
@@ -58,15 +61,17 @@ class SolveInputs:
     settings: EditSettings
     statistics: Mapping[int, Statistic]
     algorithm: Algorithm
+    seed: int
 
 
 @dataclass(frozen=True)
 class SolvedBatch:
-    """A batch's edit on version `base`."""
+    """A batch's edit on version `base`, and where the earlier facts stand that it writes again, column by column."""
 
     base: int
     edit: BatchEdit
     inputs: SolveInputs
+    restated: Sequence[Sequence[Mapping[str, Any]]] = ()
 
 
 def solve(context: WorkerContext, task: TaskRow, lease: Lease) -> None:
@@ -133,6 +138,7 @@ def solve_inputs(
         settings,
         statistics,
         ALGORITHMS[batch.algorithm],
+        batch.seq,
     )
 
 
@@ -150,6 +156,7 @@ def solved_on(
     groups, settings = inputs.groups, inputs.settings
     tokenizer = context.model.backend_tokenizer
     contexts = contexts_of(tokenizer, inputs.contexts, inputs.chat_forms, settings.chat_weight)
+    earlier = rehearsed(context, base, groups, settings, inputs.chat_forms, inputs.seed)
     edit = solve_batch(
         context.model.decoder,
         context.matrices.get(base),
@@ -158,12 +165,13 @@ def solved_on(
         contexts,
         rebased_values(context, inputs.values, groups, contexts, settings.layers, inputs.base, base),
         settings,
-        lambda matrices: context.measuring.failing_groups(matrices, groups, contexts, lease.should_stop),
+        lambda matrices, listened: context.measuring.failing_groups(matrices, listened, contexts, lease.should_stop),
+        earlier=earlier.groups,
         should_stop=lease.should_stop,
         on_progress=report,
     )
-    log.info("solved", layers=sorted(edit.layers), repaired=list(edit.repaired))
-    return SolvedBatch(base, edit, inputs)
+    log.info("solved", layers=sorted(edit.layers), repaired=list(edit.repaired), restated=len(edit.restated))
+    return SolvedBatch(base, edit, inputs, earlier.entries(edit.restated))
 
 
 def checked_candidate(context: WorkerContext, batch: BatchRow, solved: SolvedBatch, check: Check) -> Candidate:
@@ -191,6 +199,8 @@ def checked_candidate(context: WorkerContext, batch: BatchRow, solved: SolvedBat
         "chat_forms": as_stored(inputs.chat_forms),
         "subjects": len(inputs.groups),
     }
+    if solved.restated:
+        made_with[RESTATED] = [[dict(place) for place in column] for column in solved.restated]
     if inputs.base != solved.base:
         made_with["values_made_on"] = inputs.base
     warnings = batch_warnings(inputs.groups, inputs.settings)
@@ -203,6 +213,7 @@ def checked_candidate(context: WorkerContext, batch: BatchRow, solved: SolvedBat
         inputs.statistics,
         made_with,
         groups=groups,
+        restated=len(solved.restated),
         warnings=warnings,
     )
 

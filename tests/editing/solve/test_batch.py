@@ -12,6 +12,7 @@ from torch import Tensor
 from api_schemas.facts import Fact
 from editing.covariance.key_metric import InverseSecondMoment
 from editing.covariance.method_metric import key_metrics
+from editing.covariance.protected import WithPastKeys
 from editing.covariance.statistic import Statistic, make_statistic
 from editing.errors import SingularSolveError
 from editing.methods import ALGORITHMS, EditSettings
@@ -63,17 +64,27 @@ class Listener:
     def __init__(self, *rounds: Sequence[int]) -> None:
         self._rounds: Iterator[Sequence[int]] = iter(rounds)
         self.shown: list[Matrices] = []
+        self.listened: list[int] = []
 
-    def __call__(self, matrices: Matrices) -> Sequence[int]:
+    def __call__(self, matrices: Matrices, listened: Sequence[SubjectGroup]) -> Sequence[int]:
         self.shown.append(matrices)
+        self.listened.append(len(listened))
         return next(self._rounds)
 
 
 class Batch:
     """A tiny batch, solved with any settings."""
 
-    def __init__(self, decoder: Decoder, statistics: dict[int, Statistic], groups: Sequence[SubjectGroup], contexts):
+    def __init__(
+        self,
+        decoder: Decoder,
+        statistics: dict[int, Statistic],
+        groups: Sequence[SubjectGroup],
+        contexts: Sequence[Context],
+        earlier: Sequence[SubjectGroup] = (),
+    ) -> None:
         self.decoder, self.statistics, self.groups, self.contexts = decoder, statistics, groups, contexts
+        self.earlier = earlier
 
     def values(self, chosen: EditSettings, matrices: Matrices | None = None) -> Values:
         return optimise_values(self.decoder, matrices or {}, self.groups, self.contexts, chosen)
@@ -81,7 +92,9 @@ class Batch:
     def solve(self, chosen: EditSettings, *unsaid: Sequence[int]) -> tuple[BatchEdit, Listener, Values]:
         values, listener = self.values(chosen), Listener(*unsaid)
         metrics = key_metrics(ALGORITHMS["emmet"], self.statistics, chosen)
-        edit = solve_batch(self.decoder, {}, metrics, self.groups, self.contexts, values, chosen, listener)
+        edit = solve_batch(
+            self.decoder, {}, metrics, self.groups, self.contexts, values, chosen, listener, earlier=self.earlier
+        )
         return edit, listener, values
 
 
@@ -241,3 +254,77 @@ def test_one_layers_keys_are_factored_once(batch: Batch, monkeypatch: pytest.Mon
     monkeypatch.setattr("editing.solve.batch.factor_keys", counted)
     batch.solve(settings(1, repair_rounds=2), [0], [0])
     assert len(calls) == 1
+
+
+@pytest.fixture
+def later(
+    decoder: Decoder, statistics: dict[int, Statistic], groups: tuple[SubjectGroup, ...], contexts: tuple[Context, ...]
+) -> Batch:
+    """A batch after which two other groups may not be said any more."""
+    return Batch(decoder, statistics, groups[2:], contexts, earlier=groups[:2])
+
+
+def test_an_earlier_group_that_is_lost_gets_a_column_of_its_own(later: Batch, decoder: Decoder) -> None:
+    """One layer: its key does not change from round to round, so that all is one solve over both kinds of keys."""
+    chosen, own = settings(1, repair_rounds=2), len(later.groups)
+    edit, listener, values = later.solve(chosen, [0, own + 1], [own])
+
+    assert (edit.restated, edit.repaired) == ((1,), (1, 0))
+    assert listener.listened == [own + 2, own + 1]  # after the first round those alone that take part
+    one = edit.layers[1]
+    assert one.keys.shape[1] == own + 1
+    assert torch.equal(one.keys[:, :own], values.keys.T)
+    lost = optimise_values(decoder, listener.shown[0], [later.earlier[1]], later.contexts, chosen)
+    torch.testing.assert_close(one.keys[:, own], lost.keys[0])
+    assert edit.wanted is not None
+    assert edit.wanted.shape[0] == own
+
+    metric = InverseSecondMoment(later.statistics[1].factor)
+    first = solve(values.keys.T, values.deltas.T, metric, mu=0.5).matrix()
+    both = solve(one.keys, one.residual - _padded(values.deltas.T, own + 1), metric, mu=0.5).matrix()
+    torch.testing.assert_close(one.delta(), first + both, rtol=1e-9, atol=1e-12)
+
+
+def _padded(residual: Tensor, columns: int) -> Tensor:
+    return torch.cat([residual, residual.new_zeros(residual.shape[0], columns - residual.shape[1])], 1)
+
+
+def test_over_several_layers_its_column_follows_the_batchs_own_in_each(later: Batch) -> None:
+    own = len(later.groups)
+    edit, _, _ = later.solve(settings(1, 2, repair_rounds=1), [own])
+    for one in edit.layers.values():
+        assert one.keys.shape[1] == one.residual.shape[1] == own + 1
+        factors = one.factors
+        assert factors is None or factors[0].shape[0] == 2 * own + 1
+
+
+def test_earlier_groups_that_are_said_still_change_nothing(later: Batch) -> None:
+    chosen = settings(1, 2, repair_rounds=1)
+    heard, _, _ = later.solve(chosen, [1])
+    later.earlier = ()
+    unheard, _, _ = later.solve(chosen, [1])
+    assert heard.restated == ()
+    for layer, one in heard.layers.items():
+        assert torch.equal(one.delta(), unheard.layers[layer].delta())
+
+
+def test_a_past_key_of_a_group_that_is_written_again_does_not_hold_it_back(later: Batch) -> None:
+    """Beside its own key, however heavy, it would get nothing."""
+    chosen, own = settings(1, repair_rounds=1, protect="weighted", protect_weight=1e6), len(later.groups)
+    metric = InverseSecondMoment(later.statistics[1].factor)
+    values = later.values(chosen)
+    of_lost = optimise_values(later.decoder, {}, [later.earlier[0]], later.contexts, chosen)
+    past = WithPastKeys(metric, of_lost.keys.T, 1e6)
+    edit = solve_batch(
+        later.decoder,
+        {},
+        {1: past},
+        later.groups,
+        later.contexts,
+        values,
+        chosen,
+        Listener([own]),
+        earlier=later.earlier,
+    )
+    written = edit.layers[1].solutions[-1].matrix() @ edit.layers[1].keys[:, own]
+    assert float(written.norm()) > 0.1 * float(edit.layers[1].residual[:, own].norm())

@@ -67,8 +67,8 @@ def test_a_solve_tells_the_states_that_each_group_was_last_optimised_for() -> No
     statistic = make_statistic(text @ text.T / 400, layer=1, tokens=400, corpus="random", fingerprint="f")
     metrics = dict.fromkeys(settings.layers, InverseSecondMoment(statistic.factor))
 
-    whole = solve_batch(decoder, {}, metrics, groups, (), values, settings, lambda _: [])
-    repaired = solve_batch(decoder, {}, metrics, groups, (), values, settings, lambda _: [1])
+    whole = solve_batch(decoder, {}, metrics, groups, (), values, settings, lambda *_: [])
+    repaired = solve_batch(decoder, {}, metrics, groups, (), values, settings, lambda *_: [1])
 
     assert whole.wanted is not None
     assert repaired.wanted is not None

@@ -70,7 +70,7 @@ def held_keys(place: Place, version: VersionRow) -> Tensor:
         here = lineage_facts(session, MODEL, version.parent)
         ancestry = lineage.ancestry(session, MODEL, version.parent)
     leaving = {(entry["edit"], index) for entry in batch.reverts or () for index in entry["facts"]}
-    affected = affected_edits(here, leaving)
+    affected = affected_edits(here, leaving, {})
     told = [one for one in here if (one.place.edit, one.place.index) in leaving]
     kept = {edit: remaining_edit(place.worker(), ancestry, edit) for edit in affected}
     tokenizer = place.loaded.model.backend_tokenizer
