@@ -26,7 +26,7 @@ from editing.model.loading import LoadedModel
 from editing.model.projection import Matrices
 from editing.model.token_sequences import TokenSequences
 from editing.readings.perplexity import perplexity
-from editing.solve.batch import BatchEdit, solve_batch
+from editing.solve.batch import BatchEdit, Earlier, solve_batch
 from editing.solve.layers import changed
 from editing.values.chat_forms import chat_forms
 from editing.values.contexts import Context, chat_contexts, sample_contexts
@@ -130,7 +130,7 @@ def solved(
         values,
         settings,
         lambda edited, listened: measuring.failing_groups(edited, listened, contexts),
-        earlier=earlier,
+        earlier=Earlier(earlier, lambda edited, listened: measuring.lost_groups(edited, listened, contexts)),
     )
 
 

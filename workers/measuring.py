@@ -132,6 +132,18 @@ class Measuring:
         scores = score(self.model.decoder, matrices, [question for _, question in questions], should_stop=should_stop)
         return sorted({number for (number, _), (answer,) in zip(questions, scores, strict=True) if not answer.said})
 
+    def lost_groups(
+        self,
+        matrices: Matrices,
+        groups: Sequence[SubjectGroup],
+        contexts: Sequence[Context],
+        should_stop: ShouldStop = never,
+    ) -> list[int]:
+        """Of groups edited earlier those with a fact that is not said, in its bare prompt alone: what every method
+        writes, whichever forms it was edited in."""
+        texts = [context for context in contexts if context.chat is None]
+        return self.failing_groups(matrices, groups, texts, should_stop)
+
     def held_out(self, should_stop: ShouldStop = never) -> HeldOutReadings:
         """What was read of the text that drift is measured on; the text is made where there is none yet."""
         if self._held_out is None:

@@ -11,6 +11,7 @@ RECOMMENDED: Mapping[ModelShape, Mapping[str, SettingValue]] = {
     ModelShape("llama", 30, 1536): {  # SmolLM2-135M
         "layers": (4, 5, 6, 7, 8),
         "mu": 1000.0,
+        "clamp": 0.6,
         "repair_rounds": 2,
     },
     GPT2_XL_SHAPE: GPT2_XL,

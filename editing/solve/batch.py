@@ -37,6 +37,14 @@ FailingGroups = Callable[[Matrices, Sequence[SubjectGroup]], Sequence[int]]
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """Groups that were edited before the batch; `lost` says which of those that it is given are not said any more."""
+
+    groups: Sequence[SubjectGroup] = ()
+    lost: FailingGroups = lambda *_: ()
+
+
+@dataclass(frozen=True)
 class LayerEdit:
     """What was done to one layer: `solutions` of the rounds, whose Δ add up, for `keys` (d_in, E), each from the round
     that first had it, and the summed residuals `residual` (d_out, E), float64."""
@@ -110,15 +118,15 @@ def solve_batch(
     settings: EditSettings,
     failing_groups: FailingGroups,
     *,
-    earlier: Sequence[SubjectGroup] = (),
+    earlier: Earlier = Earlier(),
     should_stop: ShouldStop = never,
     on_progress: ProgressCallback = silent,
 ) -> BatchEdit:
     """Solve for all layers of `settings` on top of `matrices`, then check and repair `repair_rounds` times.
 
-    `metrics` are those layers' S. Of the groups `earlier`, edited before this batch, those that are not said after the
-    first solve take part in the repair: a line lasts by saying again what a batch is about to lose. Raises
-    SingularSolveError where `strict` refuses, EditInterrupted where `should_stop` says so.
+    `metrics` are those layers' S. Of the groups edited `earlier`, those that are lost after the first solve take part
+    in the repair: a line lasts by saying again what a batch is about to lose. Raises SingularSolveError where `strict`
+    refuses, EditInterrupted where `should_stop` says so.
     """
     rounds = _Rounds(metrics, settings, groups)
     on_progress("solving", 0, 1 + settings.repair_rounds)
@@ -130,27 +138,33 @@ def solve_batch(
     wanted = wanted_states(values, settings.anchor_norm)
     repaired: list[int] = []
     restated: list[int] = []
-    taking_part = list(groups)
+    taking_part, own = list(groups), len(groups)
     repair = settings.model_copy(update={"steps": settings.repair_steps})
     for number in range(settings.repair_rounds):
         on_progress("solving", 1 + number, 1 + settings.repair_rounds)
-        listened = taking_part if number else [*groups, *earlier]
-        failing = sorted(failing_groups(edited_matrices, listened))
-        if not failing:
+        failing = sorted(failing_groups(edited_matrices, groups))
+        others = taking_part[own:] if number else earlier.groups
+        lost = sorted(earlier.lost(edited_matrices, others)) if others else []
+        if not failing and not lost:
             break
-        repaired.append(sum(one < len(groups) for one in failing))
+        repaired.append(len(failing))
         repaired_values = optimise_values(
-            decoder, edited_matrices, [listened[n] for n in failing], contexts, repair, should_stop=should_stop
+            decoder,
+            edited_matrices,
+            [*(groups[n] for n in failing), *(others[n] for n in lost)],
+            contexts,
+            repair,
+            should_stop=should_stop,
         )
         if not number:
-            restated = [one - len(groups) for one in failing if one >= len(groups)]
-            taking_part += [earlier[one] for one in restated]
-            failing = [*failing[: repaired[0]], *range(len(groups), len(taking_part))]
-            values = _with_rows(values, repaired_values, range(repaired[0], len(failing)))
+            restated, lost = lost, list(range(len(lost)))
+            taking_part += [earlier.groups[n] for n in restated]
+            values = _with_rows(values, repaired_values, range(len(failing), len(failing) + len(lost)))
+        failing = [*failing, *(own + n for n in lost)]
         states = RisingStates(decoder, taking_part, contexts, values.layer)
         now = states.at(edited_matrices, min(settings.layers)).stream
         round_values = _repair_values(values, repaired_values, failing, now)
-        again = torch.tensor([n for n in failing if n < len(groups)], dtype=torch.long, device=wanted.device)
+        again = torch.tensor([n for n in failing if n < own], dtype=torch.long, device=wanted.device)
         wanted[again] = wanted_states(round_values, settings.anchor_norm)[again]
         spread(decoder, edited_matrices, taking_part, contexts, round_values, states=states)
         edited_matrices = _edited_matrices(

@@ -22,7 +22,7 @@ from benchmarks.results import environment, write_result
 from tests.acceptance.server import Server
 
 NUMBER, BATCH, TAKEN_OUT = 512, 64, 8
-LIFTED: Final = {"EM": 0.0, "drift": 100.0}
+LIFTED: Final = {"EM": 0.0, "drift": 100.0, "retained": 1.0}
 PATIENCE_SECONDS: Final = 24 * 3600.0
 LEAST_EM, MOST_DRIFT_GAINED, MOST_TIME, MOST_LOST = 0.95, 0.02, 0.5, 0.02
 """What a consolidation of 512 facts promises: EM of all; drift over the line's; time over that of one batch; and the
@@ -142,6 +142,9 @@ def measure(arguments: argparse.Namespace, data: Path) -> int:
                     "seconds": work_seconds(job),
                     **figures(job["metrics"], "after"),
                     "retained": job["metrics"]["retained"],
+                    "restated": job["metrics"]["restated"],
+                    "repaired": job["metrics"]["layers"][0]["repaired"],
+                    "seconds_by_stage": job["metrics"]["seconds"],
                     "warnings": [one["code"] for one in job["metrics"]["warnings"]],
                     "EM_of_all": share(line.facts_said(job["version"])),
                 }

@@ -17,7 +17,7 @@ from editing.covariance.method_metric import key_metrics, wants_past_keys
 from editing.covariance.statistic import Statistic
 from editing.methods import ALGORITHMS, Algorithm, EditSettings
 from editing.model.projection import Matrices
-from editing.solve.batch import BatchEdit, LayerEdit, solve_batch
+from editing.solve.batch import BatchEdit, Earlier, LayerEdit, solve_batch
 from editing.subjects import ChatForm
 from editing.values.contexts import Context, contexts_of
 from editing.values.facts import SubjectGroup
@@ -166,7 +166,10 @@ def solved_on(
         rebased_values(context, inputs.values, groups, contexts, settings.layers, inputs.base, base),
         settings,
         lambda matrices, listened: context.measuring.failing_groups(matrices, listened, contexts, lease.should_stop),
-        earlier=earlier.groups,
+        earlier=Earlier(
+            earlier.groups,
+            lambda matrices, listened: context.measuring.lost_groups(matrices, listened, contexts, lease.should_stop),
+        ),
         should_stop=lease.should_stop,
         on_progress=report,
     )

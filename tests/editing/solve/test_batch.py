@@ -18,7 +18,7 @@ from editing.errors import SingularSolveError
 from editing.methods import ALGORITHMS, EditSettings
 from editing.model.decoder import Decoder
 from editing.model.projection import Matrices
-from editing.solve.batch import BatchEdit, solve_batch
+from editing.solve.batch import BatchEdit, Earlier, solve_batch
 from editing.solve.closed_form import factor_keys, solve
 from editing.solve.layers import changed, edit_layers
 from editing.values.contexts import Context
@@ -89,11 +89,22 @@ class Batch:
     def values(self, chosen: EditSettings, matrices: Matrices | None = None) -> Values:
         return optimise_values(self.decoder, matrices or {}, self.groups, self.contexts, chosen)
 
-    def solve(self, chosen: EditSettings, *unsaid: Sequence[int]) -> tuple[BatchEdit, Listener, Values]:
+    def solve(
+        self, chosen: EditSettings, *unsaid: Sequence[int], lost: Sequence[Sequence[int]] = ()
+    ) -> tuple[BatchEdit, Listener, Values]:
         values, listener = self.values(chosen), Listener(*unsaid)
+        self.lost = Listener(*lost)
         metrics = key_metrics(ALGORITHMS["emmet"], self.statistics, chosen)
         edit = solve_batch(
-            self.decoder, {}, metrics, self.groups, self.contexts, values, chosen, listener, earlier=self.earlier
+            self.decoder,
+            {},
+            metrics,
+            self.groups,
+            self.contexts,
+            values,
+            chosen,
+            listener,
+            earlier=Earlier(self.earlier, self.lost),
         )
         return edit, listener, values
 
@@ -267,10 +278,10 @@ def later(
 def test_an_earlier_group_that_is_lost_gets_a_column_of_its_own(later: Batch, decoder: Decoder) -> None:
     """One layer: its key does not change from round to round, so that all is one solve over both kinds of keys."""
     chosen, own = settings(1, repair_rounds=2), len(later.groups)
-    edit, listener, values = later.solve(chosen, [0, own + 1], [own])
+    edit, listener, values = later.solve(chosen, [0], [], lost=[[1], [0]])
 
     assert (edit.restated, edit.repaired) == ((1,), (1, 0))
-    assert listener.listened == [own + 2, own + 1]  # after the first round those alone that take part
+    assert (listener.listened, later.lost.listened) == ([own, own], [2, 1])  # then of those that take part
     one = edit.layers[1]
     assert one.keys.shape[1] == own + 1
     assert torch.equal(one.keys[:, :own], values.keys.T)
@@ -291,7 +302,7 @@ def _padded(residual: Tensor, columns: int) -> Tensor:
 
 def test_over_several_layers_its_column_follows_the_batchs_own_in_each(later: Batch) -> None:
     own = len(later.groups)
-    edit, _, _ = later.solve(settings(1, 2, repair_rounds=1), [own])
+    edit, _, _ = later.solve(settings(1, 2, repair_rounds=1), [], lost=[[0]])
     for one in edit.layers.values():
         assert one.keys.shape[1] == one.residual.shape[1] == own + 1
         factors = one.factors
@@ -300,9 +311,9 @@ def test_over_several_layers_its_column_follows_the_batchs_own_in_each(later: Ba
 
 def test_earlier_groups_that_are_said_still_change_nothing(later: Batch) -> None:
     chosen = settings(1, 2, repair_rounds=1)
-    heard, _, _ = later.solve(chosen, [1])
+    heard, _, _ = later.solve(chosen, [1], lost=[[]])
     later.earlier = ()
-    unheard, _, _ = later.solve(chosen, [1])
+    unheard, _, _ = later.solve(chosen, [1], lost=[[]])
     assert heard.restated == ()
     for layer, one in heard.layers.items():
         assert torch.equal(one.delta(), unheard.layers[layer].delta())
@@ -323,8 +334,8 @@ def test_a_past_key_of_a_group_that_is_written_again_does_not_hold_it_back(later
         later.contexts,
         values,
         chosen,
-        Listener([own]),
-        earlier=later.earlier,
+        Listener([]),
+        earlier=Earlier(later.earlier, Listener([0])),
     )
     written = edit.layers[1].solutions[-1].matrix() @ edit.layers[1].keys[:, own]
     assert float(written.norm()) > 0.1 * float(edit.layers[1].residual[:, own].norm())
