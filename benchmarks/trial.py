@@ -28,6 +28,7 @@ from editing.model.token_sequences import TokenSequences
 from editing.readings.perplexity import perplexity
 from editing.solve.batch import BatchEdit, Earlier, solve_batch
 from editing.solve.layers import changed
+from editing.subjects import ChatForm
 from editing.values.chat_forms import chat_forms
 from editing.values.contexts import Context, chat_contexts, sample_contexts
 from editing.values.facts import SubjectGroup, group_by_subject, tokenize_facts
@@ -99,12 +100,21 @@ def grouped(
 ) -> tuple[tuple[SubjectGroup, ...], tuple[Context, ...]]:
     """`facts` by subject, in the forms of `settings`, and a batch's contexts on `matrices`, by default the base."""
     decoder, tokenizer = model.decoder, model.backend_tokenizer
-    forms = chat_forms(model.tokenizer) if "chat" in settings.forms else ()
-    tokens = tokenize_facts(tokenizer, facts, decoder.context_length, context_reserve(settings), forms)
     texts = sample_contexts(
         decoder, matrices or {}, tokenizer, settings.context_texts, settings.context_tokens, settings.seed
     )
-    return group_by_subject(tokens), (*texts, *chat_contexts(tokenizer, forms, settings.chat_weight))
+    forms = _forms(model, settings)
+    return by_subject(model, facts, settings), (*texts, *chat_contexts(tokenizer, forms, settings.chat_weight))
+
+
+def by_subject(model: LoadedModel, facts: Sequence[Fact], settings: EditSettings) -> tuple[SubjectGroup, ...]:
+    """`facts` in tokens, in the forms of `settings`."""
+    length, reserve = model.decoder.context_length, context_reserve(settings)
+    return group_by_subject(tokenize_facts(model.backend_tokenizer, facts, length, reserve, _forms(model, settings)))
+
+
+def _forms(model: LoadedModel, settings: EditSettings) -> tuple[ChatForm, ...]:
+    return chat_forms(model.tokenizer) if "chat" in settings.forms else ()
 
 
 def solved(
@@ -120,7 +130,7 @@ def solved(
     earlier: Sequence[SubjectGroup] = (),
 ) -> BatchEdit:
     """The edit of `groups` as one batch, repairs included, on `matrices` (the base by default) and beside the keys of
-    earlier facts, by layer (d_in, n)."""
+    earlier facts, by layer (d_in, n); of the groups `earlier`, edited before, what is lost is written again."""
     return solve_batch(
         measuring.model.decoder,
         matrices or {},

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from api_schemas.facts import Fact
 from benchmarks.sequential.methods import LineMethod
-from benchmarks.trial import grouped, solved
+from benchmarks.trial import by_subject, grouped, solved
 from editing.atomic_files import whole_file
 from editing.methods import EditSettings
 from editing.progress import ProgressCallback, silent
@@ -28,6 +28,7 @@ from editing.solve.layers import changed
 from editing.values.optimisation import optimise_values
 from workers.measuring import Measuring
 from workers.statistics.layer_statistics import LayerStatistics
+from workers.tasks.rehearsal import MOST_REHEARSED
 
 Row = dict[str, Any]
 Item = TypeVar("Item")
@@ -99,7 +100,7 @@ class Line:
         """Edit the batches that are not done yet; a row for each of all."""
         for number in range(len(self.state.rows), self.batches):
             batch = self.facts[number * self.size : (number + 1) * self.size]
-            self._edit(batch)
+            self._edit(batch, self.facts[: number * self.size])
             known = self.facts[: number * self.size + len(batch)]
             row = self._measured(known, len(batch))
             limit = self.method.consolidates_below
@@ -111,11 +112,13 @@ class Line:
             self.on_progress("batches", number + 1, self.batches)
         return self.state.rows
 
-    def _edit(self, facts: Sequence[Fact]) -> None:
+    def _edit(self, facts: Sequence[Fact], before: Sequence[Fact] = ()) -> None:
+        """Edit `facts` on what the line is, listening to some of those edited `before`."""
         decoder, settings, state = self.model.decoder, self.settings, self.state
         groups, contexts = grouped(self.model, facts, settings, state.matrices)
         values = optimise_values(decoder, state.matrices, groups, contexts, settings, on_progress=self.on_progress)
         found = self.statistics.get(settings.layers)
+        heard = sample(before, min(settings.rehearse * len(groups), MOST_REHEARSED)) if settings.repair_rounds else []
         edit = solved(
             self.measuring,
             self.method.algorithm,
@@ -126,6 +129,7 @@ class Line:
             settings,
             state.matrices,
             state.keys,
+            by_subject(self.model, heard, settings),
         )
         self._apply(edit, state.matrices)
         for layer, one in edit.layers.items():

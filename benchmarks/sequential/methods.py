@@ -34,13 +34,18 @@ METHODS: Final = {
     "defaults": LineMethod("emmetd's defaults", "emmet", {}),
     "consolidated": LineMethod("defaults, consolidated when worn", "emmet", {}, consolidates_below=0.9),
     "pinned": LineMethod("earlier keys pinned", "emmet", {"protect": "pinned"}),
-    "unprotected": LineMethod("defaults without protection", "emmet", {"protect": "none"}),
+    "unrehearsed": LineMethod("defaults without rehearsal", "emmet", {"rehearse": 0}),
+    "unprotected": LineMethod("neither protection nor rehearsal", "emmet", {"protect": "none", "rehearse": 0}),
     "earlier_defaults": LineMethod(
-        "neither protection nor chat forms", "emmet", {"protect": "none", "forms": ["bare", "context"]}
+        "neither protection, rehearsal nor chat forms",
+        "emmet",
+        {"protect": "none", "rehearse": 0, "clamp": 4.0, "forms": ["bare", "context"]},
     ),
-    "emmet_equality": LineMethod("EMMET, μ = 0", "emmet", {"protect": "none", "mu": 0.0, "mu_relative": None}),
-    "memit": LineMethod("MEMIT", "memit", {"protect": "none"}),
-    "alphaedit": LineMethod("AlphaEdit", "alphaedit", {}),
+    "emmet_equality": LineMethod(
+        "EMMET, μ = 0", "emmet", {"protect": "none", "rehearse": 0, "mu": 0.0, "mu_relative": None}
+    ),
+    "memit": LineMethod("MEMIT", "memit", {"protect": "none", "rehearse": 0}),
+    "alphaedit": LineMethod("AlphaEdit", "alphaedit", {"rehearse": 0}),
     "anchored": LineMethod("defaults, norms anchored", "emmet", {"anchor_norm": True}),
 }
 DEFAULT_METHODS: Final = ("defaults", "consolidated", "unprotected", "emmet_equality", "memit", "alphaedit")
