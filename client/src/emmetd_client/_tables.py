@@ -149,6 +149,8 @@ def edit_table(edit: EditData) -> Table:
                 rows.append((f"{prefix}{name}", measured(before.get(name)), measured(after.get(name)), str(counted.n)))
         if edit.metrics.drift is not None:
             rows.append(("drift", "", measured(edit.metrics.drift), str(edit.metrics.drift.n)))
+        if edit.metrics.restated:
+            notes.append(f"{edit.metrics.restated} subjects of earlier batches, not said any more, were written again")
         notes.extend(f"{warning.code}: {warning.detail}" for warning in edit.metrics.warnings)
     return Table(("metric", "before", "after", "n"), rows, title, notes)
 

@@ -60,9 +60,11 @@ class BatchWarning(Answer):
 
 
 class BatchMetrics(BeforeAfter):
-    """`retained` are facts of the lineage that were in force before: None on a first version."""
+    """`retained` are facts of the lineage that were in force before: None on a first version. `restated` counts the
+    subjects of earlier batches that this one wrote again."""
 
     retained: BeforeAfter | None = None
+    restated: int = 0
     reverted: RevertedMetrics | None = None
     drift: DriftMeasurement | None = None
     layers: list[LayerReport] = []

@@ -52,6 +52,11 @@ export function Outcome({ job }: { job: EditJob }) {
         {retained && <MetricsTable caption="Facts corrected earlier" columns={{ before: retained.before, after: retained.after }} />}
         {drift && <MetricsTable caption="Ordinary text" columns={{ after: { drift } }} />}
       </div>
+      {!!metrics.restated && (
+        <p>
+          {metrics.restated === 1 ? "One subject" : `${metrics.restated} subjects`} of earlier batches, not said any more, written again.
+        </p>
+      )}
       {held.length > 0 && (
         <ul class="thresholds" aria-label="Thresholds">
           {held.map((one) => (
