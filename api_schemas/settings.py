@@ -148,7 +148,8 @@ class SettingsOverrides(BaseModel):
         Rehearse | None,
         Field(
             description="Facts of earlier batches that are listened to in the first repair round, for each subject of "
-            "the batch (512 at most in all); those that are not said any more are written again. 0 is none."
+            "the batch (512 at most in all); those that are not said any more are written again. 0 is none, as with "
+            "strict."
         ),
     ] = None
     seed: Annotated[Seed | None, Field(description="Seed of the sampled contexts.")] = None

@@ -18,6 +18,7 @@ ALGORITHMS: dict[str, Algorithm] = {row.name: row for row in (EMMET, MEMIT, ROME
 
 __all__ = [
     "ALGORITHMS",
+    "DEFAULT_REHEARSED",
     "OVERRIDES",
     "Algorithm",
     "EditSettings",
@@ -44,7 +45,7 @@ def resolve_settings(
     chosen: dict[str, SettingValue | list[int]] = {
         "forms": ("bare", "context", "chat") if has_chat_template else ("bare", "context"),
         "protect": "none" if algorithm.uses_past_keys else "weighted",
-        "rehearse": DEFAULT_REHEARSED,
+        "rehearse": DEFAULT_REHEARSED if algorithm.batch_limit is None else 0,
         **recommended,
         **algorithm.defaults,
         **algorithm.per_model.get(shape, {}),
@@ -63,6 +64,11 @@ def resolve_settings(
     settings = EditSettings.model_validate(chosen)
     if "chat" in settings.forms and not has_chat_template:
         raise ValueError(f"settings.forms {[*settings.forms]}: the model has no chat template; leave chat out")
+    if settings.rehearse and algorithm.batch_limit is not None:
+        raise ValueError(
+            f"settings.rehearse {settings.rehearse}: {algorithm.name} takes {algorithm.batch_limit} subject in one "
+            "solve, and no earlier facts beside it; leave rehearse out"
+        )
     beyond = [layer for layer in settings.layers if layer >= shape.n_layers]
     if beyond:
         raise ValueError(f"settings.layers {beyond}: the model has layers 0 to {shape.n_layers - 1}")

@@ -46,10 +46,11 @@ def rehearsed(
 ) -> Rehearsed:
     """Facts that version `base` says, `settings.rehearse` for each of the batch's `groups`, of every age alike.
 
-    None of them asks what the batch asks, or is about one of its subjects: there the batch has the say.
+    None of them asks what the batch asks, or is about one of its subjects: there the batch has the say. A strict batch
+    listens to none: it would be refused for keys that are not its own.
     """
     wanted = min(settings.rehearse * len(groups), MOST_REHEARSED)
-    if not wanted or not base or not settings.repair_rounds:
+    if not wanted or not base or not settings.repair_rounds or settings.strict:
         return Rehearsed()
     own = [fact.fact for group in groups for fact in group.facts]
     with context.database.reading() as session:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from api_schemas.settings import EditSettings, SettingsOverrides
-from editing.methods import ALGORITHMS, ModelShape, resolve_settings
+from editing.methods import ALGORITHMS, DEFAULT_REHEARSED, ModelShape, resolve_settings
 from editing.methods.recommended import RECOMMENDED
 
 SMOLLM2 = ModelShape("llama", 30, 1536)
@@ -113,6 +113,12 @@ def test_defaults_and_presets_are_within_the_limits_of_what_a_caller_may_give(al
         assert again == {**found, "layers": list(found["layers"]), "forms": list(found["forms"])}
     with pytest.raises(ValueError, match=r"steps\n.*less than or equal to 500"):
         EditSettings(layers=(1,), steps=501)
+
+
+def test_a_method_of_one_subject_listens_to_no_earlier_facts() -> None:
+    assert (resolved("emmet").rehearse, resolved("rome").rehearse) == (DEFAULT_REHEARSED, 0)
+    with pytest.raises(ValueError, match="settings.rehearse 2: rome takes 1 subject in one solve"):
+        resolved("rome", rehearse=2)
 
 
 def test_layers_that_the_model_lacks_are_named() -> None:

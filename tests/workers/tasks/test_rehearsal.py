@@ -70,10 +70,12 @@ def test_what_a_batch_loses_it_says_again(place: Place, lost: list[tuple[str, ..
     assert place.worker().past_keys.at(2, LAYERS)[1].shape[1] == 6
 
 
-def test_who_lists_no_earlier_facts_listens_to_none(place: Place, lost: list[tuple[str, ...]]) -> None:
+@pytest.mark.parametrize("settings", [{"rehearse": 0}, {"repair_rounds": 0}, {"strict": True, "condition_limit": 0}])
+def test_who_wants_no_earlier_facts_listens_to_none(
+    place: Place, lost: list[tuple[str, ...]], settings: dict[str, Any]
+) -> None:
     edit(place, facts(3))
-    lost.clear()
-    edit(place, facts(2, first=3), rehearse=0)
+    edit(place, facts(2, first=3), **settings)
     assert lost == []
     assert "restated" not in place.version(2).provenance
 
