@@ -117,7 +117,7 @@ def test_defaults_and_presets_are_within_the_limits_of_what_a_caller_may_give(al
 
 def test_a_method_of_one_subject_listens_to_no_earlier_facts() -> None:
     assert (resolved("emmet").rehearse, resolved("rome").rehearse) == (DEFAULT_REHEARSED, 0)
-    with pytest.raises(ValueError, match="settings.rehearse 2: rome takes 1 subject in one solve"):
+    with pytest.raises(ValueError, match=r"settings\.rehearse 2: rome takes 1 subject in one solve"):
         resolved("rome", rehearse=2)
 
 
