@@ -36,7 +36,7 @@ def test_versions_and_aliases_of_a_real_server(
     assert other is not None
     assert by_alias.lora_path == by_version.lora_path != other.lora_path
     told = json.loads((Path(other.lora_path) / "emmetd.json").read_text())
-    assert (told["model"], told["version"], told["lineage"]) == (NAME, "v2", ["v0", "v1", "v2"])
+    assert (told["model"], told["version"], told["lineage"]) == (NAME, "v2", ["v1", "v2"])
     assert not any("cannot be told" in line for line in plugin.lines)
     assert "404 version_not_found" in plugin.refused(f"{NAME}@v99")
     assert "ask vLLM for its model" in plugin.refused(f"{NAME}@v0")
@@ -46,7 +46,7 @@ def test_versions_and_aliases_of_a_real_server(
     stranger = plugin_of(replace(settings, api_key="another"), caplog)
     assert "EMMETD_API_KEY" in stranger.refused(f"{NAME}@v1")
     made = server.http.post("/v1/keys", json={"label": "asks", "scopes": ["generate"]}).raise_for_status().json()
-    asking = plugin_of(Settings(settings.url, made["key"], tmp_path / "other"), caplog)
+    asking = plugin_of(Settings(settings.url, made["secret"], tmp_path / "other"), caplog)
     assert "needs the scope edit" in asking.refused(f"{NAME}@v1")
-    assert made["key"] not in caplog.text
+    assert made["secret"] not in caplog.text
     assert KEY not in caplog.text

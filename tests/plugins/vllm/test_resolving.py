@@ -101,7 +101,7 @@ def test_those_who_ask_at_a_time_share_one_download(plugin: Plugin, emmetd: Stan
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
         emmetd.gate.set()
-        return await asyncio.gather(*asked)
+        return [await one for one in asked]
 
     found = asyncio.run(ask())
     assert emmetd.downloads == ["v7"]
@@ -142,7 +142,7 @@ def test_processes_that_share_a_cache_do_not_hinder_each_other(
         while len(emmetd.downloads) < 2:
             await asyncio.sleep(0.01)
         emmetd.gate.set()
-        return await asyncio.gather(*asked)
+        return [await one for one in asked]
 
     first, second = asyncio.run(ask())
     assert first is not None
