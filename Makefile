@@ -79,7 +79,7 @@ docs: setup $(DOCUMENTATION) ## Build the site of documentation into build/docs/
 	@$(BIN)/python -m docs.site.build $(ARGS)
 
 clean: ## Remove .venv, caches and build outputs; data folders stay
-	@rm -rf $(VENV) build ./*.egg-info client/build client/src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
+	@rm -rf $(VENV) build ./*.egg-info client/build client/src/*.egg-info plugins/*/build plugins/*/src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What the tests talk to the server with: 60 packages that nobody needs who only runs it.

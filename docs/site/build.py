@@ -23,7 +23,12 @@ from docs.site.notebook_pages import notebook_page
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
-_FROM_ROOT: Final = {"README.md": "index.md", "client/README.md": "client.md", "CHANGELOG.md": "changelog.md"}
+_FROM_ROOT: Final = {
+    "README.md": "index.md",
+    "client/README.md": "client.md",
+    "plugins/vllm/README.md": "vllm-plugin.md",
+    "CHANGELOG.md": "changelog.md",
+}
 """Pages outside of docs/ → where they stand in the site."""
 _LICENCE: Final = "https://www.apache.org/licenses/LICENSE-2.0"
 

@@ -9,7 +9,7 @@ NAVIGATION: Final[dict[str, tuple[str, ...]]] = {
     "Begin": ("five-minutes", "first-steps", "console", "chat-models", "models", "limits"),
     "Do": ("comparing-methods", "year-of-corrections", "laptop-to-cluster", "into-vllm"),
     "Notebooks": ("notebooks/first-correction", "notebooks/comparing-methods", "notebooks/a-line-over-time"),
-    "Versions": ("lines", "consolidating", "evaluating", "registry", "exporting", "deploying"),
+    "Versions": ("lines", "consolidating", "evaluating", "registry", "exporting", "deploying", "vllm-plugin"),
     "Look up": ("api/index", "client", "configuration", "glossary", "mathematics"),
     "Operate": ("operations/README", "webhooks"),
     "Understand": ("architecture", "decisions/index", "measurements", "reproducing", "changelog"),

@@ -206,6 +206,15 @@ def stream(text: str) -> httpx.Response:
     return httpx.Response(200, content=text.encode(), headers={"Content-Type": "text/event-stream"})
 
 
+def test_a_file_that_is_too_large_leaves_nothing_behind(tmp_path: Path) -> None:
+    stub = Stub(httpx.Response(200, content=b"x" * 100))
+    with Emmetd(transport=stub.transport) as client:
+        with pytest.raises(UnexpectedAnswerError, match="larger than max_bytes, 99"):
+            client.exports.download("tiny@v1", to=tmp_path, max_bytes=99)
+        assert list(tmp_path.iterdir()) == []
+        assert client.exports.download("tiny@v1", to=tmp_path, max_bytes=100).size == 100
+
+
 def test_events_are_read_over_several_connections() -> None:
     async def follow() -> tuple[list[Any], Stub]:
         stub = Stub(stream(EVENTS + LAST[:40]), stream(LAST))

@@ -35,6 +35,7 @@ STARTING: Final = frozenset(
         "documentation/test_examples.py",
         "documentation/test_notebooks.py",
         "editing/test_devices.py",
+        "plugins/vllm/test_wheel.py",
         "store/upkeep/test_arrival.py",
         "workers/test_devices.py",
     }

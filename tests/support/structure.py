@@ -23,7 +23,7 @@ from typing import Any
 MOST_MODULES = 16
 MOST_LINES = 300
 TESTS = "tests"
-SCRIPTS = ("docker", "kubernetes")
+SCRIPTS = ("docker", "kubernetes", "plugins")
 WITH_REASON: dict[str, str] = {
     "api_schemas": "a module for each resource of the API, as its document lists them",
     "configuration": "a module for each part of the settings, as their page lists them",

@@ -18,7 +18,7 @@ from emmetd_client._pausing import pause_for
 from emmetd_client._progress import OnProgress, telling
 from emmetd_client._retrying import failure_of
 from emmetd_client._sync.transport import Transport
-from emmetd_client.errors import ConfigurationError, WaitTimedOutError
+from emmetd_client.errors import ConfigurationError, UnexpectedAnswerError, WaitTimedOutError
 from emmetd_client.models.operations import ExportedFile, ExportJob
 
 _PATH = "/v1/models/{model}/versions/{version}/export"
@@ -39,13 +39,15 @@ class Exports:
         to: str | Path = ".",
         format: str | None = None,
         max_rank: int | None = None,
+        max_bytes: int | None = None,
         on_progress: OnProgress = None,
         timeout: float | None = None,
     ) -> ExportedFile:
         """Have a version made into a file and fetch it. `to` is a file, or a folder in which it gets the server's name.
 
         `format` is peft (by default: a zip that `peft` loads), merged (the edited matrices), hf (a whole checkpoint) or
-        gguf-lora. A file that is there already is replaced when the new one is whole.
+        gguf-lora. A file that is there already is replaced when the new one is whole. More than `max_bytes` are an
+        UnexpectedAnswerError, and nothing is kept.
         """
         name, named = split_reference(model, version)
         query = {"format": format, "max_rank": max_rank}
@@ -60,7 +62,7 @@ class Exports:
                 try:
                     with self._transport.opened(call, "*/*") as response:
                         if response.status_code != 202:
-                            return _save(response, Path(to))
+                            return _save(response, Path(to), max_bytes)
                         response.read()
                         answer = Answer(202, dict(response.headers.items()), response.content)
                 except httpx.TransportError as failure:
@@ -78,7 +80,7 @@ class Exports:
                     pause_for(answer.retry_after or 1.0)
 
 
-def _save(response: httpx.Response, to: Path) -> ExportedFile:
+def _save(response: httpx.Response, to: Path, max_bytes: int | None) -> ExportedFile:
     """Beside its place first, so that a file under its name is always whole."""
     headers = response.headers
     path = to / _file_name(headers.get("content-disposition", "")) if to.is_dir() else to
@@ -91,6 +93,8 @@ def _save(response: httpx.Response, to: Path) -> ExportedFile:
         with os.fdopen(handle, "wb") as file:
             for piece in response.iter_bytes():
                 size += file.write(piece)
+                if max_bytes is not None and size > max_bytes:
+                    raise UnexpectedAnswerError(f"the export is larger than max_bytes, {max_bytes}; raise that")
         expected = headers.get("content-length")
         if expected is not None and expected.isdecimal() and int(expected) != size:
             raise httpx.RemoteProtocolError(f"{size} of {expected} bytes came")
