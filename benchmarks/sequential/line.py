@@ -20,7 +20,7 @@ from api_schemas.facts import Fact
 from benchmarks.sequential.methods import LineMethod
 from benchmarks.trial import by_subject, grouped, solved
 from editing.atomic_files import whole_file
-from editing.methods import EditSettings
+from editing.methods import EditSettings, rehearsed_facts
 from editing.progress import ProgressCallback, silent
 from editing.solve.batch import BatchEdit
 from editing.solve.consolidating import kept_values, repairing
@@ -28,7 +28,6 @@ from editing.solve.layers import changed
 from editing.values.optimisation import optimise_values
 from workers.measuring import Measuring
 from workers.statistics.layer_statistics import LayerStatistics
-from workers.tasks.rehearsal import MOST_REHEARSED
 
 Row = dict[str, Any]
 Item = TypeVar("Item")
@@ -118,7 +117,7 @@ class Line:
         groups, contexts = grouped(self.model, facts, settings, state.matrices)
         values = optimise_values(decoder, state.matrices, groups, contexts, settings, on_progress=self.on_progress)
         found = self.statistics.get(settings.layers)
-        heard = sample(before, min(settings.rehearse * len(groups), MOST_REHEARSED)) if settings.repair_rounds else []
+        heard = sample(before, rehearsed_facts(settings, len(groups)))
         edit = solved(
             self.measuring,
             self.method.algorithm,

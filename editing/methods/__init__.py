@@ -9,7 +9,7 @@ from editing.methods.memit import MEMIT
 from editing.methods.method import Algorithm, ModelShape, SettingValue
 from editing.methods.recommended import recommended_for, recommended_layers
 from editing.methods.rome import ROME
-from editing.methods.settings import OVERRIDES, context_reserve
+from editing.methods.settings import OVERRIDES, context_reserve, rehearsed_facts
 
 DEFAULT_REHEARSED = 8
 """Earlier facts that a batch listens to, for each of its own subjects (docs/decisions/0039-rehearsal.md)."""
@@ -27,6 +27,7 @@ __all__ = [
     "context_reserve",
     "recommended_for",
     "recommended_layers",
+    "rehearsed_facts",
     "resolve_settings",
 ]
 

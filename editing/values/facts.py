@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
 from api_schemas.facts import Fact, subject_key
-from editing.errors import FactLengthError, SubjectNotFoundError
+from editing.errors import FactError, FactLengthError, SubjectNotFoundError
 from editing.model.batching import even_parts
 from editing.subjects import ChatForm, FactTokens, FactTokensError, chat_opening_tokens, check_length, fact_tokens
 
@@ -57,9 +58,33 @@ def tokenize_facts(
     `reserve` is the number of tokens kept for a context text before a prompt; `chat_forms` are those that the prompts
     are asked in, too.
     """
-    openings = [len(chat_opening_tokens(tokenizer, form)) for form in chat_forms]
-    tokenized = []
+    tokenized = _tokenizing(tokenizer, context_length, reserve, chat_forms)
+    return tuple(tokenized(index, fact) for index, fact in enumerate(facts))
+
+
+def tokenize_fitting(
+    tokenizer: Tokenizer,
+    facts: Sequence[Fact],
+    context_length: int,
+    reserve: int = 0,
+    chat_forms: Sequence[ChatForm] = (),
+) -> tuple[TokenizedFact, ...]:
+    """As `tokenize_facts`, without the facts that it would refuse; `index` is the position among all of `facts`."""
+    tokenized = _tokenizing(tokenizer, context_length, reserve, chat_forms)
+    fitting = []
     for index, fact in enumerate(facts):
+        with contextlib.suppress(FactError):
+            fitting.append(tokenized(index, fact))
+    return tuple(fitting)
+
+
+def _tokenizing(
+    tokenizer: Tokenizer, context_length: int, reserve: int, chat_forms: Sequence[ChatForm]
+) -> Callable[[int, Fact], TokenizedFact]:
+    """(index, fact) → its tokens, for many facts whose chat forms are alike."""
+    openings = [len(chat_opening_tokens(tokenizer, form)) for form in chat_forms]
+
+    def tokenized(index: int, fact: Fact) -> TokenizedFact:
         try:
             tokens = fact_tokens(tokenizer, fact, chat_forms)
         except FactTokensError as error:
@@ -68,8 +93,9 @@ def tokenize_facts(
             check_length(tokens, context_length, reserve, openings)
         except FactTokensError as error:
             raise FactLengthError(index, error.field, error.message) from error
-        tokenized.append(TokenizedFact(index, fact, tokens))
-    return tuple(tokenized)
+        return TokenizedFact(index, fact, tokens)
+
+    return tokenized
 
 
 def group_by_subject(facts: Sequence[TokenizedFact]) -> tuple[SubjectGroup, ...]:

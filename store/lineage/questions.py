@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from api_schemas.facts import question_key
+from api_schemas.facts import Fact, question_key
 
 REMOVED = "[removed]"
 """What stands where a text was."""
@@ -15,6 +15,11 @@ REMOVED = "[removed]"
 def is_removed(fact: Mapping[str, Any]) -> bool:
     """Whether the fact's text was removed."""
     return bool(fact.get("target_new") == REMOVED)
+
+
+def questions_of(facts: Iterable[Fact]) -> set[str]:
+    """What `facts` ask."""
+    return {question_of({"prompt": fact.prompt, "subject": fact.subject}) for fact in facts}
 
 
 def question_of(fact: Mapping[str, Any]) -> str:

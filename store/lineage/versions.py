@@ -171,6 +171,25 @@ def edits_and_reverts(session: Session, model: str, number: int, edits: Collecti
     return list(session.scalars(query.order_by(VersionRow.number)))
 
 
+RESTATED: Final = "restated"
+"""In a version's provenance: for each column that follows the batch's own in every layer, the earlier facts that it
+writes again, [{"edit", "index"}, …] (docs/decisions/0039-rehearsal.md)."""
+RestatedColumn = Sequence[tuple[str, int]]
+"""The facts of such a column, (edit, index)."""
+
+
+def restated_columns(session: Session, model: str, number: int) -> dict[str, list[RestatedColumn]]:
+    """By edit of the lineage of version `number`, those that it has, in the order in which they follow its own."""
+    line = line_of(model, number)
+    query = select(VersionRow.batch_id, VersionRow.provenance[RESTATED])
+    query = query.join(line, line.c.number == VersionRow.number).where(VersionRow.model == model)
+    return {
+        edit: [[(fact["edit"], fact["index"]) for fact in column] for column in columns]
+        for edit, columns in session.execute(query)
+        if columns and edit is not None
+    }
+
+
 def line_of(model: str, number: int, held: Collection[int] = ()) -> CTE:
     """The numbers from `number` down to the base's child, or to the child of the first of `held`, without either."""
     stop = sorted({0, *held})

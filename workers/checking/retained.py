@@ -13,7 +13,7 @@ from editing.model.projection import Matrices
 from editing.progress import ShouldStop
 from store.lineage import fact_readings
 from store.lineage.fact_readings import FactReadings
-from store.lineage.questions import question_of
+from store.lineage.questions import questions_of
 from store.lineage.retained_sample import SampledFact, sample_in_force
 from store.schema.tables import BatchRow
 from workers.context import WorkerContext
@@ -44,7 +44,7 @@ def earlier_facts(
             context.settings.retained_sample,
             batch.seq,
             without={(entry["edit"], index) for entry in batch.reverts or () for index in entry["facts"]},
-            not_asking={question_of({"prompt": fact.prompt, "subject": fact.subject}) for fact in correcting},
+            not_asking=questions_of(correcting),
             deleted_too=True,
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from api_schemas.facts import subject_key
 from store.lineage.facts_in_force import LineageFact
-from store.lineage.restated import Column
+from store.lineage.versions import RestatedColumn
 from workers.reverting.remaining_edit import column_of_subject
 
 
@@ -28,7 +28,7 @@ class AffectedEdit:
 def affected_edits(
     in_lineage: Sequence[LineageFact],
     leaving: set[tuple[str, int]],
-    restated: Mapping[str, Sequence[Column]],
+    restated: Mapping[str, Sequence[RestatedColumn]],
 ) -> dict[str, AffectedEdit]:
     """By edit, in the order of `in_lineage`, the lineage's facts; `leaving` are (edit, index) of the facts to take
     out, `restated` the columns after its own in which an edit wrote earlier facts again.

@@ -17,7 +17,6 @@ from api_schemas.references import version_name
 from store.errors import NotInLineageError, ParentMovedError
 from store.lineage import versions as lineage
 from store.lineage.facts_in_force import LineageFact, lineage_facts, without
-from store.lineage.restated import restated_columns
 from store.schema.tables import BatchRow, TaskRow, VersionRow
 from store.work import batches
 from workers.context import WorkerContext
@@ -62,7 +61,7 @@ def _candidate(context: WorkerContext, batch: BatchRow, base: int, lease: Lease,
     leaving = {(entry["edit"], index) for entry in batch.reverts or () for index in entry["facts"]}
     _require(in_lineage, leaving, base)
     with context.database.reading() as session:
-        affected = affected_edits(in_lineage, leaving, restated_columns(session, batch.model, base))
+        affected = affected_edits(in_lineage, leaving, lineage.restated_columns(session, batch.model, base))
         ancestry = lineage.edits_and_reverts(session, batch.model, base, list(affected))
         parent = lineage.get(session, batch.model, base)
     reverted_facts = [fact for fact in in_lineage if (fact.place.edit, fact.place.index) in leaving]

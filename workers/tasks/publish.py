@@ -48,7 +48,6 @@ class Candidate:
     `base` is the version that it was made on, `reports` say what was done to each layer, `made_with` is what else is
     needed to make it again. A revert says in `reverts` and `inserted_keys` what it did to earlier edits
     (`store.blobs.deltas`); an edit that keeps wanted states says in `groups` which facts each of them is for.
-    `restated` counts the earlier subjects that it writes again.
     """
 
     base: int
@@ -61,7 +60,6 @@ class Candidate:
     reverts: list[dict[str, Any]] | None = None
     inserted_keys: InsertedKeysByLayer | None = None
     groups: list[list[int]] | None = None
-    restated: int = 0
     warnings: Sequence[BatchWarning] = ()
 
 
@@ -186,7 +184,7 @@ def _metrics(candidate: Candidate) -> dict[str, Any]:
         after=checked.after,
         reverted=checked.reverted,
         retained=checked.retained,
-        restated=candidate.restated,
+        restated=len(candidate.made_with.get(lineage.RESTATED, ())),
         drift=checked.drift,
         layers=list(candidate.reports),
         warnings=list(candidate.warnings),

@@ -23,10 +23,11 @@ from editing.values.contexts import Context, contexts_of
 from editing.values.facts import SubjectGroup
 from editing.values.value_set import Values, in_group_order
 from store.errors import ParentMovedError
-from store.lineage.restated import RESTATED
+from store.lineage.versions import RESTATED
 from store.schema.tables import BatchRow, TaskRow
 from store.work import batches, tasks
 from workers.context import WorkerContext
+from workers.rehearsal import rehearsed
 from workers.tasks.batch_warnings import batch_warnings
 from workers.tasks.check import Checked, check_edit
 from workers.tasks.lease import Lease
@@ -34,7 +35,6 @@ from workers.tasks.plan import as_stored, batch_with_facts, stored_forms, tokeni
 from workers.tasks.progress import TaskProgress
 from workers.tasks.publish import Candidate, conclude
 from workers.tasks.rebase import MOST_REBASES, moved_to, parent_now, rebased_edit, rebased_values
-from workers.tasks.rehearsal import rehearsed
 from workers.tasks.stage_times import timed
 from workers.tasks.values import BatchValues, gather
 from workers.weights.deltas import LayerDelta
@@ -203,7 +203,7 @@ def checked_candidate(context: WorkerContext, batch: BatchRow, solved: SolvedBat
         "subjects": len(inputs.groups),
     }
     if solved.restated:
-        made_with[RESTATED] = [[dict(place) for place in column] for column in solved.restated]
+        made_with[RESTATED] = solved.restated
     if inputs.base != solved.base:
         made_with["values_made_on"] = inputs.base
     warnings = batch_warnings(inputs.groups, inputs.settings)
@@ -216,7 +216,6 @@ def checked_candidate(context: WorkerContext, batch: BatchRow, solved: SolvedBat
         inputs.statistics,
         made_with,
         groups=groups,
-        restated=len(solved.restated),
         warnings=warnings,
     )
 

@@ -6,7 +6,14 @@ import pytest
 
 from api_schemas.facts import Fact
 from editing.errors import FactLengthError, SubjectNotFoundError
-from editing.values.facts import cut_shards, group_by_subject, tokenize_facts, tokens_once, tokens_per_step
+from editing.values.facts import (
+    cut_shards,
+    group_by_subject,
+    tokenize_facts,
+    tokenize_fitting,
+    tokens_once,
+    tokens_per_step,
+)
 from tests.support.tiny_models import FACTS, tiny_groups, tiny_tokenizer
 
 
@@ -30,6 +37,16 @@ def test_a_refusal_names_the_fact_by_its_place_in_the_batch() -> None:
     with pytest.raises(FactLengthError) as refused_length:
         tokenize_facts(tokenizer, [FACTS[0]], context_length=5)
     assert (refused_length.value.index, refused_length.value.field) == (0, "prompt")
+
+
+def test_facts_that_do_not_fit_may_be_left_out_and_the_others_keep_their_places() -> None:
+    tokenizer = tiny_tokenizer(lines=["Highly, Highly, Highly, Highly,"])
+    facts = [Fact(prompt="{}ly is", subject="High", target_new="x"), *FACTS]
+    fitting = tokenize_fitting(tokenizer, facts, 96)
+    assert [(fact.index, fact.fact, fact.tokens) for fact in fitting] == [
+        (fact.index + 1, fact.fact, fact.tokens) for fact in tokenize_facts(tokenizer, FACTS, 96)
+    ]
+    assert tokenize_fitting(tokenizer, facts, context_length=5) == ()
 
 
 def test_shards_hold_every_group_once_and_cost_alike() -> None:
