@@ -54,7 +54,8 @@ export function Outcome({ job }: { job: EditJob }) {
       </div>
       {!!metrics.restated && (
         <p>
-          {metrics.restated === 1 ? "One subject" : `${metrics.restated} subjects`} of earlier batches, not said any more, written again.
+          {metrics.restated === 1 ? "One subject of an earlier batch was" : `${metrics.restated} subjects of earlier batches were`} not
+          said any more; written again.
         </p>
       )}
       {held.length > 0 && (
